@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN := runs/demo
+
+.PHONY: help setup train test lint
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY)  ## make .venv with the packages of requirements.txt
+
+$(READY): requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sample from it
+	$(BIN)/python train.py --logdir $(RUN) --overwrite
+	$(BIN)/python sample.py --model $(RUN) --out $(RUN)/samples --clean \
+		"$$(ls data/synthetic_sidd/Data/*_S6_00800_*/*_GT_RAW_010.MAT | head -n 1)"
+	@echo
+	@echo "scores    $(RUN)/report.md"
+	@echo "pictures  $(RUN)/pictures/samples.png and $(RUN)/samples"
+	@echo "curves    $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
+
+test: $(READY)  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## check style and format with ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
