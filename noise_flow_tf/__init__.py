@@ -1,0 +1,28 @@
+"""Noise Flow in TensorFlow 2: a conditional normalizing flow of smartphone-camera noise.
+
+Noise Flow: Noise Modeling with Conditional Normalizing Flows, Abdelhamed, Brubaker and Brown,
+ICCV 2019.
+"""
+
+from noise_flow_tf import metrics, release, sampling
+from noise_flow_tf.baselines import CameraNLF, GaussianNoise
+from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS
+from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.release import load_release
+from noise_flow_tf.sampling import sample_image
+from noise_flow_tf.training import Trainer, load
+
+__all__ = [
+    "CAMERAS",
+    "ISO_LEVELS",
+    "CameraNLF",
+    "GaussianNoise",
+    "NoiseFlow",
+    "Trainer",
+    "load",
+    "load_release",
+    "metrics",
+    "release",
+    "sample_image",
+    "sampling",
+]

@@ -1,0 +1,95 @@
+"""Architecture strings and the paper's names for them."""
+
+import numpy as np
+
+from noise_flow_tf import layers
+
+PAPER_NAMES = {
+    "S-G": "sdn4|gain4",
+    "S-G-CAM": "sdn5|gain4",
+    "S-Ax1-G-Ax1-CAM": "sdn5|unc|gain4|unc",
+    "S-Ax4-G-Ax4-CAM": "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc",
+    "Ax4": "unc|unc|unc|unc",
+}
+
+CODES = {
+    "sdn4": "signal: var = exp(beta1) y / g + exp(beta2), g = exp(v[iso]) ISO",
+    "sdn5": "sdn4 with three factors a camera, on beta1, beta2 and v",
+    "sdn6": "sdn4 with one factor a camera, on v",
+    "gain4": "gain: one learned scalar for all images",
+    "unc": "flow step: invertible 1x1 convolution and affine coupling",
+    "eq12": "paper's signal layer: var = beta1 y / gamma + beta2 (gamma of eq14 or eq16)",
+    "eq14": "paper's gain layer: gamma = u[iso] ISO",
+    "eq16": "paper's gain layer with a camera factor: gamma = psi[camera] u[iso] ISO",
+}
+
+_SIGNAL = ("sdn4", "sdn5", "sdn6", "eq12")
+_GAIN = ("gain4", "eq14", "eq16")
+_ABANDONED = ("sdn", "sdn1", "sdn2", "sdn3", "gain", "gain1", "gain2", "gain3")
+
+
+def parse(arch: str) -> list[str]:
+    """The layer codes of an architecture, from the data side to the latent side.
+
+    Args:
+        arch: a name of `PAPER_NAMES`, or codes of `CODES` joined by `|`.
+
+    Raises:
+        ValueError: an unknown or abandoned code, or more than one signal or gain layer.
+
+    >>> parse("S-Ax1-G-Ax1-CAM")
+    ['sdn5', 'unc', 'gain4', 'unc']
+    """
+    codes = PAPER_NAMES.get(arch, arch).split("|")
+    for code in codes:
+        if code in _ABANDONED:
+            raise ValueError(
+                f"layer {code!r} in architecture {arch!r} is an abandoned experiment of the "
+                f"original release; {_allowed()}"
+            )
+        if code not in CODES:
+            raise ValueError(f"unknown layer {code!r} in architecture {arch!r}; {_allowed()}")
+    for kind, members in (("signal", _SIGNAL), ("gain", _GAIN)):
+        if sum(code in members for code in codes) > 1:
+            raise ValueError(
+                f"architecture {arch!r} has more than one {kind} layer; at most one of "
+                f"{', '.join(members)} is allowed"
+            )
+    return codes
+
+
+def build(codes: list[str], width: int, rng: np.random.Generator) -> list[layers.Layer]:
+    """The layers for parsed codes, in the same order.
+
+    Args:
+        codes: what `parse` gave.
+        width: the number of hidden channels of the couplings.
+        rng: where initial values are drawn from.
+    """
+    paper_gain = None
+    if "eq14" in codes or "eq16" in codes:
+        paper_gain = layers.PaperGainLayer(camera_factors="eq16" in codes, name="gain")
+    make = {
+        "sdn4": lambda: layers.SignalLayer(camera_factors=0, name="signal"),
+        "sdn5": lambda: layers.SignalLayer(camera_factors=3, name="signal"),
+        "sdn6": lambda: layers.SignalLayer(camera_factors=1, name="signal"),
+        "gain4": lambda: layers.GainLayer(name="gain"),
+        "unc": lambda: layers.FlowStep(width, rng, name="flow_step"),
+        "eq12": lambda: layers.PaperSignalLayer(paper_gain, name="signal"),
+        "eq14": lambda: paper_gain,
+        "eq16": lambda: paper_gain,
+    }
+    return [make[code]() for code in codes]
+
+
+def table() -> str:
+    """The codes and the paper's names, a line each, for help texts."""
+    lines = ["codes, joined by | from the data side to the latent side:"]
+    lines += [f"  {code:6} {text}" for code, text in CODES.items()]
+    lines += ["names of the paper:"]
+    lines += [f"  {name:16} {arch}" for name, arch in PAPER_NAMES.items()]
+    return "\n".join(lines)
+
+
+def _allowed() -> str:
+    return f"allowed are {', '.join(CODES)} joined by '|', or one of {', '.join(PAPER_NAMES)}"

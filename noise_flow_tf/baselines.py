@@ -1,0 +1,62 @@
+"""The baselines of the paper, called like a `NoiseFlow`."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from noise_flow_tf.bijectors import Gain, SignalDependent
+from noise_flow_tf.conditions import resolve
+from noise_flow_tf.model import from_standard_normal
+
+tfd = tfp.distributions
+
+
+class GaussianNoise(tf.Module):
+    """White Gaussian noise of one standard deviation: n ~ N(0, stddev^2), Eq. 2 of the paper.
+
+    >>> p = GaussianNoise(0.5)(tf.zeros([1, 2, 2, 4]), 100, "S6")
+    >>> print(p.log_prob(tf.zeros([1, 2, 2, 4])).numpy().round(3))
+    [-3.613]
+    """
+
+    def __init__(self, stddev: float):
+        """Makes the model; `stddev` in units of raw intensity, positive."""
+        super().__init__(name="gaussian_noise")
+        if not stddev > 0:
+            raise ValueError(f"stddev must be positive; got {stddev}")
+        self.stddev = tf.constant(stddev, tf.float32)
+
+    def __call__(
+        self, clean: Any, iso: Any, camera: Any, training: bool = False
+    ) -> tfd.TransformedDistribution:
+        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`; as `NoiseFlow` has it."""
+        clean = resolve(clean, iso, camera).clean
+        return from_standard_normal(Gain(self.stddev), clean)
+
+
+class CameraNLF(tf.Module):
+    """The noise level function of a camera: n ~ N(0, beta1 * clean + beta2), Eq. 5 and 6.
+
+    >>> p = CameraNLF(beta1=0.5, beta2=0.0)(tf.fill([1, 2, 2, 4], 0.5), 100, "S6")
+    >>> print(p.log_prob(tf.zeros([1, 2, 2, 4])).numpy().round(3))
+    [-3.613]
+    """
+
+    def __init__(self, beta1: Any, beta2: Any):
+        """Makes the model.
+
+        Args:
+            beta1: the shot-noise slope, not negative; one for all images or `[B]`.
+            beta2: the variance at zero intensity, positive; one for all images or `[B]`.
+        """
+        super().__init__(name="camera_nlf")
+        self.beta1 = tf.convert_to_tensor(beta1, tf.float32)
+        self.beta2 = tf.convert_to_tensor(beta2, tf.float32)
+
+    def __call__(
+        self, clean: Any, iso: Any, camera: Any, training: bool = False
+    ) -> tfd.TransformedDistribution:
+        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`; as `NoiseFlow` has it."""
+        clean = resolve(clean, iso, camera).clean
+        return from_standard_normal(SignalDependent(clean, self.beta1, self.beta2), clean)

@@ -1,0 +1,8 @@
+"""The bijectors of Noise Flow, pure functions of the parameters that they are given."""
+
+from noise_flow_tf.bijectors.affine_coupling import AffineCoupling
+from noise_flow_tf.bijectors.gain import Gain
+from noise_flow_tf.bijectors.invertible_conv1x1 import InvertibleConv1x1
+from noise_flow_tf.bijectors.signal_dependent import SignalDependent
+
+__all__ = ["AffineCoupling", "Gain", "InvertibleConv1x1", "SignalDependent"]

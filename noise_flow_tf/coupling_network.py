@@ -1,0 +1,142 @@
+"""The network inside a coupling: two convolutions with batch norm, and a scaled last one."""
+
+import numpy as np
+import tensorflow as tf
+
+BATCH_NORM_EPSILON = 1e-4
+BATCH_NORM_UPDATE = 0.1
+_LOGS_FACTOR = 3.0
+_INITIAL_RESCALING = 1e-4
+
+
+class CouplingNetwork(tf.Module):
+    """Maps half of the channels to the shift and log-scale of the other half.
+
+    In the shape of the original release, with w the width: 3x3 convolution to w channels, batch
+    norm, ReLU; 1x1 convolution, batch norm, ReLU; 3x3 convolution to twice the input channels,
+    times exp(3 * logs). The last convolution sees a further channel that is 1 on a border of one
+    pixel around the image and 0 inside. Of its output the first half is the shift, and the
+    log-scale is rescaling * tanh(second half).
+
+    Batch norm has neither scale nor offset. In training it uses the mean and the biased variance of
+    the batch, of all replicas together under a `tf.distribute` strategy, and moves the averages by
+    0.1 of the difference; otherwise it uses the averages.
+    """
+
+    def __init__(self, channels: int, width: int, rng: np.random.Generator, name=None):
+        """Makes the variables.
+
+        Args:
+            channels: how many channels the network sees.
+            width: how many channels the hidden layers have.
+            rng: where the initial hidden kernels are drawn from.
+            name: the name of the module.
+        """
+        super().__init__(name=name)
+        stddev = 0.05 * width / 512
+
+        def kernel(*shape):
+            return tf.Variable(rng.normal(0.0, stddev, shape).astype(np.float32), name="kernel")
+
+        self.kernel1 = kernel(3, 3, channels, width)
+        self.bias1 = tf.Variable(tf.zeros([width]), name="bias1")
+        self.moments1 = Moments(width, name="moments1")
+        self.kernel2 = kernel(1, 1, width, width)
+        self.bias2 = tf.Variable(tf.zeros([width]), name="bias2")
+        self.moments2 = Moments(width, name="moments2")
+        self.kernel3 = tf.Variable(tf.zeros([3, 3, width + 1, 2 * channels]), name="kernel3")
+        self.bias3 = tf.Variable(tf.zeros([2 * channels]), name="bias3")
+        self.logs = tf.Variable(tf.zeros([2 * channels]), name="logs")
+        self.rescaling = tf.Variable(_INITIAL_RESCALING, name="rescaling")
+
+    def __call__(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """The shift and the log-scale for `x`, each of the shape `[..., H, W, channels]` of `x`."""
+        batch_shape = tf.shape(x)[:-3]
+        flat = tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0))
+        flat.set_shape([None, *x.shape[-3:]])
+        hidden = self._hidden_layer(flat, self.kernel1, self.bias1, self.moments1, training)
+        hidden = self._hidden_layer(hidden, self.kernel2, self.bias2, self.moments2, training)
+        output = self._last_layer(hidden)
+        if x.shape.rank != 4:
+            output = tf.reshape(output, tf.concat([batch_shape, tf.shape(output)[1:]], axis=0))
+        shift, scale = tf.split(output, 2, axis=-1)
+        return shift, self.rescaling * tf.tanh(scale)
+
+    @staticmethod
+    def _hidden_layer(x, kernel, bias, moments, training):
+        if training:
+            return tf.nn.relu(moments.normalize(tf.nn.bias_add(_conv(x, kernel), bias)))
+        inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
+        folded = _conv(x, kernel * inverse_stddev)
+        return tf.nn.relu(tf.nn.bias_add(folded, (bias - moments.mean) * inverse_stddev))
+
+    def _last_layer(self, x):
+        """The border channel is the same in every image: its part is added as a map of biases."""
+        scale = tf.exp(_LOGS_FACTOR * self.logs)
+        height, width = tf.shape(x)[1], tf.shape(x)[2]
+        inside = tf.zeros([1, height, width, 1])
+        border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
+        kernel = self.kernel3 * scale
+        border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
+        return _conv(x, kernel[:, :, :-1]) + (border_part + self.bias3 * scale)
+
+
+class Moments(tf.Module):
+    """The batch-norm averages of one layer."""
+
+    def __init__(self, width: int, name=None):
+        super().__init__(name=name)
+        self.mean = _average(tf.zeros([width]), "mean")
+        self.variance = _average(tf.ones([width]), "variance")
+
+    def normalize(self, x: tf.Tensor) -> tf.Tensor:
+        """`x` `[B, H, W, width]` by the moments of the whole batch; moves the averages."""
+        normalized, mean, variance = _normalize(x)
+        self.mean.assign_sub(BATCH_NORM_UPDATE * (self.mean - mean))
+        self.variance.assign_sub(BATCH_NORM_UPDATE * (self.variance - variance))
+        return normalized
+
+
+def _average(value: tf.Tensor, name: str) -> tf.Variable:
+    return tf.Variable(
+        value,
+        trainable=False,
+        name=name,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.MEAN,
+    )
+
+
+@tf.custom_gradient
+def _normalize(x):
+    """Normalized `x`, mean and biased variance; the moments are constants to the gradient.
+
+    Plain float32 moments, as in the release: a fused kernel's rounding shows in its hardest case.
+    The gradient is written out because it takes fewer passes over `x` than the derived one.
+    """
+    mean = _mean_over_batch(x)
+    centered = x - mean
+    variance = _mean_over_batch(centered * centered)
+    inverse_stddev = tf.math.rsqrt(variance + BATCH_NORM_EPSILON)
+    normalized = centered * inverse_stddev
+
+    def gradient(upstream, *_):
+        along = _mean_over_batch(upstream * normalized)
+        return inverse_stddev * (upstream - _mean_over_batch(upstream) - normalized * along)
+
+    return (normalized, mean, variance), gradient
+
+
+def _mean_over_batch(x):
+    """The mean of each channel over all images of all replicas."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.reduce_mean(x, axis=[0, 1, 2])
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
+    total = tf.concat([tf.reduce_sum(x, axis=[0, 1, 2]), [count]], axis=0)
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+    return total[:-1] / total[-1]
+
+
+def _conv(x, kernel):
+    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")

@@ -1,0 +1,185 @@
+"""The trainable parts of Noise Flow: own variables, and given conditions build the bijectors."""
+
+import numpy as np
+import scipy.linalg
+import tensorflow as tf
+
+from noise_flow_tf import bijectors
+from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions
+from noise_flow_tf.coupling_network import CouplingNetwork
+
+CHANNELS = 4
+# Row and column of each value of a strict triangle's vector: the order of tfp.math.fill_triangular
+# on a 3x3 matrix, moved one row down (lower) or one column to the right (upper).
+_LOWER_PLACES = np.array([(3, 2), (3, 1), (3, 0), (1, 0), (2, 1), (2, 0)])
+_UPPER_PLACES = np.array([(0, 1), (0, 2), (0, 3), (2, 3), (1, 2), (1, 3)])
+
+_INITIAL_BETA1 = -5.0
+_INITIAL_BETA2 = 0.0
+
+
+class Layer(tf.Module):
+    """A trainable part of the flow.
+
+    Each has a method `bijectors(conditions: Conditions, training: bool)`: the part's bijectors for
+    a batch, from the data side to the latent side.
+    """
+
+    def curves(self) -> dict[str, tf.Tensor]:
+        """The scalars that tell a person what the part has learned, by name."""
+        return {}
+
+
+class SignalLayer(Layer):
+    """The release's signal-dependent layer: `sdn4`, `sdn5`, `sdn6`.
+
+        variance = exp(beta1 * c0) * y / g + exp(beta2 * c1)
+        g = exp(gain_params[iso] * c2) * ISO
+
+    with y the clean image and c = exp(cam_params[:, camera]). `sdn4` has no camera factors (c = 1),
+    `sdn6` has c2 alone, `sdn5` all three.
+    """
+
+    def __init__(self, camera_factors: int, name=None):
+        """Makes the variables; `camera_factors` is how many a camera has: 0, 1 or 3."""
+        super().__init__(name=name)
+        self.beta1 = tf.Variable(_INITIAL_BETA1, name="beta1")
+        self.beta2 = tf.Variable(_INITIAL_BETA2, name="beta2")
+        self.gain_params = tf.Variable(tf.fill([len(ISO_LEVELS)], -5.0), name="gain_params")
+        self.cam_params = None
+        if camera_factors:
+            initial = tf.ones([camera_factors, len(CAMERAS)])
+            self.cam_params = tf.Variable(initial, name="cam_params")
+
+    def bijectors(self, conditions, training):
+        on_beta1, on_beta2, on_gain = 1.0, 1.0, 1.0
+        if self.cam_params is not None:
+            factors = tf.unstack(tf.exp(tf.gather(self.cam_params, conditions.camera, axis=1)))
+            on_gain = factors[-1]
+            if len(factors) == 3:
+                on_beta1, on_beta2, _ = factors
+        gain = tf.exp(tf.gather(self.gain_params, conditions.iso_index) * on_gain) * conditions.iso
+        ones = tf.ones_like(gain)
+        beta1 = tf.exp(self.beta1 * on_beta1) / gain
+        beta2 = tf.exp(self.beta2 * on_beta2) * ones
+        return [bijectors.SignalDependent(conditions.clean, beta1, beta2)]
+
+    def curves(self):
+        curves = {"beta/beta1": tf.exp(self.beta1), "beta/beta2": tf.exp(self.beta2)}
+        for i, iso in enumerate(ISO_LEVELS):
+            curves[f"gain/ISO {iso}"] = tf.exp(self.gain_params[i]) * iso
+        if self.cam_params is not None:
+            kinds = {1: ["gain"], 3: ["beta1", "beta2", "gain"]}[self.cam_params.shape[0]]
+            for k, kind in enumerate(kinds):
+                for m, camera in enumerate(CAMERAS):
+                    curves[f"camera factor of {kind}/{camera}"] = tf.exp(self.cam_params[k, m])
+        return curves
+
+
+class GainLayer(Layer):
+    """The release's gain layer `gain4`: one learned scalar for all images, used as it is."""
+
+    def __init__(self, name=None):
+        super().__init__(name=name)
+        self.gain_val = tf.Variable(1.0, name="gain_val")
+
+    def bijectors(self, conditions, training):
+        return [bijectors.Gain(self.gain_val)]
+
+    def curves(self):
+        return {"gain layer/gain_val": tf.identity(self.gain_val)}
+
+
+class PaperGainLayer(Layer):
+    """The paper's gain layer: `eq14` without and `eq16` with a factor for each camera.
+
+        gamma = psi[camera] * u[iso] * ISO,   u = exp(v), psi = exp(log_psi)
+
+    Eq. 14 and 16, with u initialised to 1/200 and psi to 1.
+    """
+
+    def __init__(self, camera_factors: bool, name=None):
+        super().__init__(name=name)
+        self.v = tf.Variable(tf.fill([len(ISO_LEVELS)], -np.float32(np.log(200.0))), name="v")
+        self.log_psi = None
+        if camera_factors:
+            self.log_psi = tf.Variable(tf.zeros([len(CAMERAS)]), name="log_psi")
+
+    def gamma(self, conditions: Conditions) -> tf.Tensor:
+        """The gain of each image, `[B]`."""
+        log_gain = tf.gather(self.v, conditions.iso_index)
+        if self.log_psi is not None:
+            log_gain += tf.gather(self.log_psi, conditions.camera)
+        return tf.exp(log_gain) * conditions.iso
+
+    def bijectors(self, conditions, training):
+        return [bijectors.Gain(self.gamma(conditions))]
+
+    def curves(self):
+        curves = {}
+        for i, iso in enumerate(ISO_LEVELS):
+            curves[f"gain/ISO {iso}"] = tf.exp(self.v[i]) * iso
+        if self.log_psi is not None:
+            for m, camera in enumerate(CAMERAS):
+                curves[f"camera factor of gain/{camera}"] = tf.exp(self.log_psi[m])
+        return curves
+
+
+class PaperSignalLayer(Layer):
+    """The paper's signal-dependent layer `eq12`.
+
+        variance = exp(b1) * I + exp(b2),   I = I_gamma / gamma
+
+    Eq. 12 and 13, with the latent clean image I from the given clean image I_gamma and the gain
+    gamma of the paper's gain layer (Section 4.1); without one in the architecture, gamma is 1.
+    """
+
+    def __init__(self, gain: PaperGainLayer | None, name=None):
+        super().__init__(name=name)
+        self.b1 = tf.Variable(_INITIAL_BETA1, name="b1")
+        self.b2 = tf.Variable(_INITIAL_BETA2, name="b2")
+        self._gain = gain
+
+    def bijectors(self, conditions, training):
+        gain = self._gain.gamma(conditions) if self._gain else tf.ones_like(conditions.iso)
+        beta2 = tf.exp(self.b2) * tf.ones_like(gain)
+        return [bijectors.SignalDependent(conditions.clean, tf.exp(self.b1) / gain, beta2)]
+
+    def curves(self):
+        return {"beta/beta1": tf.exp(self.b1), "beta/beta2": tf.exp(self.b2)}
+
+
+class FlowStep(Layer):
+    """One step of Glow, `unc`: on the way to the latent a 1x1 convolution, then a coupling.
+
+    The convolution's matrix P L U has a fixed permutation P and fixed signs on U's diagonal; it
+    starts as a random rotation.
+    """
+
+    def __init__(self, width: int, rng: np.random.Generator, name=None):
+        super().__init__(name=name)
+        rotation, _ = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))
+        permutation, lower, upper = (m.astype(np.float32) for m in scipy.linalg.lu(rotation))
+        diagonal = np.diag(upper)
+        self.permutation = tf.Variable(permutation, trainable=False, name="permutation")
+        self.signs = tf.Variable(np.sign(diagonal), trainable=False, name="signs")
+        self.log_diagonal = tf.Variable(np.log(np.abs(diagonal)), name="log_diagonal")
+        self.lower = tf.Variable(lower[tuple(_LOWER_PLACES.T)], name="lower")
+        self.upper = tf.Variable(upper[tuple(_UPPER_PLACES.T)], name="upper")
+        self.network = CouplingNetwork(CHANNELS // 2, width, rng, name="network")
+
+    def bijectors(self, conditions, training):
+        diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
+        return [
+            bijectors.InvertibleConv1x1(
+                self.permutation,
+                tf.eye(CHANNELS) + _triangle(self.lower, _LOWER_PLACES),
+                diagonal + _triangle(self.upper, _UPPER_PLACES),
+                self.log_diagonal,
+            ),
+            bijectors.AffineCoupling(lambda x: self.network(x, training)),
+        ]
+
+
+def _triangle(vector: tf.Tensor, places: np.ndarray) -> tf.Tensor:
+    return tf.scatter_nd(places, vector, [CHANNELS, CHANNELS])

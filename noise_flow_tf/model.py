@@ -1,0 +1,97 @@
+"""The Noise Flow model: conditions in, a distribution over noise out."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from noise_flow_tf import architecture
+from noise_flow_tf.conditions import resolve
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+class NoiseFlow(tf.Module):
+    """p(noise | clean raw image, ISO, camera) as a conditional normalizing flow.
+
+    Noise Flow: Noise Modeling with Conditional Normalizing Flows (Abdelhamed, Brubaker and Brown,
+    ICCV 2019). The module holds the variables; calling it with conditions gives an ordinary
+    distribution with batch shape `[B]` and event shape `[H, W, 4]`.
+
+    >>> model = NoiseFlow(seed=0)
+    >>> model.num_parameters
+    2431
+    >>> p = model(tf.fill([2, 8, 6, 4], 0.25), iso=[100, 800], camera="S6")
+    >>> noise = p.sample(seed=1)
+    >>> noise.shape.as_list(), p.log_prob(noise).shape.as_list()
+    ([2, 8, 6, 4], [2])
+    """
+
+    def __init__(self, arch: str = "S-Ax4-G-Ax4-CAM", width: int = 4, seed: int | None = None):
+        """Makes a model with fresh variables.
+
+        Args:
+            arch: a name of the paper, or layer codes joined by `|` from the data side to the
+                latent side; `architecture.table()` lists both.
+            width: the number of hidden channels in the networks of the couplings.
+            seed: fixes the initial values; None draws new ones each time.
+
+        Raises:
+            ValueError: an unknown or abandoned layer code, or a width below 1.
+        """
+        super().__init__(name="noise_flow")
+        if not (isinstance(width, int) and width >= 1):
+            raise ValueError(f"width must be a whole number of at least 1; got {width!r}")
+        codes = architecture.parse(arch)
+        self.arch = "|".join(codes)
+        self.width = width
+        self.layers = architecture.build(codes, width, np.random.default_rng(seed))
+
+    def __call__(
+        self, clean: Any, iso: Any, camera: Any, training: bool = False
+    ) -> tfd.TransformedDistribution:
+        """The distribution of the noise of a batch of images.
+
+        Args:
+            clean: `[B, H, W, 4]`, packed clean raw images in [0, 1], of any height and width.
+            iso: the ISO level, one for all or `[B]`.
+            camera: the camera's index or code ("S6"), one for all or `[B]`.
+            training: whether batch norm uses the moments of the batch, and moves its averages, when
+                the distribution is used.
+
+        Returns:
+            A distribution over noise `[B, H, W, 4]`: `log_prob` `[B]` in nats, `sample`, and
+            `bijector`, whose forward direction leads from the standard-normal latent to the noise.
+
+        Raises:
+            ValueError: a wrong shape, an unknown ISO or camera (`conditions.resolve`).
+        """
+        conditions = resolve(clean, iso, camera)
+        parts = [part for layer in self.layers for part in layer.bijectors(conditions, training)]
+        return from_standard_normal(tfb.Chain(parts), conditions.clean)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many trainable scalars the model has."""
+        return sum(variable.shape.num_elements() for variable in self.trainable_variables)
+
+    def curves(self) -> dict[str, tf.Tensor]:
+        """The scalars that tell a person what the model has learned, by name.
+
+        `beta/beta1` and `beta/beta2` after their exponentials, the gain of every ISO level, and the
+        camera factors.
+        """
+        return {name: value for layer in self.layers for name, value in layer.curves().items()}
+
+
+def from_standard_normal(bijector: tfb.Bijector, like: tf.Tensor) -> tfd.TransformedDistribution:
+    """The distribution of what `bijector` makes of a standard normal of the shape of `like`.
+
+    Args:
+        bijector: leads from the latent to the noise.
+        like: `[B, H, W, 4]`.
+    """
+    latent = tfd.Independent(tfd.Normal(tf.zeros_like(like), 1.0), 3)
+    return tfd.TransformedDistribution(latent, bijector)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from noise_flow_tf import conditions
+
+CLEAN = tf.zeros([3, 4, 6, 4])
+
+
+@pytest.mark.parametrize(
+    ("iso", "camera"),
+    [
+        (800, "S6"),
+        (800.0, 2),
+        ([800] * 3, ["S6"] * 3),
+        (np.float32(800), np.array([2, 2, 2])),
+        (tf.constant([800.0] * 3), tf.constant(["S6"] * 3)),
+        (tf.constant(800), tf.constant(2)),
+    ],
+)
+def test_gives_every_example_its_conditions(iso, camera):
+    resolved = conditions.resolve(CLEAN, iso, camera)
+    assert resolved.iso.numpy().tolist() == [800] * 3
+    assert resolved.iso_index.numpy().tolist() == [2] * 3
+    assert resolved.camera.numpy().tolist() == [2] * 3
+
+
+@pytest.mark.parametrize(
+    ("iso", "camera", "message"),
+    [
+        (200, "S6", "unknown ISO 200; the model knows ISO 100, 400, 800, 1600, 3200"),
+        ([100, 400, 150], "S6", "unknown ISO"),
+        (float("nan"), "S6", "unknown ISO nan"),
+        ("800", "S6", "unknown ISO 800"),
+        (100, "s6", "unknown camera s6; the model knows IP, GP, S6, N6, G4"),
+        (100, ["S6", "S6", "XX"], "unknown camera"),
+        (100, 5, "unknown camera 5"),
+        (100, -1, "unknown camera -1"),
+        (100, 1.0, "unknown camera 1.0"),
+        ([100, 400], "S6", r"iso must be one value for all or one for each of the 3 examples"),
+        (100, [0, 1], r"camera must be one value .* got shape \[2\]"),
+        ([[100, 100, 100]], 0, r"iso must be .* got shape \[1, 3\]"),
+    ],
+)
+def test_refuses_what_the_model_does_not_know(iso, camera, message):
+    with pytest.raises(ValueError, match=message):
+        conditions.resolve(CLEAN, iso, camera)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 4), (3, 4, 6, 3), (2, 3, 4, 6, 4)])
+def test_refuses_images_that_are_not_packed_batches(shape):
+    with pytest.raises(ValueError, match=r"shape \[B, H, W, 4\]; got shape"):
+        conditions.resolve(tf.zeros(shape), 100, "S6")
+
+
+def test_refuses_unknown_values_inside_a_graph():
+    @tf.function
+    def resolve(iso, camera):
+        resolved = conditions.resolve(CLEAN, iso, camera)
+        return resolved.iso_index, resolved.camera
+
+    iso_index, camera = resolve(tf.constant([100, 800, 3200]), tf.constant([0, 4, 2]))
+    assert iso_index.numpy().tolist() == [0, 2, 4]
+    assert camera.numpy().tolist() == [0, 4, 2]
+    assert resolve(tf.constant(100), tf.constant("G4"))[1].numpy().tolist() == [4] * 3
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unknown ISO"):
+        resolve(tf.constant([100, 200, 3200]), tf.constant([0, 4, 2]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unknown camera"):
+        resolve(tf.constant([100, 800, 3200]), tf.constant([0, 5, 2]))

@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import noise_flow_tf as nf
+from noise_flow_tf import coupling_network
+
+PAPER_FORM = "eq12|unc|unc|eq16|unc|unc"
+
+
+@pytest.fixture
+def perturbed():
+    """Builds a model whose every variable is moved away from its initial value."""
+
+    def build(arch="S-Ax1-G-Ax1-CAM", seed=0):
+        model = nf.NoiseFlow(arch, seed=seed)
+        rng = np.random.default_rng(seed)
+        for variable in model.trainable_variables:
+            variable.assign_add(rng.normal(0, 0.1, variable.shape))
+        return model
+
+    return build
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(3)
+    clean = rng.uniform(0, 1, (5, 6, 10, 4)).astype(np.float32)
+    noise = rng.normal(0, 0.05, clean.shape).astype(np.float32)
+    noise = tf.constant(noise)
+    return {"clean": clean, "noise": noise, "iso": np.array(nf.ISO_LEVELS), "camera": np.arange(5)}
+
+
+@pytest.mark.parametrize("arch", ["S-G", "S-Ax4-G-Ax4-CAM", "sdn6|gain4", "Ax4", PAPER_FORM])
+def test_round_trip_and_shapes(perturbed, batch, arch):
+    p = perturbed(arch)(batch["clean"], batch["iso"], batch["camera"])
+    assert p.batch_shape == [5]
+    assert p.event_shape == [6, 10, 4]
+    assert p.log_prob(batch["noise"]).shape == [5]
+    assert p.sample(seed=1).shape == [5, 6, 10, 4]
+    assert p.sample(3, seed=1).shape == [3, 5, 6, 10, 4]
+    latent = p.bijector.inverse(batch["noise"])
+    again = perturbed(arch)(batch["clean"], batch["iso"], batch["camera"]).bijector.forward(latent)
+    np.testing.assert_allclose(again, batch["noise"], atol=1e-5)
+
+
+def test_log_prob_is_the_change_of_variables(perturbed, batch):
+    model = perturbed("S-Ax1-G-Ax1-CAM")
+    clean, noise = batch["clean"][:1, :2, :2], tf.constant(batch["noise"][:1, :2, :2])
+    with tf.GradientTape() as tape:
+        tape.watch(noise)
+        latent = model(clean, 800, "N6").bijector.inverse(noise)
+    jacobian = np.reshape(tape.jacobian(latent, noise), (16, 16))
+    expected = np.linalg.slogdet(jacobian)[1] - 0.5 * np.sum(latent**2) - 8 * np.log(2 * np.pi)
+    log_prob = model(clean, 800, "N6").log_prob(noise)[0]
+    assert log_prob.numpy() == pytest.approx(expected, abs=1e-3)
+
+
+def test_paper_form_follows_its_equations(batch):
+    model = nf.NoiseFlow("eq12|eq16")
+    signal, gain = model.layers
+    signal.b1.assign(-2.0)
+    signal.b2.assign(-3.0)
+    gain.v.assign(-np.arange(1.0, 6.0))
+    gain.log_psi.assign(np.linspace(-1, 1, 5))
+    gamma = np.exp(np.linspace(-1, 1, 5)) * np.exp(-np.arange(1.0, 6.0)) * nf.ISO_LEVELS
+    gamma = gamma[:, None, None, None]
+    scale = np.sqrt(np.exp(-2) * batch["clean"] / gamma + np.exp(-3)) * gamma
+    p = model(batch["clean"], batch["iso"], batch["camera"])
+    ones = tf.ones_like(batch["clean"])
+    np.testing.assert_allclose(p.bijector.forward(ones), scale, rtol=1e-4)
+
+
+def test_paper_form_starts_near_the_identity(batch):
+    p = nf.NoiseFlow("eq12|eq14")(batch["clean"], 400, "S6")
+    np.testing.assert_allclose(p.bijector.forward(tf.fill([5, 6, 10, 4], 0.5)), 1.0, atol=0.01)
+
+
+def test_signal_layer_without_paper_gain_is_an_nlf(batch):
+    ours = nf.NoiseFlow("eq12")(batch["clean"], 100, "S6").log_prob(batch["noise"])
+    nlf = nf.CameraNLF(np.exp(-5.0), 1.0)(batch["clean"], 100, "S6").log_prob(batch["noise"])
+    np.testing.assert_allclose(ours, nlf, rtol=1e-6)
+
+
+def _convolutions(function, *args):
+    graph = tf.function(function).get_concrete_function(*args).graph
+    return sum(operation.type == "Conv2D" for operation in graph.get_operations())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_networks_run_once_for_each_direction(batch, training):
+    """A flow step has four convolutions on the image, and one on the border of a single one."""
+    model = nf.NoiseFlow("S-Ax4-G-Ax4-CAM")
+    steps = model.arch.count("unc")
+    clean, noise = tf.constant(batch["clean"]), tf.constant(batch["noise"])
+
+    def log_prob():
+        p = model(clean, 800, "S6", training=training)
+        return p.log_prob(noise), p.bijector.inverse(noise)
+
+    def sample():
+        return model(clean, 800, "S6", training=training).sample(seed=1)
+
+    def sample_with_log_prob():
+        p = model(clean, 800, "S6", training=training)
+        drawn = p.sample(seed=1)
+        return drawn, p.log_prob(drawn)
+
+    assert _convolutions(log_prob) == 5 * steps
+    assert _convolutions(sample) == 5 * steps
+    assert _convolutions(sample_with_log_prob) == 5 * steps
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_averages_move_once_a_training_step(batch, compiled):
+    model = nf.NoiseFlow("unc", seed=0)
+    moments = model.layers[0].network.moments1
+    seen = []
+
+    def watch(x, normalize=moments.normalize):
+        seen.append(x)
+        return normalize(x)
+
+    moments.normalize = watch
+
+    def step():
+        p = model(batch["clean"], 100, "S6", training=True)
+        return p.log_prob(batch["noise"]), p.bijector.inverse(batch["noise"]), seen[-1]
+
+    *_, hidden = (tf.function(step) if compiled else step)()
+    assert len(seen) == 1
+    mean, variance = tf.nn.moments(hidden, [0, 1, 2])
+    np.testing.assert_allclose(moments.mean, 0.1 * mean, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(moments.variance, 0.9 + 0.1 * variance, rtol=1e-6)
+
+
+def test_averages_stay_outside_training(batch):
+    model = nf.NoiseFlow("unc", seed=0)
+    before = [variable.numpy() for variable in model.non_trainable_variables]
+    p = model(batch["clean"], 100, "S6")
+    p.log_prob(batch["noise"])
+    p.sample(seed=1)
+    for variable, value in zip(model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_batch_norm_has_the_derived_gradient():
+    x = tf.constant(np.random.default_rng(0).normal(2, 3, (3, 4, 5, 2)), tf.float32)
+    upstream = tf.constant(np.random.default_rng(1).normal(size=x.shape), tf.float32)
+
+    def derived(x):
+        mean, variance = tf.nn.moments(x, [0, 1, 2])
+        return (x - mean) * tf.math.rsqrt(variance + coupling_network.BATCH_NORM_EPSILON)
+
+    def written_out(x):
+        return coupling_network._normalize(x)[0]
+
+    gradients = []
+    for function in (derived, written_out):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        gradients.append((y, tape.gradient(y, x, output_gradients=upstream)))
+    for ours, theirs in zip(*gradients, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+def test_border_channel_is_the_padded_indicator(perturbed):
+    """The last convolution, against padding and appending the channel for every image."""
+    network = perturbed("unc").layers[0].network
+    hidden = tf.constant(np.random.default_rng(0).normal(size=(2, 5, 7, 4)), tf.float32)
+    padded = tf.pad(hidden, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    border = np.ones((2, 7, 9, 1), np.float32)
+    border[:, 1:-1, 1:-1] = 0
+    padded = tf.concat([padded, border], axis=-1)
+    expected = tf.nn.conv2d(padded, network.kernel3, 1, "VALID") + network.bias3
+    expected *= tf.exp(3 * network.logs)
+    np.testing.assert_allclose(network._last_layer(hidden), expected, atol=1e-5)
+
+
+def test_seed_fixes_the_initial_values():
+    one, same, other = (nf.NoiseFlow("unc", seed=seed) for seed in (1, 1, 2))
+    for a, b in zip(one.variables, same.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.layers[0].lower, other.layers[0].lower)
+
+
+def test_starts_with_a_rotation_in_the_order_of_fill_triangular():
+    import tensorflow_probability as tfp
+
+    step = nf.NoiseFlow("unc", seed=5).layers[0]
+    conv, _ = step.bijectors(None, False)
+    rotation = conv.inverse(tf.eye(4)[None, None])[0, 0]
+    np.testing.assert_allclose(rotation @ tf.transpose(rotation), np.eye(4), atol=1e-6)
+    lower = np.zeros((4, 4), np.float32)
+    lower[1:, :3] = tfp.math.fill_triangular(step.lower)
+    upper = np.zeros((4, 4), np.float32)
+    upper[:3, 1:] = tfp.math.fill_triangular(step.upper, upper=True)
+    diagonal = np.diag(step.signs * np.exp(step.log_diagonal))
+    expected = step.permutation @ (np.eye(4, dtype=np.float32) + lower) @ (diagonal + upper)
+    np.testing.assert_allclose(rotation, expected, atol=1e-6)
+
+
+def test_curves_name_what_was_learned():
+    curves = nf.NoiseFlow("S-Ax4-G-Ax4-CAM").curves()
+    assert curves["beta/beta1"].numpy() == pytest.approx(np.exp(-5))
+    assert curves["gain/ISO 800"].numpy() == pytest.approx(800 * np.exp(-5), rel=1e-5)
+    assert len([name for name in curves if name.startswith("camera factor")]) == 15
+    curves = nf.NoiseFlow(PAPER_FORM).curves()
+    assert curves["gain/ISO 400"].numpy() == pytest.approx(2, rel=1e-5)
+    assert curves["camera factor of gain/G4"].numpy() == 1

@@ -1,0 +1,173 @@
+"""The numbers of the original release, made by its own code."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import noise_flow_tf as nf
+
+DIMENSIONS = 32 * 32 * 4
+
+
+def _nll(p, noise):
+    return -p.log_prob(noise).numpy() / DIMENSIONS
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sdn4-gain4", "sdn5-gain4", "sdn6-gain4", "sdn5-unc-gain4-unc", "unc-unc-unc-unc"],
+)
+def test_architectures(reference, name):
+    numbers = np.load(reference / f"arch_{name}.npz")
+    model = nf.NoiseFlow(str(numbers["arch"]))
+    given = {n.removeprefix("variable/"): numbers[n] for n in numbers if n.startswith("variable/")}
+    nf.release.assign(model, given)
+    unread = sum(code != "unc" for code in model.arch.split("|"))
+    assert model.num_parameters == numbers["n_trainable"] - unread
+    for k in range(3):
+        p = model(numbers["clean"], numbers["iso"][k], numbers["cam"][k])
+        nll = _nll(p, numbers["noise"])
+        np.testing.assert_allclose(nll, numbers["nll_eval"][k] / DIMENSIONS, atol=1e-5, rtol=0)
+        forward = p.bijector.forward(numbers["latent"])
+        np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def released(reference):
+    model = nf.load_release(str(reference / "release_checkpoint" / "model.ckpt.best"))
+    return model, np.load(reference / "release_checkpoint.npz")
+
+
+def test_released_weights_have_the_scalars_in_use(released):
+    model, _ = released
+    assert model.arch == "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"
+    assert model.num_parameters == 2431
+
+
+@pytest.mark.parametrize("k", range(6))
+def test_released_weights(released, k):
+    model, numbers = released
+    conditions = numbers["clean"], numbers["iso"][k], numbers["cam"][k]
+    noise = numbers["noise"]
+
+    p = model(*conditions)
+    expected = numbers["nll_eval"][k] / DIMENSIONS
+    np.testing.assert_allclose(_nll(p, noise), expected, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(p.bijector.inverse(noise), numbers["inverse"][k], atol=2e-3, rtol=0)
+    log_det = p.bijector.inverse_log_det_jacobian(noise, event_ndims=3)
+    expected = numbers["inverse_log_det"][k]
+    np.testing.assert_allclose(log_det / DIMENSIONS, expected / DIMENSIONS, atol=1e-5, rtol=0)
+    forward = model(*conditions).bijector.forward(numbers["latent"])
+    np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("k", range(6))
+def test_released_weights_with_moments_of_the_batch(released, k):
+    model, numbers = released
+    before = nf.release.variables(model)
+    p = model(numbers["clean"], numbers["iso"][k], numbers["cam"][k], training=True)
+    nll = _nll(p, numbers["noise"])
+    nf.release.assign(model, before)
+    np.testing.assert_allclose(nll, numbers["nll_train"][k] / DIMENSIONS, atol=1e-5, rtol=0)
+
+
+def test_batch_of_all_conditions_equals_one_by_one(released):
+    model, numbers = released
+    clean, noise, latent = (numbers[name][:5] for name in ("clean", "noise", "latent"))
+    for shift in range(5):
+        iso = np.array(nf.ISO_LEVELS)
+        camera = np.roll(np.arange(5), shift)
+        together = model(clean, iso, camera)
+        nll, forward = _nll(together, noise), together.bijector.forward(latent)
+        for i in range(5):
+            alone = model(clean[i : i + 1], int(iso[i]), int(camera[i]))
+            np.testing.assert_allclose(nll[i], _nll(alone, noise[i : i + 1])[0], atol=1e-6)
+            expected = alone.bijector.forward(latent[i : i + 1])[0]
+            np.testing.assert_allclose(forward[i], expected, atol=1e-6)
+
+
+def test_training_follows_the_release(reference):
+    """40 steps of Adam through `Trainer`.
+
+    Rounding decides some of what Adam makes of the first steps, where gradients are tiny and every
+    step has full size: a bias before batch norm, whose gradient is rounding alone, wanders, and the
+    averages of the means follow it; and the kernels of the first coupling end on one of two
+    branches, by the number of threads that sums run on. On 2 threads each loss is within 2.4e-5
+    nats per dimension, on 1 or 4 within 2e-4. So hidden kernels, their biases and means are judged
+    by the losses that they give.
+    """
+    numbers = np.load(reference / "training_trajectory.npz")
+    model = nf.NoiseFlow()
+    nf.release.assign(
+        model, {n.removeprefix("init/"): numbers[n] for n in numbers if n.startswith("init/")}
+    )
+    trainer = nf.Trainer(model)
+    trainer.compile(tf_keras.optimizers.Adam(numbers["learning_rate"].item(), epsilon=1e-8))
+    batches = [
+        {
+            "noise": tf.constant(numbers["noise"][i]),
+            "clean": tf.constant(numbers["clean"][i]),
+            "iso": tf.fill([12], int(numbers["iso"][i])),
+            "camera": tf.fill([12], int(numbers["cam"][i])),
+        }
+        for i in range(4)
+    ]
+    losses, evaluated = [], []
+    for step in range(40):
+        batch = tf.data.Dataset.from_tensors(batches[step % 4])
+        losses.append(trainer.fit(batch, verbose=0).history["loss"][0])
+        if step % 8 == 7:
+            evaluated.append([_evaluate(model, batch) for batch in batches])
+
+    error = np.abs(np.array(losses) - numbers["train_loss"]) / DIMENSIONS
+    assert error.max() < 2.5e-4
+    lag = np.array(evaluated) - numbers["eval_loss_every_8_steps"]
+    assert np.abs(lag).max() / DIMENSIONS < 1e-3
+
+    ours = nf.release.variables(model)
+    for ending, part_of_range in {
+        "L_vec": 0.01,
+        "U_vec": 0.01,
+        "log_S": 0.01,
+        "rescaling_scale0": 0.01,
+        "cam_params": 0.01,
+        "gain_params": 0.01,
+        "l_last/logs": 0.1,
+        "l_last/b": 0.1,
+    }.items():
+        names = [n for n in ours if n.endswith(ending) or n.split("/")[-1].startswith(ending)]
+        expected = np.concatenate([numbers[f"final/{name}"].ravel() for name in names])
+        found = np.concatenate([ours[name].ravel() for name in names])
+        assert np.abs(found - expected).max() < part_of_range * np.ptp(expected), ending
+    for name in ("beta1", "beta2", "gain_val"):
+        name = f"model/sdn_gain/{name}"
+        np.testing.assert_allclose(ours[name], numbers[f"final/{name}"], rtol=1e-4)
+
+
+def _evaluate(model, batch):
+    p = model(batch["clean"], batch["iso"], batch["camera"])
+    return -tf.reduce_mean(p.log_prob(batch["noise"])).numpy()
+
+
+def test_marginal_kl(reference):
+    numbers = np.load(reference / "data_and_metrics.npz")
+    p, q, r = numbers["kl_p"], numbers["kl_q"], numbers["kl_r"]
+    np.testing.assert_allclose(nf.metrics.KL_EDGES, numbers["kl_edges"], atol=1e-12)
+    assert nf.metrics.marginal_kl(p, q) == pytest.approx(numbers["kl_forward_pq"], abs=1e-6)
+    assert nf.metrics.marginal_kl(p, r) == pytest.approx(numbers["kl_forward_pr"], abs=1e-6)
+    there, back = nf.metrics.marginal_kl(p, q), nf.metrics.marginal_kl(q, p)
+    expected = numbers["kl_three_pq"]
+    np.testing.assert_allclose([there, back, (there + back) / 2], expected, atol=1e-6)
+
+
+def test_baselines(reference):
+    numbers = np.load(reference / "data_and_metrics.npz")
+    noise, clean = numbers["base_noise"].astype(np.float32), numbers["base_clean"]
+    stddev = float(np.sqrt(numbers["base_gauss_var"]))
+    p = nf.GaussianNoise(stddev)(clean, 100, "S6")
+    expected = numbers["base_nll_gauss"] / noise[0].size
+    np.testing.assert_allclose(-p.log_prob(noise) / noise[0].size, expected, atol=1e-6)
+    p = nf.CameraNLF(*numbers["load_nlf"])(clean, 100, "S6")
+    expected = numbers["base_nll_nlf"] / noise[0].size
+    np.testing.assert_allclose(-p.log_prob(noise) / noise[0].size, expected, atol=1e-6)

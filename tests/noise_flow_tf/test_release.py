@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+import noise_flow_tf as nf
+
+
+@pytest.mark.parametrize("arch", ["S-G", "S-G-CAM", "sdn6|gain4", "S-Ax1-G-Ax1-CAM", "Ax4"])
+def test_variables_round_trip(arch):
+    model, other = nf.NoiseFlow(arch, seed=0), nf.NoiseFlow(arch, seed=1)
+    nf.release.assign(other, nf.release.variables(model))
+    for ours, theirs in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_names_and_shapes(reference):
+    with np.load(reference / "arch_sdn5-unc-gain4-unc.npz") as numbers:
+        theirs = {
+            name.removeprefix("variable/"): numbers[name].shape
+            for name in numbers
+            if name.startswith("variable/")
+        }
+    model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM")
+    assert {name: value.shape for name, value in nf.release.variables(model).items()} == theirs
+
+
+def test_takes_an_optimisers_slots_and_does_without_what_nothing_reads():
+    model = nf.NoiseFlow("S-G")
+    mapping = {n: v for n, v in nf.release.variables(model).items() if "rescaling" not in n}
+    slots = {"model/sdn_gain/beta1/Adam": 0.0, "model/sdn_gain/beta1/Adam_1": 0.0, "beta1_power": 1}
+    nf.release.assign(model, mapping | slots)
+
+
+def test_names_what_is_missing_or_left_over():
+    model = nf.NoiseFlow("S-G", seed=0)
+    mapping = nf.release.variables(model)
+    del mapping["model/sdn_gain/beta1"]
+    mapping["model/sdn_gain/gamma"] = np.zeros(1)
+    mapping["model/sdn_gain/gain_val"] = np.full(1, 9.0)
+    with pytest.raises(ValueError, match="missing model/sdn_gain/beta1; left over .*/gamma"):
+        nf.release.assign(model, mapping)
+    assert model.layers[1].gain_val.numpy() == 1
+
+
+def test_names_a_shape_that_does_not_fit():
+    wide = nf.release.variables(nf.NoiseFlow("unc", width=8))
+    with pytest.raises(ValueError, match=r"must have shape .* at width 4; got"):
+        nf.release.assign(nf.NoiseFlow("unc"), wide)
+
+
+def test_paper_layers_have_no_names_in_the_release():
+    with pytest.raises(ValueError, match="layer 0 .* is of the paper's form"):
+        nf.release.variables(nf.NoiseFlow("eq12|eq14"))
+
+
+def test_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere is not a readable TensorFlow checkpoint"):
+        nf.load_release(str(tmp_path / "nowhere"))
+
+
+def test_other_checkpoint_is_refused(tmp_path):
+    import tensorflow as tf
+
+    prefix = tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(tmp_path / "other"))
+    with pytest.raises(ValueError, match="none of its variables is a layer of Noise Flow"):
+        nf.load_release(prefix)
