@@ -1,0 +1,42 @@
+"""Figures of real and sampled noise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_INCHES = 1.8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One rendered patch: `image` uint8 RGB `[H, W, 3]`, and its noise's KL to the real noise."""
+
+    image: np.ndarray
+    kl: float | None = None
+
+
+def comparison(rows: Mapping[str, Mapping[str, Picture]], title: str = "") -> Figure:
+    """Rows of rendered patches, as in Figure 5 of the paper.
+
+    Args:
+        rows: by the row's label (camera and ISO), the pictures by the column's title.
+        title: what stands above the figure.
+    """
+    columns: Sequence[str] = list(next(iter(rows.values())))
+    size = (_INCHES * len(columns), _INCHES * 1.12 * len(rows) + 0.5)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for line, (label, pictures) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(label, fontsize=8)
+        for axis, column in zip(line, columns, strict=True):
+            picture = pictures[column]
+            axis.imshow(picture.image, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            if picture.kl is not None:
+                axis.set_xlabel(f"KL {picture.kl:.4f}", fontsize=7)
+    for axis, column in zip(axes[0], columns, strict=True):
+        axis.set_title(column, fontsize=9)
+    return figure

@@ -1,0 +1,100 @@
+"""The folder of a run: what is where, and a model back out of it."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from noise_flow_tf import export
+from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.release import load_release
+
+
+class RunFolder:
+    """The places of a run's outputs."""
+
+    def __init__(self, path: str | os.PathLike):
+        """Names the places below `path`; makes nothing."""
+        self.path = Path(path)
+        self.settings = self.path / "settings.json"
+        self.history = self.path / "history.csv"
+        self.tensorboard = self.path / "tensorboard"
+        self.last = self.path / "checkpoints" / "last"
+        self.best = self.path / "checkpoints" / "best"
+        self.saved_model = self.path / "saved_model"
+        self.report_text = self.path / "report.md"
+        self.report = self.path / "report.json"
+        self.pictures = self.path / "pictures"
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        """Makes the folder with its settings.
+
+        Args:
+            settings: what JSON can hold; `arch` and `width` are needed to load the model.
+            overwrite: whether an earlier run there is removed.
+
+        Raises:
+            ValueError: the folder holds something, and is not an earlier run to be overwritten.
+        """
+        if self.path.is_file():
+            raise ValueError(f"{self.path} is a file; give the name of a folder for the run")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            if not self.settings.is_file():
+                raise ValueError(f"{self.path} holds other files than a run; choose another folder")
+            if not overwrite:
+                raise ValueError(
+                    f"{self.path} holds a run already; choose another folder or add --overwrite"
+                )
+            shutil.rmtree(self.path)
+        for folder in (self.last.parent, self.pictures, self.tensorboard):
+            folder.mkdir(parents=True)
+        packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
+        versions = {"python": platform.python_version(), **{p: version(p) for p in packages}}
+        write_text(self.settings, json.dumps({**settings, "versions": versions}, indent=2) + "\n")
+
+    def load(self) -> NoiseFlow:
+        """The model with the best weights of the run.
+
+        Raises:
+            ValueError: no run there, or one that has not saved a model yet.
+        """
+        try:
+            settings = json.loads(self.settings.read_text())
+            arch, width = settings["arch"], settings["width"]
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"{self.settings} cannot be read: {error}") from error
+        return export.restore(arch, width, self.best)
+
+
+def load(path: str | os.PathLike) -> NoiseFlow:
+    """The model that training saved.
+
+    Args:
+        path: a run folder (its best weights), a SavedModel, or the prefix of a checkpoint of the
+            original release.
+
+    Raises:
+        ValueError: nothing of the kind, or something damaged.
+    """
+    path = Path(path)
+    if RunFolder(path).settings.is_file():
+        return RunFolder(path).load()
+    if (path / "saved_model.pb").is_file():
+        return export.load_saved_model(path)
+    if path.with_name(f"{path.name}.index").is_file():
+        return load_release(str(path))
+    raise ValueError(
+        f"{path} holds no model; give a run folder of train.py, a SavedModel, or the prefix of a "
+        "released checkpoint (the path of its .index file without the ending)"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file beside its place, then moves it there."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

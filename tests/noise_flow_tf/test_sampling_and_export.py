@@ -1,0 +1,149 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import noise_flow_tf as nf
+from noise_flow_tf import export
+from noise_flow_tf.training import RunFolder
+
+MODELS = {
+    "noise_flow": lambda: nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0),
+    "gaussian": lambda: nf.GaussianNoise(0.02),
+    "camera_nlf": lambda: nf.CameraNLF(0.01, 1e-4),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [(2, 2), (5, 8), (33, 17)])
+def test_samples_whole_images(name, size):
+    model = MODELS[name]()
+    clean = np.random.default_rng(0).uniform(size=(*size, 4))
+    noise = nf.sample_image(model, clean, iso=800, camera="S6", seed=3)
+    assert noise.shape == clean.shape
+    assert noise.dtype == np.float32
+    np.testing.assert_array_equal(noise, nf.sample_image(model, clean, 800, "S6", seed=3))
+    assert not np.array_equal(noise, nf.sample_image(model, clean, 800, "S6", seed=4))
+
+
+def test_temperature_scales_the_latent():
+    clean = np.full((64, 64, 4), 0.5)
+    model = nf.CameraNLF(0.01, 1e-4)
+    warm, cool = (nf.sample_image(model, clean, 100, 0, temperature=t) for t in (1.0, 0.6))
+    np.testing.assert_allclose(cool, 0.6 * warm, rtol=1e-5)
+    assert warm.std() == pytest.approx(np.sqrt(0.0051), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"clean": np.zeros((1, 4, 4, 4))}, r"shape \[H, W, 4\]; got \[1, 4, 4, 4\]"),
+        ({"clean": np.zeros((4, 4, 3))}, r"shape \[B, H, W, 4\]; got shape \[1, 4, 4, 3\]"),
+        ({"iso": 200}, "unknown ISO 200"),
+        ({"camera": "X"}, "unknown camera X"),
+        ({"temperature": -1}, "temperature must not be negative"),
+    ],
+)
+def test_refuses_bad_requests(changed, message):
+    request = {"clean": np.zeros((4, 4, 4)), "iso": 100, "camera": "S6"} | changed
+    with pytest.raises(ValueError, match=message):
+        nf.sample_image(MODELS["camera_nlf"](), **request)
+
+
+@pytest.mark.parametrize("make", [lambda: nf.GaussianNoise(0.0), lambda: nf.GaussianNoise(-1.0)])
+def test_gaussian_refuses_a_bad_stddev(make):
+    with pytest.raises(ValueError, match="stddev must be positive"):
+        make()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=7)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.05, variable.shape))
+    path = tmp_path_factory.mktemp("models") / "saved_model"
+    export.save(model, path)
+    return model, path
+
+
+def test_saved_model_loads_as_the_model(saved):
+    model, path = saved
+    again = nf.load(path)
+    assert again.arch == model.arch
+    for ours, theirs in zip(model.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_saved_model_serves_in_plain_tensorflow(saved, tmp_path):
+    """Another process, which knows neither this package nor TensorFlow Probability."""
+    model, path = saved
+    clean = np.random.default_rng(1).uniform(size=(2, 5, 6, 4)).astype(np.float32)
+    program = """
+import sys, json, numpy as np, tensorflow as tf
+signatures = tf.saved_model.load(sys.argv[1]).signatures
+clean = tf.constant(np.load(sys.argv[2]))
+conditions = {"clean": clean, "iso": tf.constant([100, 3200]), "camera": tf.constant([2])}
+how = {"temperature": tf.constant(1.0), "seed": tf.constant(5)}
+noise = signatures["sample"](**how, **conditions)["noise"]
+log_prob = signatures["log_prob"](noise=noise, **conditions)["log_prob"]
+try:
+    signatures["sample"](**how, **conditions | {"iso": tf.constant([200])})
+    refused = ""
+except tf.errors.InvalidArgumentError as error:
+    refused = str(error)
+alien = [n for n in sys.modules if n.startswith(("noise_flow_tf", "tensorflow_probability"))]
+print(json.dumps({"noise": noise.numpy().tolist(), "log_prob": log_prob.numpy().tolist(),
+                  "refused": refused, "alien": alien}))
+"""
+    np.save(tmp_path / "clean.npy", clean)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), str(tmp_path / "clean.npy")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["alien"] == []
+    assert "unknown ISO; the model knows 100, 400, 800, 1600, 3200" in told["refused"]
+    expected = nf.sampling.sample_noise(model, clean, [100, 3200], "S6", seed=5)
+    np.testing.assert_allclose(told["noise"], expected, atol=1e-6)
+    log_prob = model(clean, [100, 3200], "S6").log_prob(expected)
+    np.testing.assert_allclose(told["log_prob"], log_prob, rtol=1e-5)
+
+
+def test_load_takes_released_checkpoints(reference):
+    model = nf.load(reference / "release_checkpoint" / "model.ckpt.best")
+    assert model.num_parameters == 2431
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "holds no model; give a run folder"),
+        (lambda path: (path / "saved_model.pb").write_bytes(b""), "not a SavedModel of a Noise"),
+        (lambda path: (path / "settings.json").write_text("{"), "settings.json cannot be read"),
+        (
+            lambda path: (path / "settings.json").write_text('{"arch": "S-G", "width": 4}'),
+            "checkpoint .*best cannot be read as 'S-G'",
+        ),
+    ],
+)
+def test_load_names_what_is_wrong(tmp_path, make, message):
+    make(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        nf.load(tmp_path)
+
+
+def test_load_refuses_a_checkpoint_of_another_architecture(saved, tmp_path):
+    model, path = saved
+    run = RunFolder(tmp_path / "run")
+    run.create({"arch": "S-G", "width": 4})
+    tf.train.Checkpoint(noise_model=model).write(str(run.best))
+    run.settings.write_text(json.dumps({"arch": "S-Ax4-G-Ax4-CAM", "width": 4}))
+    with pytest.raises(ValueError, match="cannot be read as 'S-Ax4-G-Ax4-CAM'"):
+        nf.load(run.path)

@@ -1,0 +1,227 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import noise_flow_tf as nf
+from noise_flow_tf import evaluation
+from noise_flow_tf.training import RunFolder, callbacks, run_folder, schedules
+
+
+def make_batches(seed=0, count=24, size=8, batch_size=8):
+    rng = np.random.default_rng(seed)
+    clean = rng.uniform(0.05, 0.95, (count, size, size, 4)).astype(np.float32)
+    stddev = np.sqrt(0.01 * clean + 1e-4)
+    examples = {
+        "clean": clean,
+        "noise": (stddev * rng.normal(size=clean.shape)).astype(np.float32),
+        "iso": rng.choice(nf.ISO_LEVELS, count).astype(np.int32),
+        "camera": rng.integers(0, 5, count, np.int32),
+        "nlf": np.tile(np.float32([0.01, 1e-4]), (count, 1)),
+    }
+    return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
+
+
+@pytest.fixture
+def trainer():
+    trainer = nf.Trainer(nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0))
+    trainer.compile(tf_keras.optimizers.Adam(1e-2, epsilon=1e-8))
+    return trainer
+
+
+def test_trainer_learns_and_reports_nats_per_dimension(trainer):
+    batches = make_batches()
+    before = trainer.evaluate(batches, return_dict=True, verbose=0)
+    history = trainer.fit(batches, validation_data=batches, epochs=20, verbose=0).history
+    assert history["nll"][-1] < before["nll"] - 0.5
+    assert set(history) >= {"loss", "nll", "latent_stddev", "val_nll", "val_latent_stddev"}
+    np.testing.assert_allclose(history["nll"], np.array(history["loss"]) / 256, rtol=1e-5)
+
+
+def test_evaluation_is_the_models_own_log_prob(trainer):
+    batches = make_batches(count=20)
+    told = trainer.evaluate(batches, return_dict=True, verbose=0)
+    nll, squares = [], []
+    for batch in batches:
+        p = trainer.noise_model(batch["clean"], batch["iso"], batch["camera"])
+        nll.extend(-p.log_prob(batch["noise"]).numpy() / 256)
+        squares.extend(np.ravel(p.bijector.inverse(batch["noise"])) ** 2)
+    assert told["nll"] == pytest.approx(np.mean(nll), rel=1e-5)
+    assert told["latent_stddev"] == pytest.approx(np.sqrt(np.mean(squares)), rel=1e-5)
+
+
+def test_a_step_is_one_pass_of_the_networks(trainer):
+    """Forward 5 convolutions a flow step; backward two for each on the image, one on the border."""
+    batch = next(iter(make_batches()))
+    graph = tf.function(trainer.train_step).get_concrete_function(batch).graph
+    counts = {"Conv2D": 0, "Conv2DBackpropFilter": 0, "PyFunc": 0, "EagerPyFunc": 0}
+    for operation in graph.get_operations():
+        if operation.type in counts:
+            counts[operation.type] += 1
+    steps = trainer.noise_model.arch.count("unc")
+    assert counts == {
+        "Conv2D": 5 * steps,
+        "Conv2DBackpropFilter": 5 * steps,
+        "PyFunc": 0,
+        "EagerPyFunc": 0,
+    }
+
+
+def test_two_replicas_train_the_same_model_as_one():
+    """Global batch-norm moments and gradients; in a process of its own, with two CPU devices."""
+    program = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+import json
+import numpy as np, tensorflow as tf, tf_keras
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import noise_flow_tf as nf
+from test_training import make_batches
+
+def train(strategy):
+    with strategy.scope():
+        trainer = nf.Trainer(nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0))
+        trainer.compile(tf_keras.optimizers.Adam(1e-3, epsilon=1e-8))
+    history = trainer.fit(make_batches(count=20), epochs=4, verbose=0).history["nll"]
+    moments = trainer.noise_model.layers[1].network.moments1
+    return strategy.num_replicas_in_sync, history, moments.variance.numpy().tolist()
+
+print(json.dumps([train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
+                  train(tf.distribute.get_strategy())]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (two, history, variance), (one, expected, expected_variance) = json.loads(
+        done.stdout.splitlines()[-1]
+    )
+    assert (two, one) == (2, 1)
+    np.testing.assert_allclose(history, expected, atol=1e-4)
+    np.testing.assert_allclose(variance, expected_variance, rtol=1e-3)
+
+
+def test_schedules():
+    cosine = schedules.learning_rate("cosine", 1e-2, 1000)
+    rates = np.array([cosine(step) for step in (1, 50, 525, 1000)])
+    np.testing.assert_allclose(rates, [4e-4, 1e-2, 5.005e-3, 1e-5], rtol=0.05)
+    assert schedules.learning_rate("release", 1e-4, 1000) == 1e-4
+    assert schedules.adam("release", 1e-4, 10).epsilon == 1e-8
+    with pytest.raises(ValueError, match="unknown schedule 'linear'; allowed are cosine"):
+        schedules.learning_rate("linear", 1e-4, 10)
+
+
+def test_evaluation_epochs_of_short_runs():
+    assert schedules.evaluation_epochs(3, 50) == [1, 2, 3]
+    assert schedules.evaluation_epochs(1, 1) == [1]
+
+
+def test_evaluate_knows_the_entropy_of_a_gaussian():
+    rng = np.random.default_rng(0)
+    clean = np.full((40, 32, 32, 4), 0.5, np.float32)
+    batches = tf.data.Dataset.from_tensor_slices(
+        {
+            "clean": clean,
+            "noise": rng.normal(0, 0.02, clean.shape).astype(np.float32),
+            "iso": np.full(40, 100, np.int32),
+            "camera": np.full(40, 2, np.int32),
+            "nlf": np.tile(np.float32([8e-4, 0.0]), (40, 1)),
+        }
+    ).batch(16)
+    assert evaluation.gaussian_stddev(batches) == pytest.approx(0.02, rel=0.01)
+    models = {
+        "gaussian": evaluation.for_batches(nf.GaussianNoise(0.02)),
+        "camera_nlf": evaluation.camera_nlf,
+        "wide": evaluation.for_batches(nf.GaussianNoise(0.04)),
+    }
+    scores = evaluation.evaluate(models, batches)
+    entropy = 0.5 * np.log(2 * np.pi * np.e * 0.02**2)
+    standard_error = np.sqrt(0.5 / clean.size)
+    for name in ("gaussian", "camera_nlf"):
+        assert scores[name]["nll"] == pytest.approx(entropy, abs=3 * standard_error)
+        assert scores[name]["kl"] < 0.03
+    assert scores["wide"]["nll"] == pytest.approx(entropy + np.log(2) - 3 / 8, abs=0.01)
+    assert scores["wide"]["kl"] == pytest.approx(np.log(2) - 3 / 8, abs=0.03)
+    assert evaluation.evaluate(models, batches) == scores
+
+
+def test_evaluate_refuses_an_empty_test_set():
+    with pytest.raises(ValueError, match="no batch"):
+        evaluation.evaluate({"nlf": evaluation.camera_nlf}, [])
+    with pytest.raises(ValueError, match="no batch"):
+        evaluation.gaussian_stddev([])
+
+
+def test_run_folder_keeps_what_it_does_not_know(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="holds other files than a run"):
+        RunFolder(tmp_path).create({}, overwrite=True)
+    run = RunFolder(tmp_path / "run")
+    run.create({"arch": "S-G", "width": 4})
+    with pytest.raises(ValueError, match="holds a run already.*--overwrite"):
+        run.create({"arch": "S-G", "width": 4})
+    run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
+    assert json.loads(run.settings.read_text())["arch"] == "S-G-CAM"
+    with pytest.raises(ValueError, match="is a file"):
+        RunFolder(tmp_path / "thesis.tex").create({})
+
+
+def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.create({"arch": trainer.noise_model.arch, "width": 4})
+    picture = np.zeros((4, 8, 3), np.uint8)
+    trainer.fit(
+        make_batches(),
+        validation_data=make_batches(seed=1),
+        validation_freq=[1, 3],
+        epochs=3,
+        verbose=0,
+        callbacks=[
+            callbacks.BestWeights(run.best),
+            callbacks.last_weights(run.last),
+            callbacks.History(run.history, trainer.noise_model),
+            callbacks.keras_curves(run.tensorboard),
+            callbacks.LearnedCurves(trainer.noise_model, run.tensorboard, {"gaussian": -1.5}),
+            callbacks.NoisePictures(run.tensorboard, lambda: {"patches/S6": picture}),
+        ],
+    )
+    rows = list(csv.DictReader(run.history.open()))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert rows[1]["val_nll"] == "NA"
+    final = trainer.noise_model.curves()["beta/beta1"].numpy()
+    assert float(rows[2]["beta/beta1"]) == pytest.approx(final, rel=1e-4)
+
+    best = min((row for row in rows if row["val_nll"] != "NA"), key=lambda r: float(r["val_nll"]))
+    kept = evaluation.evaluate(
+        {"kept": evaluation.for_batches(nf.load(run.path))}, make_batches(seed=1)
+    )
+    assert kept["kept"]["nll"] == pytest.approx(float(best["val_nll"]), abs=1e-4)
+    assert Path(f"{run.last}.index").is_file()
+
+    tags = {folder.name: _tags(folder) for folder in run.tensorboard.iterdir()}
+    assert {"epoch_nll", "epoch_latent_stddev"} <= tags["train"]
+    assert {"epoch_nll", "epoch_latent_stddev"} <= tags["validation"]
+    assert tags["gaussian"] == {"epoch_nll"}
+    assert set(trainer.noise_model.curves()) <= tags["learned"]
+    assert tags["pictures"] == {"patches/S6"}
+
+
+def _tags(folder):
+    return {
+        value.tag
+        for file in folder.glob("*.v2")
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+
+
+def test_text_is_written_whole(tmp_path):
+    run_folder.write_text(tmp_path / "report.md", "one")
+    run_folder.write_text(tmp_path / "report.md", "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert (tmp_path / "report.md").read_text() == "two"
