@@ -1,0 +1,66 @@
+"""What the scripts' command lines share."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes `--an_option` and `--an-option` alike, and whose errors are one line."""
+
+    def __init__(self, **kwargs):
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+
+    def option(self, name: str, **kwargs) -> None:
+        """Adds `--name`, with the dashed spelling of an underscored name."""
+        names = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+        if "type" in kwargs:
+            kwargs.setdefault("metavar", "N")
+        self.add_argument(*names, **kwargs)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action):
+        if action.default in (None, False) or action.required:
+            return action.help
+        return super()._get_help_string(action)
+
+    def _format_action_invocation(self, action):
+        shown = argparse.Action(action.option_strings[:1] or [], action.dest, action.nargs)
+        shown.metavar, shown.choices = action.metavar, action.choices
+        return super()._format_action_invocation(shown)
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """An argparse type: a number of `kind` above zero."""
+
+    def parse(text: str):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"positive {'whole number' if kind is int else 'number'}"
+    return parse
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a script; bad input (ValueError, OSError) ends it with one line and exit code 2."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        line = " ".join(str(error).split())
+        sys.exit(_fail(f"{os.path.basename(sys.argv[0])}: {line}"))
+    except KeyboardInterrupt:
+        sys.exit(_fail("interrupted", 130))
+
+
+def _fail(line: str, code: int = 2) -> int:
+    print(line, file=sys.stderr)
+    return code

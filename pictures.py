@@ -1,0 +1,78 @@
+"""Rendered pictures of real and sampled noise, for training and for the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import noise_flow_tf as nf
+import sidd
+from noise_flow_tf import plotting
+
+_SIDE = 64
+
+
+class Examples:
+    """Patches of test frames, one for each ISO level, with all that is needed to show them."""
+
+    def __init__(self, frames: Sequence[sidd.Frame], side: int = _SIDE):
+        """Reads patches of `side` packed pixels, or less, from the middle of the frames."""
+        chosen = _one_for_each_iso(frames)
+        pairs = [sidd.read_pair(frame.noisy, frame.clean, frame.metadata) for frame in chosen]
+        side = min([side, *(length for pair in pairs for length in pair.clean.shape[:2])])
+        self.labels = [f"{frame.camera}, ISO {frame.iso}" for frame in chosen]
+        self.iso = np.array([frame.iso for frame in chosen], np.int32)
+        self.camera = [frame.camera for frame in chosen]
+        self.nlf = np.array([pair.nlf for pair in pairs], np.float32)
+        self._metadata = [pair.metadata for pair in pairs]
+        self.clean = np.stack([_middle(pair.clean, side) for pair in pairs])
+        self.noise = np.stack([_middle(pair.noise, side) for pair in pairs])
+
+    def sample(self, model: Any, seed: int = 0) -> np.ndarray:
+        """Noise `[N, h, w, 4]` of a noise model for the examples."""
+        return nf.sampling.sample_noise(model, self.clean, self.iso, self.camera, seed).numpy()
+
+    def strips(self, model: Any) -> dict[str, np.ndarray]:
+        """For each example clean, real and sampled side by side, uint8 RGB."""
+        sampled = self.sample(model)
+        return {
+            f"clean, real, sampled/{label}": np.concatenate(
+                [self._render(i, noise) for noise in (0.0, self.noise[i], sampled[i])], axis=1
+            )
+            for i, label in enumerate(self.labels)
+        }
+
+    def comparison(self, models: Mapping[str, Any]) -> Figure:
+        """The figure of the samples of each model beside the real noise, with the KL on each."""
+        samples = {title: self.sample(model) for title, model in models.items()}
+        rows = {}
+        for i, label in enumerate(self.labels):
+            row = {
+                title: plotting.Picture(
+                    self._render(i, noise[i]), nf.metrics.marginal_kl(self.noise[i], noise[i])
+                )
+                for title, noise in samples.items()
+            }
+            row["Real"] = plotting.Picture(self._render(i, self.noise[i]))
+            row["Clean"] = plotting.Picture(self._render(i, 0.0))
+            rows[label] = row
+        return plotting.comparison(rows, "Noise of the test set, rendered to sRGB (KL in nats)")
+
+    def _render(self, i: int, noise: np.ndarray | float) -> np.ndarray:
+        return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
+
+
+def _one_for_each_iso(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
+    """For each ISO level a frame, of another camera than the levels before where there is one."""
+    chosen: dict[int, sidd.Frame] = {}
+    for iso in sorted({frame.iso for frame in frames}):
+        seen = {frame.camera for frame in chosen.values()}
+        candidates = [frame for frame in frames if frame.iso == iso]
+        chosen[iso] = min(candidates, key=lambda frame: frame.camera in seen)
+    return list(chosen.values())
+
+
+def _middle(packed: np.ndarray, side: int) -> np.ndarray:
+    top, left = ((length - side) // 2 for length in packed.shape[:2])
+    return packed[top : top + side, left : left + side]

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sidd
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """A small offline dataset with every camera."""
+    root = tmp_path_factory.mktemp("data") / "sidd"
+    return sidd.write_synthetic(
+        root, size=(128, 128), train_instances=6, test_instances=5, progress=False
+    )
+
+
+@pytest.fixture(scope="session")
+def script(tmp_path_factory):
+    """Runs a script in a process of its own, in an empty folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+
+    def run(name, *arguments):
+        command = [sys.executable, str(ROOT / name), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_folder(script, dataset, tmp_path_factory):
+    """A trained run, by the release's command line but for its length."""
+    folder = tmp_path_factory.mktemp("runs") / "release"
+    done = script(
+        "train.py",
+        *("--logdir", folder, "--arch", "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"),
+        *("--sidd_path", dataset, "--n_train_threads", 16, "--width", 4, "--epochs", 2),
+        *("--lr", 0.0001, "--n_batch_train", 138, "--n_batch_test", 138),
+        *("--epochs_full_valid", 50, "--n_patches_per_image", 2898, "--patch_height", 32),
+        *("--patch_sampling", "uniform", "--start_tr_im_idx", 10, "--end_tr_im_idx", 12),
+        *("--start_ts_im_idx", 10, "--end_ts_im_idx", 12),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
