@@ -1,0 +1,60 @@
+"""SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in."""
+
+from .bayer import CFA_PATTERNS, mosaic, pack, unpack
+from .errors import SiddError
+from .files import replacing
+from .matfiles import (
+    Metadata,
+    Pair,
+    read_metadata,
+    read_pair,
+    read_raw,
+    write_metadata,
+    write_raw,
+)
+from .patches import patch_dataset, random_corners, uniform_corners
+from .rendering import render, render_packed
+from .scenes import (
+    CAMERAS,
+    ISO_LEVELS,
+    TEST_INSTANCES,
+    TRAIN_INSTANCES,
+    Frame,
+    SceneInstance,
+    index,
+    select_frames,
+)
+from .synthetic import ensure_synthetic, read_manifest, typical_metadata, write_synthetic
+
+__all__ = [
+    "CAMERAS",
+    "CFA_PATTERNS",
+    "ISO_LEVELS",
+    "TEST_INSTANCES",
+    "TRAIN_INSTANCES",
+    "Frame",
+    "Metadata",
+    "Pair",
+    "SceneInstance",
+    "SiddError",
+    "ensure_synthetic",
+    "index",
+    "mosaic",
+    "pack",
+    "patch_dataset",
+    "random_corners",
+    "read_manifest",
+    "read_metadata",
+    "read_pair",
+    "read_raw",
+    "render",
+    "render_packed",
+    "replacing",
+    "select_frames",
+    "typical_metadata",
+    "uniform_corners",
+    "unpack",
+    "write_metadata",
+    "write_raw",
+    "write_synthetic",
+]

@@ -1,0 +1,131 @@
+"""The noise of the offline dataset: phone sensors with physics that a camera NLF does not know.
+
+What METADATA says of a camera is its noise level function, variance = beta1 y + beta2
+(:func:`noise_profile`; the Poissonian-Gaussian model of Foi et al. [1]). What the sensor does, for
+a clean intensity y in [0, 1], is
+
+1. shot noise: a Poisson number of photoelectrons, a P(y / a) with a = s beta1;
+2. read noise of variance r beta2 from a Tukey-lambda distribution, whose tails are heavier than a
+   Gaussian's (measured on real sensors in low light by Wei et al. [2]);
+3. crosstalk: charge and signal leak to the adjacent pixels of the Bayer plane, so that neighbours'
+   noises are correlated ([3], chapter on crosstalk; [4]). The kernel has unit energy: it moves
+   no variance, only correlates;
+4. row noise: one offset for each row of the upright sensor, from its shared readout ([2]);
+5. quantisation to the sensor's 10 bits (EMVA 1288 [5]: a uniform error of a step's variance / 12);
+6. clipping to [0, 1], at black and at the full well ([1]).
+
+The factors s and r are each camera's own (:data:`SENSORS`): makers calibrate an NLF on a few
+devices, and in the Noise Flow paper the real NLFs of SIDD are 0.4 nats per dimension worse than
+the same formula fitted to the data.
+
+[1] Foi, Trimeche, Katkovnik and Egiazarian, "Practical Poissonian-Gaussian noise modeling and
+    fitting for single-image raw-data", IEEE TIP 17(10), 2008.
+[2] Wei, Fu, Yang and Huang, "A physics-based noise formation model for extreme low-light raw
+    denoising", CVPR 2020.
+[3] Holst and Lomheim, "CMOS/CCD sensors and camera systems", 2nd edition, SPIE, 2011.
+[4] Healey and Kondepudy, "Radiometric CCD camera calibration and noise estimation", IEEE TPAMI
+    16(3), 1994.
+[5] EMVA Standard 1288, "Characterization of image sensors and cameras", release 3.1, 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import convolve
+from scipy.special import gamma
+
+#: Analogue-to-digital resolution of the sensors.
+BIT_DEPTH = 10
+#: Shape of the read noise's Tukey-lambda distribution: 0.14 is near Gaussian, less is heavier.
+TUKEY_LAMBDA = -0.1
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One camera's NLF, which METADATA states, and how its true noise differs."""
+
+    isos: tuple[int, ...]  #: ISO levels that the camera was used at, those of SIDD
+    shot: float  #: beta1 at ISO 100
+    read: float  #: beta2 at ISO 100
+    shot_factor: float  #: true shot noise variance / stated
+    read_factor: float  #: true read noise variance / stated
+    row: float  #: standard deviation of the row offsets / that of the read noise
+    crosstalk: tuple[float, float]  #: leak to each neighbour in the same row, in the same column
+
+
+SENSORS = {
+    "IP": Sensor((100, 400, 800, 1600), 3.6e-4, 2.0e-6, 0.36, 0.50, 0.25, (0.17, 0.13)),
+    "GP": Sensor((100, 400, 800, 1600, 3200), 2.6e-4, 2.4e-6, 2.40, 2.00, 0.20, (0.15, 0.12)),
+    "S6": Sensor((100, 400, 800, 1600, 3200), 5.2e-4, 1.6e-6, 0.34, 0.45, 0.30, (0.20, 0.15)),
+    "N6": Sensor((100, 400, 800, 1600, 3200), 4.4e-4, 3.0e-6, 2.60, 2.20, 0.25, (0.16, 0.16)),
+    "G4": Sensor((100, 400, 800), 4.8e-4, 2.2e-6, 0.42, 0.60, 0.35, (0.18, 0.12)),
+}
+
+
+def noise_profile(camera: str, iso: int) -> tuple[float, float]:
+    """The NLF (beta1, beta2) that METADATA states for a camera at an ISO level.
+
+    Shot noise's beta1 grows with the gain, so with ISO; read noise has a part before the
+    amplifier, which grows with the gain, and a part behind it, which does not:
+    beta2 = read (0.8 + 0.2 (ISO / 100)^1.5).
+
+    >>> beta1, beta2 = noise_profile("GP", 400)
+    >>> round(beta1, 6), round(beta2, 9)
+    (0.00104, 5.76e-06)
+    """
+    sensor, gain = SENSORS[camera], iso / 100
+    return sensor.shot * gain, sensor.read * (0.8 + 0.2 * gain**1.5)
+
+
+def true_profile(camera: str, iso: int) -> tuple[float, float]:
+    """The variances that the sensor really has before quantisation and clipping.
+
+    (a, b) of variance = a y + b, row noise included: :func:`noise_profile` with the camera's
+    factors.
+    """
+    sensor, (beta1, beta2) = SENSORS[camera], noise_profile(camera, iso)
+    return sensor.shot_factor * beta1, sensor.read_factor * beta2 * (1 + sensor.row**2)
+
+
+def crosstalk_kernel(camera: str) -> np.ndarray:
+    """The 3 x 3 kernel that correlates a camera's noise, of unit energy.
+
+    >>> float(np.sum(crosstalk_kernel("S6") ** 2).round(12))
+    1.0
+    """
+    along, across = SENSORS[camera].crosstalk
+    kernel = np.outer([across, 1, across], [along, 1, along])
+    return kernel / np.linalg.norm(kernel)
+
+
+def expose(clean: np.ndarray, camera: str, iso: int, random: np.random.Generator) -> np.ndarray:
+    """A noisy shot of a clean upright Bayer image [H, W] in [0, 1]: float32, by steps 1 to 6."""
+    sensor = SENSORS[camera]
+    shot, _ = true_profile(camera, iso)
+    read = np.sqrt(sensor.read_factor * noise_profile(camera, iso)[1])
+    noise = shot * random.poisson(clean / shot) - clean
+    noise += read * tukey_lambda(clean.shape, random)
+    noise = convolve(noise, crosstalk_kernel(camera), mode="reflect")
+    noise += read * sensor.row * random.standard_normal((clean.shape[0], 1))
+    return quantise(clean + noise, BIT_DEPTH)
+
+
+def quantise(image: np.ndarray, bits: int) -> np.ndarray:
+    """Rounds to steps of 2^-bits and clips to [0, 1]; float32.
+
+    Steps of a power of two are exact in float32, and so compress well.
+    """
+    return np.clip(np.rint(image * 2.0**bits) / 2.0**bits, 0, 1).astype(np.float32)
+
+
+def tukey_lambda(
+    shape: tuple[int, ...], random: np.random.Generator, shape_parameter: float = TUKEY_LAMBDA
+) -> np.ndarray:
+    """Tukey-lambda variates of variance 1, by their quantile function (u^l - (1 - u)^l) / l."""
+    power = shape_parameter
+    uniform = random.uniform(1e-12, 1, shape)
+    variates = (uniform**power - (1 - uniform) ** power) / power
+    variance = 2 / power**2 * (1 / (1 + 2 * power) - gamma(1 + power) ** 2 / gamma(2 + 2 * power))
+    return variates / np.sqrt(variance)

@@ -1,0 +1,207 @@
+"""The offline dataset: a stand-in for SIDD, in SIDD's own layout and file formats.
+
+Clean scenes are pictures that scikit-image ships, taken back to raw (:mod:`sidd.unprocessing`);
+noise is that of :mod:`sidd.noise_physics`. Every reader of the real dataset reads this one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from .errors import SiddError
+from .matfiles import MAKES, Metadata, write_metadata, write_raw
+from .noise_physics import SENSORS, expose, noise_profile, quantise
+from .scenes import CAMERAS, TEST_INSTANCES, TRAIN_INSTANCES, SceneName
+from .unprocessing import (
+    COLORS,
+    EXPOSURE,
+    ILLUMINANTS,
+    TEST_PICTURES,
+    TRAIN_PICTURES,
+    unprocess,
+    view,
+)
+
+#: Name of the file that says with which settings a dataset was written.
+MANIFEST = "synthetic.json"
+
+_VERSION = 1
+_FRAMES = (10, 11)
+_CLEAN_BITS = 16
+
+
+def write_synthetic(
+    root: str | os.PathLike,
+    seed: int = 0,
+    size: tuple[int, int] = (320, 448),
+    train_instances: int = 44,
+    test_instances: int = 22,
+    progress: bool = True,
+) -> Path:
+    """Writes the offline dataset to ``root``, in the layout of SIDD_Medium_Raw; returns ``root``.
+
+    ``size`` is the upright Bayer image's (H, W); each instance has frames 10 and 11, one clean
+    scene with new noise. Instance numbers are the first ones of the release's two lists. By
+    default, each of the 22 pairs of camera and ISO level that SIDD has appears twice in training
+    and once in testing; fewer instances still go through all cameras. Test scenes show other
+    pictures than training scenes. The same seed gives the same arrays, bit for bit, as long as
+    the packages that it stands on are the same.
+
+    Nothing appears at ``root`` before the dataset is complete. Raises SiddError where ``root``
+    exists and is not empty, ValueError for a setting that is out of range.
+    """
+    root = Path(root)
+    settings = _settings(seed, size, train_instances, test_instances)
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise SiddError(f"{root}: exists and is not an empty folder; the dataset needs a new one")
+    root.absolute().parent.mkdir(parents=True, exist_ok=True)
+    temporary = root.absolute().with_name(f".{root.absolute().name}.{os.getpid()}.tmp")
+    try:
+        plan = list(_plan(train_instances, test_instances))
+        bar = tqdm(plan, desc="offline dataset", unit="scene", disable=not progress)
+        for name, picture in bar:
+            _write_instance(temporary / "Data" / str(name), name, picture, seed, size)
+        (temporary / MANIFEST).write_text(json.dumps(settings, indent=2) + "\n")
+        if root.exists():
+            root.rmdir()
+        os.replace(temporary, root)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return root
+
+
+def ensure_synthetic(
+    root: str | os.PathLike,
+    seed: int = 0,
+    size: tuple[int, int] = (320, 448),
+    train_instances: int = 44,
+    test_instances: int = 22,
+    progress: bool = True,
+) -> Path:
+    """:func:`write_synthetic`, unless ``root`` already holds this dataset; returns ``root``.
+
+    Raises SiddError where ``root`` holds anything else, other settings included.
+    """
+    settings = _settings(seed, size, train_instances, test_instances)
+    manifest = read_manifest(root)
+    if manifest is None:
+        return write_synthetic(root, seed, size, train_instances, test_instances, progress)
+    if manifest != settings:
+        raise SiddError(
+            f"{root}: holds an offline dataset with other settings: {manifest}, wanted {settings}; "
+            "remove it or name another folder"
+        )
+    return Path(root)
+
+
+def read_manifest(root: str | os.PathLike) -> dict[str, object] | None:
+    """The settings that an offline dataset was written with; None where ``root`` is none."""
+    path = Path(root) / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise SiddError(f"{path}: not JSON: {error}") from None
+
+
+def _settings(
+    seed: int, size: tuple[int, int], train_instances: int, test_instances: int
+) -> dict[str, object]:
+    height, width = size
+    if height % 2 or width % 2 or min(size) < 8:
+        raise ValueError(f"size is (H, W), even and at least 8; got {tuple(size)}")
+    if seed < 0:
+        raise ValueError(f"seed must not be negative; got {seed}")
+    for name, number, most in (
+        ("train_instances", train_instances, len(TRAIN_INSTANCES)),
+        ("test_instances", test_instances, len(TEST_INSTANCES)),
+    ):
+        if not 0 <= number <= most:
+            raise ValueError(f"{name} must be 0 to {most}; got {number}")
+    if train_instances + test_instances == 0:
+        raise ValueError("train_instances and test_instances are both 0: nothing to write")
+    return {
+        "version": _VERSION,
+        "seed": seed,
+        "size": [height, width],
+        "train_instances": train_instances,
+        "test_instances": test_instances,
+    }
+
+
+def typical_metadata(camera: str, iso: int, illuminant: int = 5500) -> Metadata:
+    """What METADATA says of an offline shot: stands in where an image comes without any.
+
+    ``illuminant`` is a colour temperature of :data:`ILLUMINANTS`. The CFA pattern is the real
+    camera's; colours and noise level function are made up. Raises SiddError for another camera.
+    """
+    if camera not in COLORS:
+        raise SiddError(f"unknown camera {camera}; allowed: {', '.join(COLORS)}")
+    color = COLORS[camera]
+    return Metadata(
+        make=MAKES[camera],
+        camera=camera,
+        iso=iso,
+        nlf=noise_profile(camera, iso),
+        cfa_pattern=color.cfa_pattern,
+        as_shot_neutral=color.as_shot_neutral(illuminant),
+        color_matrix1=color.color_matrix1,
+        color_matrix2=color.color_matrix2,
+    )
+
+
+def camera_iso_pairs() -> list[tuple[str, int]]:
+    """The 22 pairs of camera and ISO level, cameras taking turns.
+
+    >>> camera_iso_pairs()[:6]
+    [('IP', 100), ('GP', 400), ('S6', 800), ('N6', 1600), ('G4', 400), ('IP', 400)]
+    """
+    return [
+        (camera, isos[(turn + offset) % len(isos)])
+        for turn in range(max(len(sensor.isos) for sensor in SENSORS.values()))
+        for offset, camera in enumerate(CAMERAS)
+        for isos in [SENSORS[camera].isos]
+        if turn < len(isos)
+    ]
+
+
+def _plan(train_instances: int, test_instances: int) -> Iterator[tuple[SceneName, str]]:
+    """Every instance's name and its picture."""
+    pairs = camera_iso_pairs()
+    for numbers, pictures in (
+        (TRAIN_INSTANCES[:train_instances], TRAIN_PICTURES),
+        (TEST_INSTANCES[:test_instances], TEST_PICTURES),
+    ):
+        for turn, number in enumerate(numbers):
+            camera, iso = pairs[turn % len(pairs)]
+            scene, picture = pictures[turn % len(pictures)]
+            brightness = "NHL"[(turn + turn // 3) % 3]
+            illuminant = tuple(ILLUMINANTS)[turn // 2 % 3]
+            shutter = round(iso * 0.6 / EXPOSURE[brightness])
+            name = SceneName(number, scene, camera, iso, shutter, illuminant, brightness)
+            yield name, picture
+
+
+def _write_instance(
+    folder: Path, name: SceneName, picture: str, seed: int, size: tuple[int, int]
+) -> None:
+    folder.mkdir(parents=True)
+    linear = view(picture, size, np.random.default_rng([seed, name.instance]))
+    clean = unprocess(linear, name.camera, name.illuminant, name.brightness)
+    clean = quantise(clean, _CLEAN_BITS)
+    metadata = typical_metadata(name.camera, name.iso, name.illuminant)
+    for frame in _FRAMES:
+        random = np.random.default_rng([seed, name.instance, frame])
+        noisy = expose(clean, name.camera, name.iso, random)
+        prefix, suffix = f"{name.instance:04d}", f"RAW_{frame:03d}.MAT"
+        write_raw(folder / f"{prefix}_NOISY_{suffix}", noisy.T)
+        write_raw(folder / f"{prefix}_GT_{suffix}", clean.T)
+        write_metadata(folder / f"{prefix}_METADATA_{suffix}", metadata)

@@ -1,0 +1,110 @@
+"""Finished pictures back to the raw image that a phone's camera would have seen.
+
+Rendering run backwards, as in Brooks et al., "Unprocessing images for learned raw denoising",
+CVPR 2019: inverse gamma, linear sRGB to the camera's RGB, inverse white balance, exposure, mosaic.
+:func:`sidd.render` of the result gives the picture again, up to exposure and demosaicing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from skimage.io import imread
+from skimage.transform import resize
+
+from .bayer import CFA_PATTERNS, mosaic
+from .rendering import camera_to_srgb
+
+#: Pictures in the scikit-image package, by the scene number that they get. None is in both splits.
+TRAIN_PICTURES = (
+    (1, "astronaut.png"),
+    (2, "coffee.png"),
+    (3, "motorcycle_left.png"),
+    (4, "retina.jpg"),
+    (5, "color.png"),
+    (3, "motorcycle_right.png"),
+    (6, "gravel.png"),
+)
+TEST_PICTURES = ((7, "chelsea.png"), (8, "rocket.jpg"), (9, "ihc.png"), (10, "brick.png"))
+
+#: How much of the sensor's range white fills, by SIDD's brightness codes.
+EXPOSURE = {"L": 0.40, "N": 0.65, "H": 0.92}
+
+#: Stray light in the lens and body, as a part of white: keeps black off the sensor's zero.
+VEILING_GLARE = 0.012
+
+#: Chromaticity (x, y) of the light: a black body's for 3200 K and 4400 K, daylight's for 5500 K.
+ILLUMINANTS = {3200: (0.4232, 0.3991), 4400: (0.3643, 0.3660), 5500: (0.3324, 0.3474)}
+
+
+@dataclass(frozen=True)
+class CameraColor:
+    """A camera's colour filters: where they lie, and what they see.
+
+    The matrices take XYZ to camera RGB for the light of a bulb (1) and daylight (2), as in the
+    DNG specification. They are made up: plausible for a phone, of no real device.
+    """
+
+    cfa: str
+    color_matrix1: np.ndarray
+    color_matrix2: np.ndarray
+
+    @property
+    def cfa_pattern(self) -> np.ndarray:
+        return np.array(CFA_PATTERNS[self.cfa])
+
+    def as_shot_neutral(self, illuminant: int) -> np.ndarray:
+        """The camera RGB [3] of a white object in this light, its largest value 1 (DNG)."""
+        x, y = ILLUMINANTS[illuminant]
+        white = self.color_matrix2 @ np.array([x / y, 1, (1 - x - y) / y])
+        return white / white.max()
+
+
+def _camera(cfa: str, bulb: list[list[float]], daylight: list[list[float]]) -> CameraColor:
+    return CameraColor(cfa, np.array(bulb), np.array(daylight))
+
+
+# fmt: off
+COLORS = {
+    "IP": _camera("RGGB", [[1.06, -0.42, -0.09], [-0.46, 1.38, 0.10], [-0.06, 0.19, 0.58]],
+                          [[0.86, -0.27, -0.09], [-0.42, 1.31, 0.13], [-0.08, 0.24, 0.56]]),
+    "GP": _camera("BGGR", [[0.98, -0.36, -0.05], [-0.52, 1.42, 0.09], [-0.09, 0.25, 0.55]],
+                          [[0.79, -0.21, -0.08], [-0.47, 1.36, 0.12], [-0.10, 0.28, 0.54]]),
+    "S6": _camera("GRBG", [[1.02, -0.31, -0.14], [-0.49, 1.44, 0.06], [-0.11, 0.30, 0.53]],
+                          [[0.83, -0.24, -0.11], [-0.44, 1.38, 0.08], [-0.09, 0.26, 0.60]]),
+    "N6": _camera("BGGR", [[0.91, -0.28, -0.07], [-0.58, 1.47, 0.12], [-0.13, 0.31, 0.50]],
+                          [[0.74, -0.17, -0.06], [-0.51, 1.40, 0.12], [-0.11, 0.30, 0.52]]),
+    "G4": _camera("BGGR", [[1.09, -0.45, -0.11], [-0.43, 1.35, 0.08], [-0.05, 0.20, 0.57]],
+                          [[0.89, -0.30, -0.10], [-0.40, 1.29, 0.12], [-0.07, 0.23, 0.59]]),
+}
+# fmt: on
+
+
+def view(picture: str, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    """A part of a picture of scikit-image: linear sRGB [H, W, 3] in [0, 1], upright.
+
+    The picture is scaled (in linear light, low-passed first) to cover ``size``, up to 1.3 times as
+    large, cut out at a random place and mirrored or not.
+    """
+    path = files("skimage") / "data" / picture
+    image = imread(path)
+    image = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image[..., :3]
+    linear = (image / 255.0) ** 2.2
+    cover = max(size[0] / image.shape[0], size[1] / image.shape[1])
+    scale = cover * random.uniform(1, 1.3)
+    shape = np.maximum(np.rint(scale * np.array(image.shape[:2])).astype(int), size)
+    linear = resize(linear, (*shape, 3), order=1, anti_aliasing=True)
+    top, left = random.integers(0, np.subtract(shape, size), endpoint=True)
+    linear = linear[top : top + size[0], left : left + size[1]]
+    return linear[:, ::-1] if random.integers(2) else linear
+
+
+def unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
+    """Linear sRGB [H, W, 3] to the clean upright Bayer image [H, W] in [0, 1] of a camera."""
+    color = COLORS[camera]
+    balanced = linear @ np.linalg.inv(camera_to_srgb(color.color_matrix2)).T
+    balanced = VEILING_GLARE + (1 - VEILING_GLARE) * np.clip(balanced, 0, 1)
+    raw = EXPOSURE[brightness] * balanced * color.as_shot_neutral(illuminant)
+    return mosaic(raw, color.cfa_pattern)

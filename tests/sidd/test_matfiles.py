@@ -1,0 +1,179 @@
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+import sidd
+from sidd.matfiles import raw_shape
+
+
+def write_plain(path, **datasets):
+    with h5py.File(path, "w") as file:
+        for name, data in datasets.items():
+            file[name] = data
+    return path
+
+
+def save_struct(path, metadata, change):
+    sidd.write_metadata(path, metadata)
+    struct = scipy.io.loadmat(path)["metadata"]
+    fields = {name: struct[name][0, 0] for name in struct.dtype.names}
+    change(fields)
+    scipy.io.savemat(path, {"metadata": fields}, appendmat=False)
+    return path
+
+
+def test_pair_is_cleaned_as_by_the_release(sample, numbers):
+    pair = sidd.read_pair(sample.noisy, sample.clean, sample.metadata)
+    assert pair.noise.dtype == pair.clean.dtype == np.float32
+    np.testing.assert_allclose(pair.noise, numbers["load_noise"][0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pair.clean, numbers["load_clean"][0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pair.nlf, numbers["load_nlf"], rtol=1e-6)
+    assert pair.iso == numbers["load_iso"]
+    assert sidd.CAMERAS.index(pair.camera) == numbers["load_cam"]
+
+
+def test_metadata_of_the_real_sidd(sample, numbers):
+    metadata = sidd.read_metadata(sample.metadata)
+    one_based = metadata.cfa_pattern + 1
+    np.testing.assert_array_equal(one_based, numbers["meta_bayer"])
+    np.testing.assert_array_equal(metadata.as_shot_neutral, numbers["meta_wb"][0])
+    np.testing.assert_array_equal(metadata.color_matrix2, numbers["meta_cst2"])
+    assert metadata.color_matrix1.shape == (3, 3)
+    assert metadata.color_matrix1[0, 0] == 0.6640625
+    assert metadata.iso == numbers["meta_iso"]
+    assert sidd.CAMERAS.index(metadata.camera) == numbers["meta_cam"]
+    assert metadata.make == "samsung"
+
+
+def test_written_metadata_is_nested_as_the_real_one(sample, metadata, tmp_path):
+    sidd.write_metadata(tmp_path / "m.MAT", metadata)
+    ours, real = (
+        scipy.io.loadmat(path)["metadata"] for path in (tmp_path / "m.MAT", sample.metadata)
+    )
+    assert ours.shape == real.shape == (1, 1)
+    for name in set(ours.dtype.names) - {"UnknownTags"}:
+        mine, its = ours[name][0, 0], real[name][0, 0]
+        assert mine.shape == its.shape and mine.dtype.kind == its.dtype.kind, name
+    mine, its = ours["UnknownTags"][0, 0], real["UnknownTags"][0, 0]
+    assert mine.dtype.names == its.dtype.names and mine.ndim == its.ndim
+    its = {int(row["ID"][0, 0]): row for row in its.ravel()}
+    for row in mine.ravel():
+        value = its[int(row["ID"][0, 0])]["Value"]
+        assert row["Value"].shape == value.shape and row["Value"].dtype == value.dtype
+
+
+def assert_same_metadata(one, other):
+    for name, value in vars(one).items():
+        np.testing.assert_array_equal(getattr(other, name), value, err_msg=name)
+
+
+def test_metadata_round_trip_gives_the_same_file(metadata, tmp_path):
+    one, two = tmp_path / "1.MAT", tmp_path / "2.MAT"
+    sidd.write_metadata(one, metadata)
+    again = sidd.read_metadata(one)
+    assert_same_metadata(metadata, again)
+    sidd.write_metadata(two, again)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_fields_deeper_in_the_struct(metadata, tmp_path):
+    def move(fields):
+        fields["DigitalCamera"] = {"ISOSpeedRatings": fields.pop("ISOSpeedRatings")}
+        subifds = np.empty((1, 1), object)
+        subifds[0, 0] = {"UnknownTags": fields.pop("UnknownTags"), "Width": 10}
+        fields["SubIFDs"] = subifds
+
+    assert_same_metadata(metadata, sidd.read_metadata(save_struct(tmp_path / "m", metadata, move)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.update(Make="Nikon"), "Make 'Nikon'; allowed: Apple, Google, samsung, moto"),
+        (lambda f: f.pop("ISOSpeedRatings"), "no ISOSpeedRatings with 1 value"),
+        (lambda f: f.update(ColorMatrix2=np.eye(2)), "no ColorMatrix2 with 9 values"),
+        (lambda f: f.pop("UnknownTags"), "no tag 33422 in UnknownTags with 4 values"),
+    ],
+)
+def test_bad_metadata_is_named_with_the_reason(metadata, tmp_path, change, message):
+    path = save_struct(tmp_path / "bad.MAT", metadata, change)
+    with pytest.raises(sidd.SiddError, match=rf"bad\.MAT: .*{message}"):
+        sidd.read_metadata(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a MATLAB file " * 20])
+def test_files_of_another_kind(tmp_path, content):
+    path = tmp_path / "strange.MAT"
+    path.write_bytes(content)
+    with pytest.raises(sidd.SiddError, match=r"strange\.MAT: not a readable MATLAB v5"):
+        sidd.read_metadata(path)
+    with pytest.raises(sidd.SiddError, match=r"strange\.MAT: not a readable MATLAB v7\.3"):
+        sidd.read_raw(path)
+
+
+@pytest.mark.parametrize("read", [sidd.read_raw, sidd.read_metadata])
+def test_missing_files(tmp_path, read):
+    with pytest.raises(sidd.SiddError, match=r"gone\.MAT: no such file"):
+        read(tmp_path / "gone.MAT")
+
+
+def test_raw_files_are_matlab_s(tmp_path):
+    path = tmp_path / "x.MAT"
+    array = np.random.default_rng(0).random((6, 10)).astype(np.float32)
+    sidd.write_raw(path, array)
+    header = path.read_bytes()[:128]
+    assert header.startswith(b"MATLAB 7.3 MAT-file") and header[124:] == b"\x00\x02IM"
+    with h5py.File(path) as file:
+        assert file.userblock_size == 512
+        assert list(file) == ["x"] and file["x"].attrs["MATLAB_class"] == b"single"
+        np.testing.assert_array_equal(file["x"], array)
+    np.testing.assert_array_equal(sidd.read_raw(path), array)
+    assert raw_shape(path) == (6, 10)
+    assert list(tmp_path.iterdir()) == [path], "nothing is left beside the file"
+
+
+def test_a_dataset_of_another_name(tmp_path):
+    image = np.ones((4, 6))
+    path = write_plain(tmp_path / "other.MAT", noisy=image, size=np.array([4, 6]))
+    raw = sidd.read_raw(path)
+    assert raw.dtype == np.float32 and raw.shape == (4, 6)
+    path = write_plain(tmp_path / "two.MAT", a=image, b=image)
+    with pytest.raises(sidd.SiddError, match=r"two\.MAT: expected a float dataset `x`.*/a.*/b"):
+        sidd.read_raw(path)
+    path = write_plain(tmp_path / "integer.MAT", x=np.ones((4, 6), np.uint16))
+    with pytest.raises(sidd.SiddError, match=r"integer\.MAT: .*found /x uint16"):
+        sidd.read_raw(path)
+
+
+def test_a_truncated_file(tmp_path):
+    path = tmp_path / "short.MAT"
+    sidd.write_raw(path, np.random.default_rng(0).random((64, 64)))
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(sidd.SiddError, match=r"short\.MAT: .*truncated"):
+        sidd.read_raw(path)
+
+
+def test_cleaning_of_pairs(metadata, tmp_path):
+    noisy = np.array([[np.nan, -1, 0.5, 2], [0.25, 0.5, np.inf, -np.inf]])
+    clean = np.array([[0.5, 0.5, np.nan, 0.75], [0.5, 1.5, 0.5, 0.5]])
+    paths = [tmp_path / name for name in ("noisy", "clean", "metadata")]
+    sidd.write_raw(paths[0], noisy)
+    sidd.write_raw(paths[1], clean)
+    sidd.write_metadata(paths[2], sidd.Metadata(**(vars(metadata) | {"nlf": (0.0, -1.0)})))
+    pair = sidd.read_pair(*paths)
+    np.testing.assert_array_equal(
+        sidd.unpack(pair.noise), [[-0.5, -0.5, 0.5, 0.25], [-0.25, -0.5, 0.5, -0.5]]
+    )
+    assert pair.nlf == (1e-6, 1e-6)
+    assert (pair.iso, pair.camera) == (800, "G4")
+
+
+def test_pairs_that_do_not_fit(metadata, tmp_path):
+    for name, shape in {"a": (4, 6), "b": (4, 8), "odd": (5, 6)}.items():
+        sidd.write_raw(tmp_path / name, np.zeros(shape))
+    sidd.write_metadata(tmp_path / "m", metadata)
+    with pytest.raises(sidd.SiddError, match=r"a: packed shape \(2, 3, 4\) does not fit \(2, 4, 4"):
+        sidd.read_pair(tmp_path / "a", tmp_path / "b", tmp_path / "m")
+    with pytest.raises(sidd.SiddError, match=r"odd: .* even H and W; got shape \(5, 6\)"):
+        sidd.read_pair(tmp_path / "odd", tmp_path / "b", tmp_path / "m")

@@ -1,0 +1,105 @@
+import pytest
+
+import sidd
+from sidd.scenes import SceneName
+
+NAMES = (
+    "0004_001_IP_00100_00060_3200_L",
+    "0054_001_GP_00800_00060_5500_N",
+    "0200_010_S6_03200_01000_4400_H",
+    "0201_010_G4_00050_01000_4400_H",
+)
+
+
+def make_medium(data):
+    for name in NAMES:
+        folder = data / name
+        folder.mkdir(parents=True)
+        for number in (10, 11, 12):
+            for kind in ("NOISY", "GT", "METADATA"):
+                (folder / f"{name[:4]}_{kind}_RAW_{number:03d}.MAT").touch()
+
+
+def make_full(data):
+    for name in NAMES:
+        for kind in ("NOISY", "GT", "METADATA"):
+            folder = data / name / f"{name[:4]}_{kind}_RAW"
+            folder.mkdir(parents=True)
+            for number in (10, 11, 12):
+                (folder / f"{name[:4]}_{kind}_RAW_{number:03d}.MAT").touch()
+
+
+@pytest.mark.parametrize("make", [make_medium, make_full])
+@pytest.mark.parametrize("data", ["", "Data"])
+def test_both_layouts_from_either_folder(tmp_path, make, data):
+    make(tmp_path / data)
+    for root in {tmp_path, tmp_path / data}:
+        instances = sidd.index(root)
+        assert [instance.path.name for instance in instances] == list(NAMES)
+        first = instances[0]
+        assert (first.instance, first.scene, first.camera, first.iso) == (4, 1, "IP", 100)
+        assert (first.shutter, first.illuminant, first.brightness) == (60, 3200, "L")
+        assert [frame.number for frame in first.frames] == [10, 11, 12]
+        frame = first.frames[1]
+        assert (frame.instance, frame.camera, frame.iso) == (4, "IP", 100)
+        assert frame.noisy.name == "0004_NOISY_RAW_011.MAT" and frame.noisy.is_file()
+        assert frame.clean.name == "0004_GT_RAW_011.MAT" and frame.clean.is_file()
+        assert frame.metadata.name == "0004_METADATA_RAW_011.MAT" and frame.metadata.is_file()
+
+
+def test_only_complete_frames_and_instances_that_have_one(tmp_path):
+    make_medium(tmp_path)
+    for name in NAMES[:2]:
+        (tmp_path / name / f"{name[:4]}_GT_RAW_011.MAT").unlink()
+    for number in (10, 12):
+        (tmp_path / NAMES[1] / f"0054_NOISY_RAW_{number:03d}.MAT").unlink()
+    instances = sidd.index(tmp_path)
+    assert [instance.instance for instance in instances] == [4, 200, 201]
+    assert [frame.number for frame in instances[0].frames] == [10, 12]
+
+
+def test_a_folder_without_scenes_says_what_was_expected(tmp_path):
+    (tmp_path / "Data" / "0001_001_S6").mkdir(parents=True)
+    with pytest.raises(sidd.SiddError, match="no scene instance found.*0001_NOISY_RAW_010.MAT"):
+        sidd.index(tmp_path)
+    with pytest.raises(sidd.SiddError, match="nowhere: no such folder"):
+        sidd.index(tmp_path / "nowhere")
+
+
+def test_the_split_is_the_release_s(tmp_path):
+    assert len(sidd.TRAIN_INSTANCES) == 56 and len(sidd.TEST_INSTANCES) == 22
+    assert not set(sidd.TRAIN_INSTANCES) & set(sidd.TEST_INSTANCES)
+    make_medium(tmp_path)
+    instances = sidd.index(tmp_path)
+    assert [f.instance for f in sidd.select_frames(instances, "train")] == [4, 4]
+    assert [f.instance for f in sidd.select_frames(instances, "test")] == [54, 54]
+
+
+def test_selection(tmp_path):
+    make_medium(tmp_path)
+    instances = sidd.index(tmp_path)
+    every = sidd.select_frames(instances)
+    assert [(f.instance, f.number) for f in every] == [
+        (instance, number) for instance in (4, 54, 200) for number in (10, 11)
+    ], "instance 201 has an ISO level that is not modelled"
+    chosen = sidd.select_frames(instances, frame_range=(11, 13), cameras=["GP", "S6"], isos=[800])
+    assert [(f.instance, f.number) for f in chosen] == [(54, 11), (54, 12)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "valid"}, "unknown split 'valid'; allowed: train, test"),
+        ({"cameras": ["GP", "X9"]}, "unknown camera X9; allowed: IP, GP, S6, N6, G4"),
+        ({"isos": [50]}, "unknown ISO 50; allowed: 100, 400, 800, 1600, 3200"),
+        ({"frame_range": (12, 10)}, r"end exclusive; got \(12, 10\)"),
+    ],
+)
+def test_wrong_selections_list_what_is_allowed(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sidd.select_frames([], **arguments)
+
+
+def test_a_wrong_folder_name_is_named():
+    with pytest.raises(sidd.SiddError, match="holiday: not a scene-instance folder"):
+        SceneName.parse("holiday")
