@@ -2,10 +2,13 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_WRAPPED = r"^(?:\w+\.)*(?:SiddError|ValueError|OSError): (.*)$"
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,16 +54,25 @@ def positive(kind: type) -> Callable[[str], float]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a script; bad input (ValueError, OSError) ends it with one line and exit code 2."""
+    """Runs a script; bad input ends it with one line and exit code 2.
+
+    Bad input is a ValueError or an OSError, also where tf.data wrapped it.
+    """
     try:
         main()
     except (ValueError, OSError) as error:
-        line = " ".join(str(error).split())
-        sys.exit(_fail(f"{os.path.basename(sys.argv[0])}: {line}"))
+        sys.exit(_fail(str(error)))
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 130))
+    except Exception as error:
+        wrapped = re.search(
+            r"^(?:\w+\.)*(?:\w*SiddError|ValueError|OSError): (.*)$", str(error), re.M
+        )
+        if wrapped is None:
+            raise
+        sys.exit(_fail(wrapped[1]))
 
 
-def _fail(line: str, code: int = 2) -> int:
-    print(line, file=sys.stderr)
+def _fail(message: str, code: int = 2) -> int:
+    print(f"{os.path.basename(sys.argv[0])}: {' '.join(message.split())}", file=sys.stderr)
     return code

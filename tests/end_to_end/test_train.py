@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -40,8 +41,7 @@ def test_report_says_what_the_saved_model_scores(run_folder, dataset):
     model = nf.load(folder / "saved_model")
     frames = sidd.select_frames(sidd.index(dataset), "test")
     nll = [
-        nll_of(model, batch)
-        for batch in sidd.patch_dataset(frames, batch_size=16, shuffle=False)
+        nll_of(model, batch) for batch in sidd.patch_dataset(frames, batch_size=16, shuffle=False)
     ]
     assert report["noise_flow"]["nll"] == pytest.approx(np.concatenate(nll).mean(), abs=1e-4)
     assert all(np.isfinite(score["kl"]) for score in report.values())
@@ -124,3 +124,15 @@ def test_unknown_flag_in_a_process_of_its_own(script):
     done = script("train.py", "--epoch", 3)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines() == ["train.py: unrecognized arguments: --epoch 3"]
+
+
+def test_file_that_breaks_while_it_is_read_is_one_line(capsys, tmp_path, dataset):
+    shutil.copytree(dataset, tmp_path / "sidd")
+    victim = next((tmp_path / "sidd").glob("Data/*/0011_METADATA_RAW_010.MAT"))
+    victim.write_bytes(b"damaged")
+    arguments = ["--sidd_path", str(tmp_path / "sidd"), "--logdir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: train.main(arguments))
+    assert stopped.value.code == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{victim}: not a readable MATLAB v5 file" in told
