@@ -20,7 +20,7 @@ $(READY): requirements.txt
 train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sample from it
 	$(BIN)/python train.py --logdir $(RUN) --overwrite
 	$(BIN)/python sample.py --model $(RUN) --out $(RUN)/samples --clean \
-		"$$(ls data/synthetic_sidd/Data/*_S6_00800_*/*_GT_RAW_010.MAT | head -n 1)"
+		data/synthetic_sidd/Data/0057_*/0057_GT_RAW_010.MAT
 	@echo
 	@echo "scores    $(RUN)/report.md"
 	@echo "pictures  $(RUN)/pictures/samples.png and $(RUN)/samples"

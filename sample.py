@@ -154,7 +154,9 @@ def draw(clean, noise, real, metadata):
         },
         "middle": {name: plotting.Picture(_middle(rgb)) for name, rgb in rendered.items()},
     }
-    return plotting.comparison(rows, f"{metadata.camera}, ISO {metadata.iso} (KL in nats)")
+    return plotting.comparison(
+        rows, f"{metadata.camera}, ISO {metadata.iso} (KL in nats)", inches=3.5
+    )
 
 
 def _middle(rgb: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-_INCHES = 1.8
+_LABEL_INCHES = 0.22
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,25 @@ class Picture:
     kl: float | None = None
 
 
-def comparison(rows: Mapping[str, Mapping[str, Picture]], title: str = "") -> Figure:
+def comparison(
+    rows: Mapping[str, Mapping[str, Picture]], title: str = "", inches: float = 1.8
+) -> Figure:
     """Rows of rendered patches, as in Figure 5 of the paper.
 
     Args:
         rows: by the row's label (camera and ISO), the pictures by the column's title.
         title: what stands above the figure.
+        inches: the width of a picture.
     """
     columns: Sequence[str] = list(next(iter(rows.values())))
-    size = (_INCHES * len(columns), _INCHES * 1.12 * len(rows) + 0.5)
+    shapes = [pictures[columns[0]].image.shape for pictures in rows.values()]
+    heights = [inches * height / width + _LABEL_INCHES for height, width, _ in shapes]
+    size = (inches * len(columns) + _LABEL_INCHES, sum(heights) + 2 * _LABEL_INCHES)
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     figure.suptitle(title, fontsize=9)
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    axes = figure.subplots(
+        len(rows), len(columns), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
     for line, (label, pictures) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(label, fontsize=8)
         for axis, column in zip(line, columns, strict=True):
