@@ -10,13 +10,16 @@ _INITIAL_RESCALING = 1e-4
 
 
 class CouplingNetwork(tf.Module):
-    """Maps half of the channels to the shift and log-scale of the other half.
+    """Maps the first half of the channels to the shift and log-scale of the other half.
 
     In the shape of the original release, with w the width: 3x3 convolution to w channels, batch
-    norm, ReLU; 1x1 convolution, batch norm, ReLU; 3x3 convolution to twice the input channels,
-    times exp(3 * logs). The last convolution sees a further channel that is 1 on a border of one
-    pixel around the image and 0 inside. Of its output the first half is the shift, and the
+    norm, ReLU; 1x1 convolution, batch norm, ReLU; 3x3 convolution to as many channels as the image
+    has, times exp(3 * logs). The last convolution sees a further channel that is 1 on a border of
+    one pixel around the image and 0 inside. Of its output the first half is the shift, and the
     log-scale is rescaling * tanh(second half).
+
+    Outside, all has the channels of the whole image, and kernels are padded with zeros: the first
+    one for the channels that it must not see, the last one for those that stay as they are.
 
     Batch norm has neither scale nor offset. In training it uses the mean and the biased variance of
     the batch, of all replicas together under a `tf.distribute` strategy, and moves the averages by
@@ -27,7 +30,7 @@ class CouplingNetwork(tf.Module):
         """Makes the variables.
 
         Args:
-            channels: how many channels the network sees.
+            channels: how many channels the image has; the network sees the first half of them.
             width: how many channels the hidden layers have.
             rng: where the initial hidden kernels are drawn from.
             name: the name of the module.
@@ -38,28 +41,27 @@ class CouplingNetwork(tf.Module):
         def kernel(*shape):
             return tf.Variable(rng.normal(0.0, stddev, shape).astype(np.float32), name="kernel")
 
-        self.kernel1 = kernel(3, 3, channels, width)
+        self.kernel1 = kernel(3, 3, channels // 2, width)
         self.bias1 = tf.Variable(tf.zeros([width]), name="bias1")
         self.moments1 = Moments(width, name="moments1")
         self.kernel2 = kernel(1, 1, width, width)
         self.bias2 = tf.Variable(tf.zeros([width]), name="bias2")
         self.moments2 = Moments(width, name="moments2")
-        self.kernel3 = tf.Variable(tf.zeros([3, 3, width + 1, 2 * channels]), name="kernel3")
-        self.bias3 = tf.Variable(tf.zeros([2 * channels]), name="bias3")
-        self.logs = tf.Variable(tf.zeros([2 * channels]), name="logs")
+        self.kernel3 = tf.Variable(tf.zeros([3, 3, width + 1, channels]), name="kernel3")
+        self.bias3 = tf.Variable(tf.zeros([channels]), name="bias3")
+        self.logs = tf.Variable(tf.zeros([channels]), name="logs")
         self.rescaling = tf.Variable(_INITIAL_RESCALING, name="rescaling")
 
     def __call__(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """The shift and the log-scale for `x`, each of the shape `[..., H, W, channels]` of `x`."""
-        batch_shape = tf.shape(x)[:-3]
-        flat = tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0))
-        flat.set_shape([None, *x.shape[-3:]])
-        hidden = self._hidden_layer(flat, self.kernel1, self.bias1, self.moments1, training)
+        images = tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0))
+        images.set_shape([None, *x.shape[-3:]])
+        kernel1 = tf.concat([self.kernel1, tf.zeros_like(self.kernel1)], axis=2)
+        hidden = self._hidden_layer(images, kernel1, self.bias1, self.moments1, training)
         hidden = self._hidden_layer(hidden, self.kernel2, self.bias2, self.moments2, training)
-        output = self._last_layer(hidden)
-        if x.shape.rank != 4:
-            output = tf.reshape(output, tf.concat([batch_shape, tf.shape(output)[1:]], axis=0))
-        shift, scale = tf.split(output, 2, axis=-1)
+        shift, scale = (
+            tf.reshape(part, tf.shape(x)) for part in tf.split(self._last_layer(hidden), 2, axis=-1)
+        )
         return shift, self.rescaling * tf.tanh(scale)
 
     @staticmethod
@@ -73,12 +75,11 @@ class CouplingNetwork(tf.Module):
     def _last_layer(self, x):
         """The border channel is the same in every image: its part is added as a map of biases."""
         scale = tf.exp(_LOGS_FACTOR * self.logs)
-        height, width = tf.shape(x)[1], tf.shape(x)[2]
-        inside = tf.zeros([1, height, width, 1])
+        kernel = _after_zeros(self.kernel3 * scale)
+        inside = tf.zeros([1, tf.shape(x)[1], tf.shape(x)[2], 1])
         border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
-        kernel = self.kernel3 * scale
         border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
-        return _conv(x, kernel[:, :, :-1]) + (border_part + self.bias3 * scale)
+        return _conv(x, kernel[:, :, :-1]) + (border_part + _after_zeros(self.bias3 * scale))
 
 
 class Moments(tf.Module):
@@ -111,31 +112,55 @@ def _average(value: tf.Tensor, name: str) -> tf.Variable:
 def _normalize(x):
     """Normalized `x`, mean and biased variance; the moments are constants to the gradient.
 
-    Plain float32 moments, as in the release: a fused kernel's rounding shows in its hardest case.
-    The gradient is written out because it takes fewer passes over `x` than the derived one.
+    Plain float32 moments over the four-channel layout, as in the release: its hardest case shows
+    the rounding of any other sum. All else works on rows of W * C values, because broadcasting and
+    adding up along four of them leaves most of a vector register empty. The gradient is written out
+    as it takes fewer passes over `x` than the derived one.
     """
+    shape, width = tf.shape(x), tf.shape(x)[2]
+    rows = tf.stack([-1, width * shape[3]])
+
+    def along_rows(values):
+        return tf.tile(values, [width])
+
     mean = _mean_over_batch(x)
-    centered = x - mean
-    variance = _mean_over_batch(centered * centered)
-    inverse_stddev = tf.math.rsqrt(variance + BATCH_NORM_EPSILON)
+    centered = tf.reshape(x, rows) - along_rows(mean)
+    variance = _mean_over_batch(tf.reshape(centered * centered, shape))
+    inverse_stddev = along_rows(tf.math.rsqrt(variance + BATCH_NORM_EPSILON))
     normalized = centered * inverse_stddev
 
+    def mean_of_rows(values):
+        per_column = tf.reshape(tf.reduce_mean(values, axis=0), [1, 1, width, shape[3]])
+        return along_rows(_mean_over_batch(per_column, tf.shape(values)[0]))
+
     def gradient(upstream, *_):
-        along = _mean_over_batch(upstream * normalized)
-        return inverse_stddev * (upstream - _mean_over_batch(upstream) - normalized * along)
+        upstream = tf.reshape(upstream, rows)
+        along = mean_of_rows(upstream * normalized)
+        centered = upstream - mean_of_rows(upstream) - normalized * along
+        return tf.reshape(inverse_stddev * centered, shape)
 
-    return (normalized, mean, variance), gradient
+    return (tf.reshape(normalized, shape), mean, variance), gradient
 
 
-def _mean_over_batch(x):
-    """The mean of each channel over all images of all replicas."""
+def _mean_over_batch(x, weight=1):
+    """The mean of each channel over all images of all replicas.
+
+    `weight` is how many images one of this replica's stands for.
+    """
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.reduce_mean(x, axis=[0, 1, 2])
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
-    total = tf.concat([tf.reduce_sum(x, axis=[0, 1, 2]), [count]], axis=0)
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]) * weight, x.dtype)
+    total = tf.concat([tf.reduce_mean(x, axis=[0, 1, 2]) * count, [count]], axis=0)
     total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
     return total[:-1] / total[-1]
+
+
+def _after_zeros(parameter):
+    """Each half of the last axis behind as many zeros."""
+    first, second = tf.split(parameter, 2, axis=-1)
+    zeros = tf.zeros_like(first)
+    return tf.concat([zeros, first, zeros, second], axis=-1)
 
 
 def _conv(x, kernel):

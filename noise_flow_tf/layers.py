@@ -11,8 +11,8 @@ from noise_flow_tf.coupling_network import CouplingNetwork
 CHANNELS = 4
 # Row and column of each value of a strict triangle's vector: the order of tfp.math.fill_triangular
 # on a 3x3 matrix, moved one row down (lower) or one column to the right (upper).
-_LOWER_PLACES = np.array([(3, 2), (3, 1), (3, 0), (1, 0), (2, 1), (2, 0)])
-_UPPER_PLACES = np.array([(0, 1), (0, 2), (0, 3), (2, 3), (1, 2), (1, 3)])
+LOWER_PLACES = np.array([(3, 2), (3, 1), (3, 0), (1, 0), (2, 1), (2, 0)])
+UPPER_PLACES = np.array([(0, 1), (0, 2), (0, 3), (2, 3), (1, 2), (1, 3)])
 
 _INITIAL_BETA1 = -5.0
 _INITIAL_BETA2 = 0.0
@@ -164,17 +164,17 @@ class FlowStep(Layer):
         self.permutation = tf.Variable(permutation, trainable=False, name="permutation")
         self.signs = tf.Variable(np.sign(diagonal), trainable=False, name="signs")
         self.log_diagonal = tf.Variable(np.log(np.abs(diagonal)), name="log_diagonal")
-        self.lower = tf.Variable(lower[tuple(_LOWER_PLACES.T)], name="lower")
-        self.upper = tf.Variable(upper[tuple(_UPPER_PLACES.T)], name="upper")
-        self.network = CouplingNetwork(CHANNELS // 2, width, rng, name="network")
+        self.lower = tf.Variable(lower[tuple(LOWER_PLACES.T)], name="lower")
+        self.upper = tf.Variable(upper[tuple(UPPER_PLACES.T)], name="upper")
+        self.network = CouplingNetwork(CHANNELS, width, rng, name="network")
 
     def bijectors(self, conditions, training):
         diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
         return [
             bijectors.InvertibleConv1x1(
                 self.permutation,
-                tf.eye(CHANNELS) + _triangle(self.lower, _LOWER_PLACES),
-                diagonal + _triangle(self.upper, _UPPER_PLACES),
+                tf.eye(CHANNELS) + _triangle(self.lower, LOWER_PLACES),
+                diagonal + _triangle(self.upper, UPPER_PLACES),
                 self.log_diagonal,
             ),
             bijectors.AffineCoupling(lambda x: self.network(x, training)),

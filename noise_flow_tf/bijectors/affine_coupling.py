@@ -11,13 +11,15 @@ tfb = tfp.bijectors
 class AffineCoupling(tfb.Bijector):
     """Scales and shifts the last half of the channels by a function of the first half.
 
-    Eq. 10 and 11 of Noise Flow (Abdelhamed et al., ICCV 2019), in the direction of the release:
-    with (a, b) the halves of the channels, and shift, log_scale = fn(a),
+    Eq. 10 and 11 of Noise Flow (Abdelhamed et al., ICCV 2019), in the direction of the release,
+    written with a mask as in RealNVP (Dinh et al., ICLR 2017, Eq. 9): shift, log_scale = fn(x) are
+    images of all channels that look at the first half of `x` alone and are zero there, so that
 
-        inverse(y) = (a, b * exp(log_scale) + shift)
-        forward(x) = (a, (b - shift) * exp(-log_scale))
+        inverse(y) = y * exp(log_scale) + shift
+        forward(x) = (x - shift) * exp(-log_scale)
         forward_log_det_jacobian(x) = -sum(log_scale)
 
+    keep the first half. Cutting an image into its channels would cost as much as a convolution.
     `fn` runs once for an image: a bijector's log-det is asked for apart from its value, so the
     outcome for the last image is kept.
     """
@@ -31,7 +33,8 @@ class AffineCoupling(tfb.Bijector):
         """Builds the layer.
 
         Args:
-            shift_and_log_scale_fn: maps `[..., H, W, C / 2]` to two tensors of that shape.
+            shift_and_log_scale_fn: maps `[..., H, W, C]` to two tensors of that shape, which depend
+                on the first C / 2 channels alone and are zero in them.
             validate_args: kept for the bijector interface; nothing is checked at run time.
             name: the name of the bijector.
         """
@@ -53,29 +56,27 @@ class AffineCoupling(tfb.Bijector):
         return {}
 
     def _forward(self, x):
-        a, b = tf.split(x, 2, axis=-1)
-        shift, log_scale = self._shift_and_log_scale(x, a)
-        y = tf.concat([a, (b - shift) * tf.exp(-log_scale)], axis=-1)
+        shift, log_scale = self._shift_and_log_scale(x)
+        y = (x - shift) * tf.exp(-log_scale)
         self._known.append(y)
         return y
 
     def _inverse(self, y):
-        a, b = tf.split(y, 2, axis=-1)
-        shift, log_scale = self._shift_and_log_scale(y, a)
-        x = tf.concat([a, b * tf.exp(log_scale) + shift], axis=-1)
+        shift, log_scale = self._shift_and_log_scale(y)
+        x = y * tf.exp(log_scale) + shift
         self._known.append(x)
         return x
 
     def _forward_log_det_jacobian(self, x):
-        _, log_scale = self._shift_and_log_scale(x, x[..., : x.shape[-1] // 2])
+        _, log_scale = self._shift_and_log_scale(x)
         return -tf.reduce_sum(log_scale, axis=[-3, -2, -1])
 
     def _inverse_log_det_jacobian(self, y):
         return -self._forward_log_det_jacobian(y)
 
-    def _shift_and_log_scale(self, image, first_half):
-        """`fn` of the first half, which is the same in the data and in the latent."""
+    def _shift_and_log_scale(self, image):
+        """`fn` of an image, whose first half is the same in the data and in the latent."""
         if not any(image is known for known in self._known):
-            self._outcome = self._fn(first_half)
+            self._outcome = self._fn(image)
             self._known = [image]
         return self._outcome

@@ -31,8 +31,9 @@ def _coupling(rng):
     kernel = tf.constant(rng.normal(0, 0.4, (3, 3, 2, 4)), tf.float32)
 
     def shift_and_log_scale(x):
-        shift, scale = tf.split(tf.nn.conv2d(x, kernel, 1, "SAME"), 2, axis=-1)
-        return shift, tf.tanh(scale)
+        shift, scale = tf.split(tf.nn.conv2d(x[..., :2], kernel, 1, "SAME"), 2, axis=-1)
+        zeros = tf.zeros_like(shift)
+        return tf.concat([zeros, shift], -1), tf.concat([zeros, tf.tanh(scale)], -1)
 
     return bijectors.AffineCoupling(shift_and_log_scale)
 

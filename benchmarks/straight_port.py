@@ -1,0 +1,95 @@
+"""Noise Flow as one would first write it: the yardstick of `--compare`.
+
+Plain layers, `tf.nn.moments` batch norm, the border channel padded and concatenated, channels split
+and put together in every coupling, nothing folded. It takes its weights from a `NoiseFlow` of the
+release's layers, so that both give the same numbers.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from noise_flow_tf import layers
+
+_LOG_2PI = float(np.log(2 * np.pi))
+
+
+class StraightPort:
+    """`log_prob`, `sample` and a training step with the variables of a `NoiseFlow`."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def log_prob(self, noise, clean, iso_index, iso, camera, training=False):
+        """`[B]`, nats, of noise `[B, H, W, 4]`."""
+        x, log_det = noise, tf.zeros(tf.shape(noise)[0])
+        for layer in self.model.layers:
+            if isinstance(layer, layers.FlowStep):
+                matrix = _matrix(layer)
+                x = tf.nn.conv2d(x, matrix[None, None], 1, "SAME")
+                pixels = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
+                log_det += pixels * tf.reduce_sum(layer.log_diagonal)
+                a, b = tf.split(x, 2, axis=-1)
+                shift, log_scale = _network(layer.network, a, training)
+                x = tf.concat([a, b * tf.exp(log_scale) + shift], axis=-1)
+                log_det += tf.reduce_sum(log_scale, axis=[1, 2, 3])
+            else:
+                scale = _scale(layer, clean, iso_index, iso, camera)
+                x = x / scale
+                log_det -= tf.reduce_sum(tf.math.log(scale), axis=[1, 2, 3])
+        dimensions = tf.cast(tf.size(x[0]), tf.float32)
+        return log_det - 0.5 * (tf.reduce_sum(x * x, axis=[1, 2, 3]) + dimensions * _LOG_2PI)
+
+    def sample(self, latent, clean, iso_index, iso, camera):
+        """Noise `[B, H, W, 4]` of a standard-normal latent of that shape."""
+        x = latent
+        for layer in reversed(self.model.layers):
+            if isinstance(layer, layers.FlowStep):
+                a, b = tf.split(x, 2, axis=-1)
+                shift, log_scale = _network(layer.network, a, training=False)
+                x = tf.concat([a, (b - shift) * tf.exp(-log_scale)], axis=-1)
+                x = tf.nn.conv2d(x, tf.linalg.inv(_matrix(layer))[None, None], 1, "SAME")
+            else:
+                x = x * _scale(layer, clean, iso_index, iso, camera)
+        return x
+
+
+def _scale(layer, clean, iso_index, iso, camera):
+    if isinstance(layer, layers.GainLayer):
+        return layer.gain_val * tf.ones_like(clean)
+    factors = tf.unstack(tf.exp(tf.gather(layer.cam_params, camera, axis=1)))
+    c0, c1, c2 = (factor[:, None, None, None] for factor in factors)
+    gain_params = tf.gather(layer.gain_params, iso_index)[:, None, None, None]
+    gain = tf.exp(gain_params * c2) * iso[:, None, None, None]
+    return tf.sqrt(tf.exp(layer.beta1 * c0) * clean / gain + tf.exp(layer.beta2 * c1))
+
+
+def _matrix(layer):
+    size = layers.CHANNELS
+    lower = tf.eye(size) + tf.scatter_nd(layers.LOWER_PLACES, layer.lower, [size, size])
+    upper = tf.scatter_nd(layers.UPPER_PLACES, layer.upper, [size, size])
+    return layer.permutation @ lower @ (
+        upper + tf.linalg.diag(layer.signs * tf.exp(layer.log_diagonal))
+    )
+
+
+def _network(network, a, training):
+    hidden = tf.nn.conv2d(a, network.kernel1, 1, "SAME") + network.bias1
+    hidden = tf.nn.relu(_batch_norm(hidden, network.moments1, training))
+    hidden = tf.nn.conv2d(hidden, network.kernel2, 1, "SAME") + network.bias2
+    hidden = tf.nn.relu(_batch_norm(hidden, network.moments2, training))
+    hidden = tf.pad(hidden, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    inside = tf.zeros([tf.shape(a)[0], tf.shape(a)[1], tf.shape(a)[2], 1])
+    border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
+    hidden = tf.concat([hidden, border], axis=-1)
+    output = tf.nn.conv2d(hidden, network.kernel3, 1, "VALID") + network.bias3
+    shift, scale = tf.split(output * tf.exp(3.0 * network.logs), 2, axis=-1)
+    return shift, network.rescaling * tf.tanh(scale)
+
+
+def _batch_norm(x, moments, training):
+    mean, variance = moments.mean, moments.variance
+    if training:
+        mean, variance = tf.nn.moments(x, axes=[0, 1, 2])
+        moments.mean.assign_sub(0.1 * (moments.mean - mean))
+        moments.variance.assign_sub(0.1 * (moments.variance - variance))
+    return (x - mean) / tf.sqrt(variance + 1e-4)
