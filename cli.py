@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_WRAPPED = r"^(?:\w+\.)*(?:SiddError|ValueError|OSError): (.*)$"
+_WRAPPED = re.compile(r"SiddError: (.*)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action):
-        if action.default in (None, False) or action.required:
+        if action.default is None or action.default is False or action.required:
             return action.help
         return super()._get_help_string(action)
 
@@ -56,7 +56,7 @@ def positive(kind: type) -> Callable[[str], float]:
 def run(main: Callable[[], None]) -> None:
     """Runs a script; bad input ends it with one line and exit code 2.
 
-    Bad input is a ValueError or an OSError, also where tf.data wrapped it.
+    Bad input is a ValueError or an OSError, and a SiddError also where tf.data has wrapped it.
     """
     try:
         main()
@@ -65,12 +65,10 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(_fail("interrupted", 130))
     except Exception as error:
-        wrapped = re.search(
-            r"^(?:\w+\.)*(?:\w*SiddError|ValueError|OSError): (.*)$", str(error), re.M
-        )
-        if wrapped is None:
+        chain = _WRAPPED.findall(str(error))
+        if not chain:
             raise
-        sys.exit(_fail(wrapped[1]))
+        sys.exit(_fail(chain[-1]))
 
 
 def _fail(message: str, code: int = 2) -> int:

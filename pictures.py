@@ -26,8 +26,8 @@ class Examples:
         self.camera = [frame.camera for frame in chosen]
         self.nlf = np.array([pair.nlf for pair in pairs], np.float32)
         self._metadata = [pair.metadata for pair in pairs]
-        self.clean = np.stack([_middle(pair.clean, side) for pair in pairs])
-        self.noise = np.stack([_middle(pair.noise, side) for pair in pairs])
+        self.clean = np.stack([plotting.middle(pair.clean, side) for pair in pairs])
+        self.noise = np.stack([plotting.middle(pair.noise, side) for pair in pairs])
 
     def sample(self, model: Any, seed: int = 0) -> np.ndarray:
         """Noise `[N, h, w, 4]` of a noise model for the examples."""
@@ -71,8 +71,3 @@ def _one_for_each_iso(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
         candidates = [frame for frame in frames if frame.iso == iso]
         chosen[iso] = min(candidates, key=lambda frame: frame.camera in seen)
     return list(chosen.values())
-
-
-def _middle(packed: np.ndarray, side: int) -> np.ndarray:
-    top, left = ((length - side) // 2 for length in packed.shape[:2])
-    return packed[top : top + side, left : left + side]

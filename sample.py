@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import numpy as np
+from PIL import Image
 from skimage.io import imread
 
 import noise_flow_tf as nf
@@ -19,15 +20,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(
         description=__doc__,
         epilog="""the clean image is one of
-  .MAT   a GT_RAW file of SIDD; ISO, camera and colours are read from its METADATA file, and the
-         real noisy image from its NOISY file, where these stand beside it
+  .MAT   a GT_RAW file of SIDD, cleaned as for training; ISO, camera and colours are read from its
+         METADATA file, and the real noisy image from its NOISY file, where these stand beside it
   .npy   float, [H, W] Bayer or [H, W, 4] packed (channels (0,0), (0,1), (1,1), (1,0)), in [0, 1]
   .png   8 or 16 bit grey, a Bayer image; its full range becomes [0, 1]
 
 writes to the folder --out, in the form and orientation of the clean image
   NAME_noise.npy   the noise
   NAME_noisy.npy   the clean image with it, clipped to [0, 1]
-  NAME.png         clean | sampled | real, rendered to sRGB""",
+  NAME_samples.png clean | sampled | real, rendered to sRGB""",
     )
     add = parser.option
     add(
@@ -43,6 +44,12 @@ writes to the folder --out, in the form and orientation of the clean image
     add("camera", metavar="CODE", help=f"camera: {', '.join(nf.CAMERAS)}")
     add("temperature", type=float, default=1.0, help="standard deviation of the latent")
     add("seed", type=int, default=0, help="of the latent; the same seed gives the same noise")
+    add(
+        "tile",
+        type=cli.positive(int),
+        default=1024,
+        help="side of the tiles it works in, in packed pixels",
+    )
     add(
         "orientation",
         choices=["upright", "file"],
@@ -75,14 +82,14 @@ def read_image(path: Path, orientation: str) -> Raw:
         raise ValueError(f"{path}: no such file")
     upright = kind == ".png" or (kind == ".npy" and orientation == "upright")
     if kind == ".mat":
-        image = sidd.read_raw(path)
-    elif kind == ".npy":
+        return Raw(sidd.read_packed(path), upright=False, is_packed=False)
+    if kind == ".npy":
         image = _read_npy(path)
     elif kind == ".png":
         image = _read_png(path)
     else:
         raise ValueError(f"{path}: unknown kind of image; give a .MAT, .npy or .png file")
-    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 4)):
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 4)) or image.size == 0:
         raise ValueError(
             f"{path}: a raw image is [H, W] Bayer or [H, W, 4] packed; got {list(image.shape)}"
         )
@@ -111,12 +118,15 @@ def _read_npy(path: Path) -> np.ndarray:
 
 def _read_png(path: Path) -> np.ndarray:
     try:
+        with Image.open(path) as png:
+            png.verify()
         image = imread(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path}: not a readable PNG: {error}") from error
-    if image.ndim != 2:
+    if image.ndim != 2 or image.dtype.kind != "u":
         raise ValueError(
-            f"{path}: a raw PNG has one channel, a grey Bayer image; got {list(image.shape)}"
+            f"{path}: a raw PNG has one channel of 8 or 16 bits, a grey Bayer image; "
+            f"got {list(image.shape)} of {image.dtype}"
         )
     return (image / np.iinfo(image.dtype).max).astype(np.float32)
 
@@ -135,34 +145,30 @@ def read_conditions(args: argparse.Namespace) -> sidd.Metadata:
     elif args.iso is None or args.camera is None:
         raise ValueError(f"{args.clean}: no METADATA file beside it; give --iso and --camera")
     else:
-        nf.conditions.camera_index(args.camera)
         metadata = sidd.typical_metadata(args.camera, args.iso)
-    return replace(metadata, iso=args.iso or metadata.iso, camera=args.camera or metadata.camera)
+    given = {"iso": args.iso, "camera": args.camera}
+    return replace(metadata, **{name: v for name, v in given.items() if v is not None})
 
 
-def draw(clean, noise, real, metadata):
+def draw(clean, noise, real, kl, metadata):
     """The figure of clean | sampled | real, the whole and its middle."""
     images = {"Clean": clean, "Sampled": np.clip(clean + noise, 0, 1)}
-    kls = {}
+    kls = {"Sampled": kl}
     if real is not None:
         images["Real"] = real
-        kls["Sampled"] = nf.metrics.marginal_kl(real - clean, noise)
     rendered = {name: sidd.render_packed(image, metadata) for name, image in images.items()}
     rows = {
         "whole image": {
             name: plotting.Picture(rgb, kls.get(name)) for name, rgb in rendered.items()
         },
-        "middle": {name: plotting.Picture(_middle(rgb)) for name, rgb in rendered.items()},
+        "middle": {
+            name: plotting.Picture(plotting.middle(rgb, 2 * _CROP))
+            for name, rgb in rendered.items()
+        },
     }
     return plotting.comparison(
         rows, f"{metadata.camera}, ISO {metadata.iso} (KL in nats)", inches=3.5
     )
-
-
-def _middle(rgb: np.ndarray) -> np.ndarray:
-    side = min(2 * _CROP, *rgb.shape[:2])
-    top, left = ((length - side) // 2 for length in rgb.shape[:2])
-    return rgb[top : top + side, left : left + side]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -179,27 +185,41 @@ def main(arguments: list[str] | None = None) -> None:
         )
     model = nf.load(args.model)
     noise = nf.sample_image(
-        model, clean.packed, metadata.iso, metadata.camera, args.seed, args.temperature
+        model,
+        clean.packed,
+        metadata.iso,
+        metadata.camera,
+        seed=args.seed,
+        temperature=args.temperature,
+        tile=args.tile,
     )
 
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    kl = None if real is None else nf.metrics.marginal_kl(real - clean.packed, noise)
     noisy = np.clip(clean.packed + noise, 0, 1)
-    figure = draw(clean.packed, noise, real, metadata)
+    figure = draw(clean.packed, noise, real, kl, metadata)
+    stem = clean_path.stem
     outputs = {
-        f"{clean_path.stem}_noise.npy": lambda path: save_npy(path, clean.in_given_form(noise)),
-        f"{clean_path.stem}_noisy.npy": lambda path: save_npy(path, clean.in_given_form(noisy)),
-        f"{clean_path.stem}.png": lambda path: figure.savefig(path, format="png"),
+        f"{stem}_noise.npy": lambda path: save_npy(path, clean.in_given_form(noise)),
+        f"{stem}_noisy.npy": lambda path: save_npy(path, clean.in_given_form(noisy)),
+        f"{stem}_samples.png": lambda path: figure.savefig(path, format="png"),
     }
+    out = output_folder(Path(args.out))
     for name, write in outputs.items():
         with sidd.replacing(out / name) as path:
             write(path)
         print(out / name)
-    spread = f"{metadata.camera}, ISO {metadata.iso}: standard deviation {noise.std():.5f}"
+    told = f"{metadata.camera}, ISO {metadata.iso}: standard deviation {noise.std():.5f}"
     if real is not None:
-        kl = nf.metrics.marginal_kl(real - clean.packed, noise)
-        spread += f" (real {np.std(real - clean.packed):.5f}), KL {kl:.4f} nats"
-    print(spread)
+        told += f" (real {np.std(real - clean.packed):.5f}), KL {kl:.4f} nats"
+    print(told)
+
+
+def output_folder(path: Path) -> Path:
+    """Makes the folder for the results, where there is none."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--out {path} is a file; give the name of a folder")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def save_npy(path: Path, array: np.ndarray) -> None:

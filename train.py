@@ -7,6 +7,7 @@ import time
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import tensorflow as tf
+import tf_keras
 from tqdm import tqdm
 
 import noise_flow_tf as nf
@@ -124,13 +125,13 @@ def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]
 def datasets(args, train_frames, test_frames) -> tuple[tf.data.Dataset, tf.data.Dataset]:
     shared = {
         "patch_size": args.patch_height,
-        "sampling": args.patch_sampling,
         "patches_per_image": args.n_patches_per_image,
         "seed": args.seed,
         "parallel_reads": args.n_train_threads,
     }
     train = sidd.patch_dataset(
         train_frames,
+        sampling=args.patch_sampling,
         batch_size=args.n_batch_train,
         mix_images=args.batching == "mixed",
         cache=args.sidd_path is None and args.patch_sampling == "uniform",
@@ -154,12 +155,12 @@ def choose_strategy(name: str) -> tf.distribute.Strategy:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
-    tf.keras.utils.set_random_seed(args.seed)
+    tf_keras.utils.set_random_seed(args.seed)
     arch = "|".join(architecture.parse(args.arch))
+    folder = run_folder.RunFolder(args.logdir)
+    folder.check(args.overwrite)
     train_frames, test_frames = select(args)
     train, test = datasets(args, train_frames, test_frames)
-    folder = run_folder.RunFolder(args.logdir)
-    folder.create({**vars(args), "arch": arch, "command": sys.argv}, args.overwrite)
     print(
         f"{len(train_frames)} training and {len(test_frames)} test frames in {len(train)} and "
         f"{len(test)} batches an epoch, from {args.sidd_path or OFFLINE_DATASET}"
@@ -173,6 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
         baselines, tqdm(test, "scoring the baselines", unit="batch", leave=False), args.seed
     )
 
+    folder.create({**vars(args), "arch": arch, "command": sys.argv}, args.overwrite)
     strategy = choose_strategy(args.strategy)
     with strategy.scope():
         model = nf.NoiseFlow(args.arch, args.width, args.seed)
@@ -192,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
         epochs=args.epochs,
         verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
+            callbacks.StopOnDivergence(),
             callbacks.BestWeights(folder.best),
             callbacks.last_weights(folder.last),
             callbacks.History(folder.history, model),
@@ -215,7 +218,8 @@ def main(arguments: list[str] | None = None) -> None:
     figure = examples.comparison(
         {"Gaussian": gaussian, "Camera NLF": camera_nlf, "Noise Flow": best}
     )
-    figure.savefig(folder.pictures / "samples.png")
+    with sidd.replacing(folder.pictures / "samples.png") as path:
+        figure.savefig(path, format="png")
     write_report(folder, args, scores, minutes, len(train) * args.epochs)
 
 

@@ -67,8 +67,10 @@ def _matrix(layer):
     size = layers.CHANNELS
     lower = tf.eye(size) + tf.scatter_nd(layers.LOWER_PLACES, layer.lower, [size, size])
     upper = tf.scatter_nd(layers.UPPER_PLACES, layer.upper, [size, size])
-    return layer.permutation @ lower @ (
-        upper + tf.linalg.diag(layer.signs * tf.exp(layer.log_diagonal))
+    return (
+        layer.permutation
+        @ lower
+        @ (upper + tf.linalg.diag(layer.signs * tf.exp(layer.log_diagonal)))
     )
 
 

@@ -26,6 +26,9 @@ class CouplingNetwork(tf.Module):
     0.1 of the difference; otherwise it uses the averages.
     """
 
+    REACH = 2
+    """How many pixels away its two 3x3 convolutions look."""
+
     def __init__(self, channels: int, width: int, rng: np.random.Generator, name=None):
         """Makes the variables.
 
@@ -59,15 +62,13 @@ class CouplingNetwork(tf.Module):
         kernel1 = tf.concat([self.kernel1, tf.zeros_like(self.kernel1)], axis=2)
         hidden = self._hidden_layer(images, kernel1, self.bias1, self.moments1, training)
         hidden = self._hidden_layer(hidden, self.kernel2, self.bias2, self.moments2, training)
-        shift, scale = (
-            tf.reshape(part, tf.shape(x)) for part in tf.split(self._last_layer(hidden), 2, axis=-1)
-        )
+        shift, scale = (tf.reshape(part, tf.shape(x)) for part in _halves(self._last_layer(hidden)))
         return shift, self.rescaling * tf.tanh(scale)
 
     @staticmethod
     def _hidden_layer(x, kernel, bias, moments, training):
         if training:
-            return tf.nn.relu(moments.normalize(tf.nn.bias_add(_conv(x, kernel), bias)))
+            return tf.nn.relu(moments.normalize(_conv(x, kernel) + bias))
         inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
         folded = _conv(x, kernel * inverse_stddev)
         return tf.nn.relu(tf.nn.bias_add(folded, (bias - moments.mean) * inverse_stddev))
@@ -112,48 +113,51 @@ def _average(value: tf.Tensor, name: str) -> tf.Variable:
 def _normalize(x):
     """Normalized `x`, mean and biased variance; the moments are constants to the gradient.
 
-    Plain float32 moments over the four-channel layout, as in the release: its hardest case shows
-    the rounding of any other sum. All else works on rows of W * C values, because broadcasting and
-    adding up along four of them leaves most of a vector register empty. The gradient is written out
-    as it takes fewer passes over `x` than the derived one.
+    Sums are plain float32 sums over images, rows and columns, as in the release: its hardest case
+    shows the rounding of any other. The rest works on rows of W * C values, because broadcasting
+    along four of them leaves most of a vector register empty. The gradient is written out as it
+    takes fewer passes over `x` than the derived one.
     """
     shape, width = tf.shape(x), tf.shape(x)[2]
-    rows = tf.stack([-1, width * shape[3]])
 
-    def along_rows(values):
-        return tf.tile(values, [width])
+    def in_rows(image):
+        return tf.reshape(image, tf.stack([-1, width * shape[3]]))
+
+    def mean_over_batch(rows):
+        return _mean_over_batch(tf.reshape(rows, shape))
+
+    def along_rows(per_channel):
+        return tf.tile(per_channel, [width])
 
     mean = _mean_over_batch(x)
-    centered = tf.reshape(x, rows) - along_rows(mean)
-    variance = _mean_over_batch(tf.reshape(centered * centered, shape))
+    centered = in_rows(x) - along_rows(mean)
+    variance = mean_over_batch(centered * centered)
     inverse_stddev = along_rows(tf.math.rsqrt(variance + BATCH_NORM_EPSILON))
     normalized = centered * inverse_stddev
 
-    def mean_of_rows(values):
-        per_column = tf.reshape(tf.reduce_mean(values, axis=0), [1, 1, width, shape[3]])
-        return along_rows(_mean_over_batch(per_column, tf.shape(values)[0]))
-
     def gradient(upstream, *_):
-        upstream = tf.reshape(upstream, rows)
-        along = mean_of_rows(upstream * normalized)
-        centered = upstream - mean_of_rows(upstream) - normalized * along
-        return tf.reshape(inverse_stddev * centered, shape)
+        rows = in_rows(upstream)
+        along = along_rows(mean_over_batch(rows * normalized))
+        rows = rows - along_rows(_mean_over_batch(upstream)) - normalized * along
+        return tf.reshape(inverse_stddev * rows, shape)
 
     return (tf.reshape(normalized, shape), mean, variance), gradient
 
 
-def _mean_over_batch(x, weight=1):
-    """The mean of each channel over all images of all replicas.
-
-    `weight` is how many images one of this replica's stands for.
-    """
+def _mean_over_batch(x):
+    """The mean of each channel over all images of all replicas."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return tf.reduce_mean(x, axis=[0, 1, 2])
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]) * weight, x.dtype)
-    total = tf.concat([tf.reduce_mean(x, axis=[0, 1, 2]) * count, [count]], axis=0)
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
+    total = tf.concat([tf.reduce_sum(x, axis=[0, 1, 2]), [count]], axis=0)
     total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
     return total[:-1] / total[-1]
+
+
+def _halves(x):
+    """The two halves of the channels, `[N, channels / 2]`: a transpose is faster than a split."""
+    return tf.unstack(tf.transpose(tf.reshape(x, [-1, 2, x.shape[-1] // 2]), [1, 0, 2]))
 
 
 def _after_zeros(parameter):

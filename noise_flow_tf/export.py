@@ -72,7 +72,7 @@ def load_saved_model(path: str | os.PathLike) -> NoiseFlow:
     try:
         about = json.loads((path / _ABOUT).read_text())
         return restore(about["arch"], about["width"], path / "variables" / "variables")
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a SavedModel of a Noise Flow: {error}") from error
 
 

@@ -22,8 +22,10 @@ class Layer(tf.Module):
     """A trainable part of the flow.
 
     Each has a method `bijectors(conditions: Conditions, training: bool)`: the part's bijectors for
-    a batch, from the data side to the latent side.
+    a batch, from the data side to the latent side. `reach` is how many pixels away these look.
     """
+
+    reach = 0
 
     def curves(self) -> dict[str, tf.Tensor]:
         """The scalars that tell a person what the part has learned, by name."""
@@ -155,6 +157,8 @@ class FlowStep(Layer):
     The convolution's matrix P L U has a fixed permutation P and fixed signs on U's diagonal; it
     starts as a random rotation.
     """
+
+    reach = CouplingNetwork.REACH
 
     def __init__(self, width: int, rng: np.random.Generator, name=None):
         super().__init__(name=name)

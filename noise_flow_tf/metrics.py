@@ -19,14 +19,15 @@ def marginal_kl(real: np.ndarray, synthetic: np.ndarray) -> float:
 
     Section 4.1 of the paper in the form of its release: sum(p log(p / q)) over the bins of
     `KL_EDGES` where both histograms are positive, p of the real and q of the synthetic noise. It
-    looks at single values only, so that correlation does not count.
+    looks at single values only, so that correlation does not count, and bins that one of the two
+    leaves empty do not count either: histograms without a common bin have a divergence of 0.
 
     Args:
         real: real noise of any shape, in units of raw intensity.
         synthetic: sampled noise of any shape.
 
     Raises:
-        ValueError: an empty array.
+        ValueError: an array that is empty or holds NaN.
 
     >>> marginal_kl(np.array([0.0, 0.05]), np.array([0.0, 0.05]))
     0.0
@@ -42,5 +43,7 @@ def _histogram(values: np.ndarray, which: str) -> np.ndarray:
     values = np.asarray(values)
     if not values.size:
         raise ValueError(f"the {which} noise has no values")
+    if np.isnan(values).any():
+        raise ValueError(f"the {which} noise holds NaN")
     counts, _ = np.histogram(values, KL_EDGES)
     return counts / values.size

@@ -1,5 +1,6 @@
 """The Noise Flow model: conditions in, a distribution over noise out."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,14 @@ class NoiseFlow(tf.Module):
             ValueError: an unknown or abandoned layer code, or a width below 1.
         """
         super().__init__(name="noise_flow")
-        if not (isinstance(width, int) and width >= 1):
+        if not isinstance(arch, str):
+            raise ValueError(f"arch must be a string; got {arch!r}")
+        if not (isinstance(width, numbers.Integral) and width >= 1):
             raise ValueError(f"width must be a whole number of at least 1; got {width!r}")
         codes = architecture.parse(arch)
         self.arch = "|".join(codes)
-        self.width = width
-        self.layers = architecture.build(codes, width, np.random.default_rng(seed))
+        self.width = int(width)
+        self.layers = architecture.build(codes, self.width, np.random.default_rng(seed))
 
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
@@ -77,11 +80,17 @@ class NoiseFlow(tf.Module):
         """How many trainable scalars the model has."""
         return sum(variable.shape.num_elements() for variable in self.trainable_variables)
 
+    @property
+    def reach(self) -> int:
+        """How many packed pixels away the noise of a pixel still depends on its surroundings."""
+        return sum(layer.reach for layer in self.layers)
+
     def curves(self) -> dict[str, tf.Tensor]:
         """The scalars that tell a person what the model has learned, by name.
 
         `beta/beta1` and `beta/beta2` after their exponentials, the gain of every ISO level, and the
-        camera factors.
+        camera factors. In the release's `sdn5` and `sdn6` a camera factor multiplies the exponent
+        (`SignalLayer`); the betas and gains shown are those for a factor of 1.
         """
         return {name: value for layer in self.layers for name, value in layer.curves().items()}
 

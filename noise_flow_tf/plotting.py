@@ -47,3 +47,10 @@ def comparison(
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=9)
     return figure
+
+
+def middle(image: np.ndarray, side: int) -> np.ndarray:
+    """The square of `side` pixels, or less, in the middle of an image `[H, W, ...]`."""
+    side = min(side, *image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return image[top : top + side, left : left + side]

@@ -1,9 +1,13 @@
-"""Noise for whole images."""
+"""Noise for whole images, in tiles where they are large."""
 
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+_SEEDS = 2**31
 
 
 def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, temperature: Any = 1.0):
@@ -14,7 +18,7 @@ def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, tempe
         clean: `[B, H, W, 4]`, packed clean raw images in [0, 1].
         iso: the ISO level, one for all or `[B]`.
         camera: the camera's index or code, one for all or `[B]`.
-        seed: a whole number; the same one gives the same noise.
+        seed: a whole number of 32 bits; the same one gives the same noise.
         temperature: the standard deviation T of the latent, z ~ N(0, T^2); the model's own
             distribution has T = 1.
 
@@ -22,12 +26,17 @@ def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, tempe
         `[B, H, W, 4]` float32, in units of raw intensity.
     """
     p = model(clean, iso, camera)
-    latent = tf.random.stateless_normal(tf.shape(clean), tf.stack([tf.cast(seed, tf.int32), 0]))
-    return p.bijector.forward(latent * temperature)
+    return p.bijector.forward(_latent(tf.shape(clean), seed) * temperature)
 
 
 def sample_image(
-    model: Any, clean: Any, iso: int, camera: int | str, seed: int = 0, temperature: float = 1.0
+    model: Any,
+    clean: Any,
+    iso: int,
+    camera: int | str,
+    seed: int = 0,
+    temperature: float = 1.0,
+    tile: int | None = None,
 ) -> np.ndarray:
     """Noise for one whole image of any size.
 
@@ -36,22 +45,70 @@ def sample_image(
         clean: `[H, W, 4]`, the packed clean raw image in [0, 1].
         iso: the ISO level.
         camera: the camera's index or code ("S6").
-        seed: the same one gives the same noise.
+        seed: the same one gives the same noise, whatever the tile.
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
+        tile: the side of the tiles, in packed pixels, that the image is worked on in, so that
+            memory beside the image's own stays bounded; None for the whole at once. Tiles overlap
+            by the reach of the model's convolutions, so that they do not show.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
 
     Raises:
-        ValueError: `clean` of another shape, an unknown ISO or camera, a negative temperature.
+        ValueError: `clean` of another shape, an unknown ISO or camera, a temperature that is
+            negative or not finite, a seed that is no whole number from 0 to 2^31 - 1, a tile below
+            1.
 
     >>> from noise_flow_tf import NoiseFlow
     >>> sample_image(NoiseFlow(seed=0), np.full([6, 8, 4], 0.5), iso=800, camera="S6").shape
     (6, 8, 4)
     """
     clean = np.asarray(clean, np.float32)
-    if clean.ndim != 3:
+    if clean.ndim != 3 or not clean.size:
         raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
-    if not temperature >= 0:
-        raise ValueError(f"temperature must not be negative; got {temperature}")
-    return sample_noise(model, clean[np.newaxis], iso, camera, seed, temperature)[0].numpy()
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
+    try:
+        known = 0 <= operator.index(seed) < _SEEDS
+    except TypeError:
+        known = False
+    if not known:
+        raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile must be at least 1 packed pixel; got {tile}")
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, clean.shape[-1]])] * 2, autograph=False
+    )
+    def forward(part, latent):
+        return model(part[tf.newaxis], iso, camera).bijector.forward(latent[tf.newaxis])[0]
+
+    latent = _latent(clean.shape, seed).numpy()
+    latent *= np.float32(temperature)
+    noise = np.empty_like(clean)
+    for inner, outer in _tiles(clean.shape[:2], tile, getattr(model, "reach", 0)):
+        noise[inner] = forward(clean[outer], latent[outer]).numpy()[_within(inner, outer)]
+    return noise
+
+
+def _latent(shape: Any, seed: Any) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int32), 0]))
+
+
+def _tiles(size: tuple[int, int], tile: int | None, reach: int) -> Iterator[tuple]:
+    """Each tile's place in the image, without and with the surroundings that it depends on."""
+    for corner in np.ndindex(*(1 if tile is None else -(-length // tile) for length in size)):
+        inner, outer = [], []
+        for number, length in zip(corner, size, strict=True):
+            side = tile or length
+            start, stop = number * side, min(length, (number + 1) * side)
+            inner.append(slice(start, stop))
+            outer.append(slice(max(0, start - reach), min(length, stop + reach)))
+        yield tuple(inner), tuple(outer)
+
+
+def _within(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
+    """The place of the inner tile in the outer one."""
+    return tuple(
+        slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
+    )

@@ -77,7 +77,7 @@ def read_pair(
     noise = noisy - clean. NLF values that are not positive become 1e-6. ISO and camera are those
     of the METADATA file. Raises SiddError for files that cannot be read or do not fit together.
     """
-    noisy, clean = _read_packed(noisy_path), _read_packed(clean_path)
+    noisy, clean = read_packed(noisy_path), read_packed(clean_path)
     if noisy.shape != clean.shape:
         raise SiddError(
             f"{noisy_path}: packed shape {noisy.shape} does not fit {clean.shape} of {clean_path}"
@@ -235,7 +235,11 @@ def _structs(value: object) -> Iterator[np.void]:
             )
 
 
-def _read_packed(path: str | os.PathLike) -> np.ndarray:
+def read_packed(path: str | os.PathLike) -> np.ndarray:
+    """A NOISY or GT file packed and cleaned: float32 [h, w, 4] in [0, 1], file orientation.
+
+    As in the release, NaN becomes 0 and values are clipped. Raises SiddError as :func:`read_raw`.
+    """
     try:
         packed = pack(read_raw(path))
     except SiddError:

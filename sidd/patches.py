@@ -81,9 +81,10 @@ def patch_dataset(
         shuffle_buffer: patches in the buffer; of 32 x 32, 32 KiB each.
         parallel_reads: images read at once, and held in memory.
 
-    Raises ValueError for wrong arguments, SiddError (before any batch) for a file that is missing,
-    unreadable or smaller than a patch. A file that proves broken while its pixels are read raises
-    a tf.errors.OpError with the same message.
+    Raises ValueError for wrong arguments, SiddError (before any batch) for a NOISY or GT file that
+    is missing, cut short, smaller than a patch or not of the other's size. What shows only in
+    reading (damaged pixels or METADATA, METADATA of another ISO or camera than the folder's name)
+    raises a tf.errors.OpError with the message of the SiddError.
     """
     if sampling not in _SAMPLINGS:
         raise ValueError(f"unknown sampling {sampling!r}; allowed: {', '.join(_SAMPLINGS)}")
@@ -138,7 +139,10 @@ def patch_dataset(
 
 
 def _count(frame: Frame, patch_size: int, sampling: str, limit: int | None) -> int:
-    height, width = (size // 2 for size in raw_shape(frame.noisy))
+    shape, clean_shape = raw_shape(frame.noisy), raw_shape(frame.clean)
+    if shape != clean_shape:
+        raise SiddError(f"{frame.noisy}: shape {shape} does not fit {clean_shape} of {frame.clean}")
+    height, width = (size // 2 for size in shape)
     grid = (height // patch_size) * (width // patch_size)
     if grid == 0:
         raise SiddError(
@@ -163,6 +167,11 @@ def _read_patches(
     def read(number: np.int64, seed: np.int64) -> tuple[np.ndarray, ...]:
         frame, count = frames[number], counts[number]
         pair = read_pair(frame.noisy, frame.clean, frame.metadata)
+        if (pair.camera, pair.iso) != (frame.camera, frame.iso):
+            raise SiddError(
+                f"{frame.metadata}: is of {pair.camera} at ISO {pair.iso}, but its folder's name "
+                f"says {frame.camera} at ISO {frame.iso}"
+            )
         height, width, _ = pair.clean.shape
         if sampling == "uniform":
             corners = uniform_corners(height, width, patch_size, count)

@@ -49,7 +49,7 @@ def render(
     GRBG. Here the demosaic knows the pattern and nothing is flipped. Files hold transposed images:
     see :func:`render_packed`. Also, this returns RGB and the release BGR.
 
-    Raises ValueError for an odd or too small image and for a pattern that is not a Bayer pattern.
+    Raises ValueError for an odd or empty image and for a pattern that is not a Bayer pattern.
 
     >>> grey = np.full((8, 8), 0.5) * 0.25
     >>> picture = render(grey, [[0, 1], [1, 2]], [0.25, 0.25, 0.25], np.linalg.inv(SRGB_TO_XYZ))
@@ -57,10 +57,10 @@ def render(
     ((8, 8, 3), [186])
     """
     bayer = np.asarray(bayer, float)
-    if bayer.ndim != 2 or min(bayer.shape) < 4 or bayer.shape[0] % 2 or bayer.shape[1] % 2:
-        raise ValueError(
-            f"a Bayer image to render is [H, W], H and W even and at least 4; got {bayer.shape}"
-        )
+    if bayer.ndim != 2 or 0 in bayer.shape or bayer.shape[0] % 2 or bayer.shape[1] % 2:
+        raise ValueError(f"a Bayer image to render is [H, W], H and W even; got {bayer.shape}")
+    height, width = bayer.shape
+    bayer = np.pad(bayer, ((0, 4 * (height < 4)), (0, 4 * (width < 4))), mode="wrap")
     name = cfa_name(cfa_pattern)
     neutral = np.ravel(white_balance).astype(float)
     if neutral.shape != (3,) or not np.all(neutral > 0):
@@ -69,7 +69,7 @@ def render(
     code = getattr(cv2, f"COLOR_Bayer{name}2RGB_EA")
     rgb = cv2.cvtColor((balanced * _WHITE_14_BIT).astype(np.uint16), code) / _WHITE_14_BIT
     linear = np.clip(rgb @ camera_to_srgb(color_matrix).T, 0, 1)
-    return (255 * linear ** (1 / 2.2)).astype(np.uint8)
+    return (255 * linear ** (1 / 2.2)).astype(np.uint8)[:height, :width]
 
 
 def render_packed(packed: ArrayLike, metadata: Metadata) -> np.ndarray:

@@ -91,6 +91,24 @@ class BestWeights(tf_keras.callbacks.ModelCheckpoint):
             super().on_epoch_end(epoch, logs)
 
 
+class StopOnDivergence(tf_keras.callbacks.Callback):
+    """Ends training with a ValueError when the loss, or the test loss, is not finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check("loss", logs, f"step {batch + 1} of an epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check("val_loss", logs, f"the end of epoch {epoch + 1}")
+
+    @staticmethod
+    def _check(name, logs, when):
+        if name in logs and not np.isfinite(logs[name]):
+            raise ValueError(
+                f"training diverged: {name} was {logs[name]} at {when}; a lower learning rate "
+                "(--lr) may help"
+            )
+
+
 def last_weights(prefix: Path) -> tf_keras.callbacks.Callback:
     """Keeps the weights and the optimiser's state of the last epoch."""
     return tf_keras.callbacks.ModelCheckpoint(str(prefix), save_weights_only=True)

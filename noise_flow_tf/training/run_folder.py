@@ -13,6 +13,18 @@ from noise_flow_tf import export
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.release import load_release
 
+_NAMES = {
+    "settings.json",
+    "history.csv",
+    "tensorboard",
+    "checkpoints",
+    "saved_model",
+    "report.md",
+    "report.json",
+    "pictures",
+    "samples",
+}
+
 
 class RunFolder:
     """The places of a run's outputs."""
@@ -30,25 +42,45 @@ class RunFolder:
         self.report = self.path / "report.json"
         self.pictures = self.path / "pictures"
 
-    def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
-        """Makes the folder with its settings.
+    def check(self, overwrite: bool = False) -> None:
+        """Makes sure that a run may be written here.
 
         Args:
-            settings: what JSON can hold; `arch` and `width` are needed to load the model.
-            overwrite: whether an earlier run there is removed.
+            overwrite: whether an earlier run there may go.
 
         Raises:
             ValueError: the folder holds something, and is not an earlier run to be overwritten.
         """
-        if self.path.is_file():
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; give the name of a folder for the run")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            if not self.settings.is_file():
-                raise ValueError(f"{self.path} holds other files than a run; choose another folder")
-            if not overwrite:
-                raise ValueError(
-                    f"{self.path} holds a run already; choose another folder or add --overwrite"
-                )
+        names = {entry.name for entry in self.path.iterdir()}
+        foreign = sorted(names - _NAMES)
+        if foreign or (names and not self.settings.is_file()):
+            raise ValueError(
+                f"{self.path} holds other files than a run: "
+                f"{', '.join(foreign or sorted(names))}; choose another folder"
+            )
+        if names and not overwrite:
+            raise ValueError(
+                f"{self.path} holds a run already; choose another folder or add --overwrite"
+            )
+        if names:
+            self._read_settings()
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        """Makes the folder with its settings, and removes an earlier run where `check` allows it.
+
+        Args:
+            settings: what JSON can hold; `arch` and `width` are needed to load the model.
+            overwrite: whether an earlier run there may go.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        self.check(overwrite)
+        if self.path.is_dir():
             shutil.rmtree(self.path)
         for folder in (self.last.parent, self.pictures, self.tensorboard):
             folder.mkdir(parents=True)
@@ -62,12 +94,19 @@ class RunFolder:
         Raises:
             ValueError: no run there, or one that has not saved a model yet.
         """
+        settings = self._read_settings()
+        if not self.best.with_name(f"{self.best.name}.index").is_file():
+            raise ValueError(f"{self.path} has no trained model yet: {self.best}.index is missing")
+        return export.restore(settings["arch"], settings["width"], self.best)
+
+    def _read_settings(self) -> dict[str, Any]:
         try:
-            settings = json.loads(self.settings.read_text())
-            arch, width = settings["arch"], settings["width"]
-        except (OSError, KeyError, json.JSONDecodeError) as error:
+            settings = json.loads(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise ValueError(f"{self.settings} cannot be read: {error}") from error
-        return export.restore(arch, width, self.best)
+        if not isinstance(settings, dict) or not {"arch", "width", "versions"} <= settings.keys():
+            raise ValueError(f"{self.settings} is not the settings of a run of train.py")
+        return settings
 
 
 def load(path: str | os.PathLike) -> NoiseFlow:
@@ -85,7 +124,7 @@ def load(path: str | os.PathLike) -> NoiseFlow:
         return RunFolder(path).load()
     if (path / "saved_model.pb").is_file():
         return export.load_saved_model(path)
-    if path.with_name(f"{path.name}.index").is_file():
+    if Path(f"{path}.index").is_file():
         return load_release(str(path))
     raise ValueError(
         f"{path} holds no model; give a run folder of train.py, a SavedModel, or the prefix of a "

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.io import imread, imsave
 
 import cli
@@ -30,7 +31,7 @@ def test_sidd_frame_in_a_process_of_its_own(script, run_folder, frame, pair, tmp
     clean = sidd.unpack(pair.clean)
     assert noise.shape == clean.shape
     np.testing.assert_allclose(noisy, np.clip(clean + noise, 0, 1), atol=1e-6)
-    assert imread(tmp_path / f"{stem}.png").ndim == 3
+    assert imread(tmp_path / f"{stem}_samples.png").ndim == 3
     assert f"S6, ISO {frame.iso}" in done.stdout
     assert "KL" in done.stdout
 
@@ -91,6 +92,37 @@ def test_released_checkpoint_samples_an_image_of_any_even_size(reference, tmp_pa
     assert 0.001 < noise.std() < 0.2
 
 
+def test_real_sidd_files_are_cleaned_as_for_training(reference, run_folder, tmp_path):
+    """The sample of SIDD's files has values outside [0, 1]."""
+    clean = next(reference.glob("sidd_sample/Data/*/*_GT_RAW_010.MAT"))
+    call("--model", run_folder[0], "--clean", clean, "--out", tmp_path)
+    noisy = np.load(tmp_path / f"{clean.stem}_noisy.npy")
+    assert noisy.shape == sidd.read_raw(clean).shape
+    assert 0 <= noisy.min() <= noisy.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2, 100), (6, 2)])
+def test_smallest_images(run_folder, tmp_path, size):
+    np.save(tmp_path / "small.npy", np.full(size, 0.5))
+    call(
+        *("--model", run_folder[0], "--clean", tmp_path / "small.npy", "--iso", 100),
+        *("--camera", "G4", "--out", tmp_path),
+    )
+    assert np.load(tmp_path / "small_noise.npy").shape == size
+
+
+def test_input_beside_the_results_is_kept(run_folder, tmp_path):
+    given = tmp_path / "raw.png"
+    imsave(given, np.full((8, 8), 99, np.uint8), check_contrast=False)
+    before = given.read_bytes()
+    call(
+        *("--model", run_folder[0], "--clean", given, "--iso", 100, "--camera", "S6"),
+        *("--out", tmp_path),
+    )
+    assert given.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def bad_inputs(folder):
     np.save(folder / "odd.npy", np.zeros((5, 8)))
     np.save(folder / "rgb.npy", np.zeros((4, 8, 3)))
@@ -102,6 +134,10 @@ def bad_inputs(folder):
     (folder / "text.npy").write_text("no array")
     (folder / "text.png").write_text("no picture")
     (folder / "text.MAT").write_text("no matrix")
+    np.save(folder / "empty.npy", np.zeros((0, 8)))
+    imsave(folder / "cut.png", np.arange(4096, dtype=np.uint16).reshape(64, 64))
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:-20])
+    Image.fromarray(np.zeros((8, 8), bool)).save(folder / "bits.png")
     imsave(folder / "rgb.png", np.zeros((4, 8, 3), np.uint8), check_contrast=False)
 
 
@@ -119,11 +155,18 @@ def bad_inputs(folder):
         ({"clean": "text.png"}, "text.png: not a readable PNG"),
         ({"clean": "rgb.png"}, "a raw PNG has one channel"),
         ({"clean": "text.MAT"}, "text.MAT"),
+        ({"clean": "empty.npy"}, "empty.npy: a raw image is"),
+        ({"clean": "cut.png"}, "cut.png: not a readable PNG"),
+        ({"clean": "bits.png"}, "bits.png: a raw PNG has one channel of 8 or 16 bits"),
         ({"clean": "movie.mp4"}, "unknown kind of image; give a .MAT, .npy or .png file"),
         ({"iso": 200}, "unknown ISO 200; the model knows ISO 100, 400, 800, 1600, 3200"),
         ({"camera": "Z9"}, "unknown camera Z9"),
         ({"camera": None}, "give --iso and --camera"),
-        ({"temperature": -0.5}, "temperature must not be negative"),
+        ({"iso": 0}, "unknown ISO 0"),
+        ({"camera": ""}, "unknown camera"),
+        ({"seed": 2**32}, "seed must be a whole number"),
+        ({"temperature": -0.5}, "temperature must be finite and not negative"),
+        ({"out": "movie.mp4"}, "--out movie.mp4 is a file"),
         ({"real": "odd.npy"}, "odd.npy"),
         ({"model": "nowhere"}, "holds no model; give a run folder of train.py"),
         ({"metadata": "text.MAT"}, "text.MAT"),
@@ -135,10 +178,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     bad_inputs(tmp_path)
     (tmp_path / "movie.mp4").touch()
-    options = {"model": run_folder[0], "clean": "fine.npy", "iso": 100, "camera": "S6"} | changed
+    options = {"model": run_folder[0], "clean": "fine.npy", "iso": 100, "camera": "S6"}
+    options |= {"out": "out"} | changed
     arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: call(*arguments, "--out=out"))
+        cli.run(lambda: call(*arguments))
     assert stopped.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1

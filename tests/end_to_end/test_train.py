@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -126,13 +127,55 @@ def test_unknown_flag_in_a_process_of_its_own(script):
     assert done.stderr.strip().splitlines() == ["train.py: unrecognized arguments: --epoch 3"]
 
 
-def test_file_that_breaks_while_it_is_read_is_one_line(capsys, tmp_path, dataset):
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _damage_pixels(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    path.write_bytes(content)
+
+
+def _other_iso(path):
+    sidd.write_metadata(path, dataclasses.replace(sidd.read_metadata(path), iso=51))
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "message"),
+    [
+        ("METADATA", lambda path: path.write_bytes(b"damaged"), "not a readable MATLAB v5 file"),
+        ("METADATA", _other_iso, "is of GP at ISO 51, but its folder's name says GP at ISO 400"),
+        ("GT", _cut, "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"),
+        ("NOISY", _cut, "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"),
+        ("NOISY", _damage_pixels, "cannot be read"),
+        ("GT", lambda path: sidd.write_raw(path, np.zeros((64, 64))), "does not fit"),
+    ],
+)
+def test_broken_file_is_one_line_and_leaves_nothing(
+    capsys, tmp_path, dataset, kind, damage, message
+):
     shutil.copytree(dataset, tmp_path / "sidd")
-    victim = next((tmp_path / "sidd").glob("Data/*/0011_METADATA_RAW_010.MAT"))
-    victim.write_bytes(b"damaged")
+    victim = next((tmp_path / "sidd").glob(f"Data/*/0011_{kind}_RAW_010.MAT"))
+    damage(victim)
     arguments = ["--sidd_path", str(tmp_path / "sidd"), "--logdir", str(tmp_path / "run")]
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: train.main(arguments))
     assert stopped.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"{victim}: not a readable MATLAB v5 file" in told
+    assert str(victim) in told
+    assert message in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_diverged_training_is_one_line(capsys, tmp_path, dataset):
+    arguments = ["--sidd_path", str(dataset), "--logdir", str(tmp_path / "run"), "--lr", "1e30"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: train.main([*arguments, "--arch", "S-Ax1-G-Ax1-CAM"]))
+    assert stopped.value.code == 2
+    assert "training diverged" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_packages_agree_on_cameras_and_iso_levels():
+    assert nf.CAMERAS == sidd.CAMERAS
+    assert nf.ISO_LEVELS == sidd.ISO_LEVELS

@@ -1,5 +1,7 @@
 """The numbers of the original release, made by its own code."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -92,10 +94,11 @@ def test_training_follows_the_release(reference):
 
     Rounding decides some of what Adam makes of the first steps, where gradients are tiny and every
     step has full size: a bias before batch norm, whose gradient is rounding alone, wanders, and the
-    averages of the means follow it; and the kernels of the first coupling end on one of two
-    branches, by the number of threads that sums run on. On 2 threads each loss is within 2.4e-5
-    nats per dimension, on 1 or 4 within 2e-4. So hidden kernels, their biases and means are judged
-    by the losses that they give.
+    averages of the means follow it; its size moves the rounding of the sums; and the kernels of the
+    first coupling end on one of two branches, 1.7e-4 nats per dimension apart (in exact arithmetic
+    on the other one than the release's). Which one depends on the number of threads that sums run
+    on. So only on 2 threads, where it is the release's, are the losses held to 1e-4, and what
+    rounding decides, hidden kernels, their biases, means and variances, is judged by its losses.
     """
     numbers = np.load(reference / "training_trajectory.npz")
     model = nf.NoiseFlow()
@@ -121,7 +124,7 @@ def test_training_follows_the_release(reference):
             evaluated.append([_evaluate(model, batch) for batch in batches])
 
     error = np.abs(np.array(losses) - numbers["train_loss"]) / DIMENSIONS
-    assert error.max() < 2.5e-4
+    assert error.max() < (1e-4 if os.cpu_count() == 2 else 2.5e-4)
     lag = np.array(evaluated) - numbers["eval_loss_every_8_steps"]
     assert np.abs(lag).max() / DIMENSIONS < 1e-3
 
@@ -133,8 +136,9 @@ def test_training_follows_the_release(reference):
         "rescaling_scale0": 0.01,
         "cam_params": 0.01,
         "gain_params": 0.01,
-        "l_last/logs": 0.1,
+        "l_last/W": 0.15,
         "l_last/b": 0.1,
+        "l_last/logs": 0.1,
     }.items():
         names = [n for n in ours if n.endswith(ending) or n.split("/")[-1].startswith(ending)]
         expected = np.concatenate([numbers[f"final/{name}"].ravel() for name in names])

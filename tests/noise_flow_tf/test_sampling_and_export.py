@@ -29,6 +29,34 @@ def test_samples_whole_images(name, size):
     assert not np.array_equal(noise, nf.sample_image(model, clean, 800, "S6", seed=4))
 
 
+@pytest.mark.parametrize("size", [(40, 70), (64, 64), (33, 90), (17, 5), (100, 41)])
+@pytest.mark.parametrize("tile", [16, 31, 64])
+def test_tiles_do_not_show(size, tile):
+    model = nf.NoiseFlow("S-Ax4-G-Ax4-CAM", seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.1, variable.shape))
+    clean = rng.uniform(size=(*size, 4))
+    whole = nf.sample_image(model, clean, 800, "S6", seed=3)
+    tiled = nf.sample_image(model, clean, 800, "S6", seed=3, tile=tile)
+    np.testing.assert_allclose(tiled, whole, atol=1e-6 * np.abs(whole).max())
+
+
+def test_reach_is_how_far_a_pixel_matters():
+    model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.5, variable.shape))
+    latent = rng.normal(size=(1, 21, 21, 4)).astype(np.float32)
+    touched = latent.copy()
+    touched[0, 10, 10] += 1
+    p = model(np.full_like(latent, 0.5), 100, "S6")
+    changed = np.any(p.bijector.forward(latent) != p.bijector.forward(touched), axis=(0, 3))
+    rows, columns = np.nonzero(changed)
+    assert model.reach == 4
+    assert rows.max() - 10 == 10 - columns.min() == model.reach
+
+
 def test_temperature_scales_the_latent():
     clean = np.full((64, 64, 4), 0.5)
     model = nf.CameraNLF(0.01, 1e-4)
@@ -41,10 +69,16 @@ def test_temperature_scales_the_latent():
     ("changed", "message"),
     [
         ({"clean": np.zeros((1, 4, 4, 4))}, r"shape \[H, W, 4\]; got \[1, 4, 4, 4\]"),
-        ({"clean": np.zeros((4, 4, 3))}, r"shape \[B, H, W, 4\]; got shape \[1, 4, 4, 3\]"),
+        ({"clean": np.zeros((4, 4, 3))}, r"shape \[B, H, W, 4\]; got shape .* 3\]"),
+        ({"clean": np.zeros((0, 4, 4))}, r"shape \[H, W, 4\]; got \[0, 4, 4\]"),
         ({"iso": 200}, "unknown ISO 200"),
         ({"camera": "X"}, "unknown camera X"),
-        ({"temperature": -1}, "temperature must not be negative"),
+        ({"temperature": -1}, "temperature must be finite and not negative; got -1"),
+        ({"temperature": float("inf")}, "temperature must be finite"),
+        ({"temperature": float("nan")}, "temperature must be finite"),
+        ({"seed": 2**31}, "seed must be a whole number from 0 to 2147483647; got 2147483648"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"tile": 0}, "tile must be at least 1"),
     ],
 )
 def test_refuses_bad_requests(changed, message):
@@ -127,10 +161,7 @@ def test_load_takes_released_checkpoints(reference):
         (lambda path: None, "holds no model; give a run folder"),
         (lambda path: (path / "saved_model.pb").write_bytes(b""), "not a SavedModel of a Noise"),
         (lambda path: (path / "settings.json").write_text("{"), "settings.json cannot be read"),
-        (
-            lambda path: (path / "settings.json").write_text('{"arch": "S-G", "width": 4}'),
-            "checkpoint .*best cannot be read as 'S-G'",
-        ),
+        (lambda path: (path / "settings.json").write_text("[]"), "not the settings of a run"),
     ],
 )
 def test_load_names_what_is_wrong(tmp_path, make, message):
@@ -143,7 +174,10 @@ def test_load_refuses_a_checkpoint_of_another_architecture(saved, tmp_path):
     model, path = saved
     run = RunFolder(tmp_path / "run")
     run.create({"arch": "S-G", "width": 4})
+    with pytest.raises(ValueError, match="has no trained model yet"):
+        nf.load(run.path)
     tf.train.Checkpoint(noise_model=model).write(str(run.best))
-    run.settings.write_text(json.dumps({"arch": "S-Ax4-G-Ax4-CAM", "width": 4}))
+    settings = json.loads(run.settings.read_text())
+    run.settings.write_text(json.dumps(settings | {"arch": "S-Ax4-G-Ax4-CAM"}))
     with pytest.raises(ValueError, match="cannot be read as 'S-Ax4-G-Ax4-CAM'"):
         nf.load(run.path)

@@ -157,14 +157,31 @@ def test_evaluate_refuses_an_empty_test_set():
         evaluation.gaussian_stddev([])
 
 
+def test_divergence_ends_training_at_once(trainer):
+    trainer.compile(tf_keras.optimizers.Adam(1e30))
+    with pytest.raises(ValueError, match="training diverged: loss was .* at step"):
+        trainer.fit(make_batches(), epochs=50, verbose=0, callbacks=[callbacks.StopOnDivergence()])
+
+
 def test_run_folder_keeps_what_it_does_not_know(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ValueError, match="holds other files than a run"):
         RunFolder(tmp_path).create({}, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "settings.json").write_text('{"editor.fontSize": 12}')
+    with pytest.raises(ValueError, match="not the settings of a run"):
+        RunFolder(foreign).create({}, overwrite=True)
+    assert (foreign / "settings.json").is_file()
     run = RunFolder(tmp_path / "run")
     run.create({"arch": "S-G", "width": 4})
     with pytest.raises(ValueError, match="holds a run already.*--overwrite"):
         run.create({"arch": "S-G", "width": 4})
+    (run.path / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match="other files than a run: mine.txt"):
+        run.create({"arch": "S-G", "width": 4}, overwrite=True)
+    (run.path / "mine.txt").unlink()
     run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
     assert json.loads(run.settings.read_text())["arch"] == "S-G-CAM"
     with pytest.raises(ValueError, match="is a file"):

@@ -42,10 +42,22 @@ def test_packed_files_are_rendered_upright(name, metadata):
     np.testing.assert_allclose(rendered[2:-2, 2:-2], expected[2:-2, 2:-2], rtol=0, atol=2.5)
 
 
+@pytest.mark.parametrize("size", [(2, 2), (2, 50), (6, 2)])
+def test_smallest_images_keep_their_colour(size):
+    colour = np.broadcast_to([0.2, 0.4, 0.6], (*size, 3))
+    pattern = sidd.CFA_PATTERNS["GRBG"]
+    small, large = (
+        sidd.render(sidd.mosaic(rgb, pattern), pattern, [1, 1, 1], SRGB_CAMERA)
+        for rgb in (colour, np.broadcast_to([0.2, 0.4, 0.6], (8, 8, 3)))
+    )
+    assert small.shape == (*size, 3)
+    np.testing.assert_allclose(small.astype(int), np.broadcast_to(large[4, 4], small.shape), atol=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"bayer": np.zeros((5, 8))}, r"H and W even and at least 4; got \(5, 8\)"),
+        ({"bayer": np.zeros((5, 8))}, r"H and W even; got \(5, 8\)"),
         ({"bayer": np.zeros((8, 8, 4))}, r"got \(8, 8, 4\)"),
         ({"cfa_pattern": [[1, 1], [1, 1]]}, "unknown colour filter pattern"),
         ({"white_balance": [0.5, 0, 1]}, r"3 positive values; got \[0\.5, 0, 1\]"),
