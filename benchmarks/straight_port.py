@@ -8,59 +8,89 @@ release's layers, so that both give the same numbers.
 import numpy as np
 import tensorflow as tf
 
+import noise_flow_tf as nf
 from noise_flow_tf import layers
+from noise_flow_tf.conditions import resolve
 
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
 class StraightPort:
-    """`log_prob`, `sample` and a training step with the variables of a `NoiseFlow`."""
+    """Called like a `NoiseFlow`, with the variables of one of the release's layers."""
 
-    def __init__(self, model):
+    def __init__(self, model: nf.NoiseFlow):
         self.model = model
 
-    def log_prob(self, noise, clean, iso_index, iso, camera, training=False):
+    def __call__(self, clean, iso, camera, training=False):
+        """The noise of a batch: what has `log_prob` and `sample`."""
+        return _Noise(self.model, resolve(clean, iso, camera), training)
+
+
+class StraightTrainer(nf.Trainer):
+    """`nf.Trainer`, with no more than a loss to report."""
+
+    def __init__(self, port: StraightPort):
+        super().__init__(port.model)
+        self._port = port
+
+    def call(self, batch, training=False):
+        return self._port(batch["clean"], batch["iso"], batch["camera"], training)
+
+    def _report(self, p, nll, noise):
+        self._loss.update_state(nll)
+        return {"loss": self._loss.result()}
+
+
+class _Noise:
+    def __init__(self, model, conditions, training):
+        self._model = model
+        self._conditions = conditions
+        self._training = training
+
+    def log_prob(self, noise):
         """`[B]`, nats, of noise `[B, H, W, 4]`."""
         x, log_det = noise, tf.zeros(tf.shape(noise)[0])
-        for layer in self.model.layers:
+        for layer in self._model.layers:
             if isinstance(layer, layers.FlowStep):
-                matrix = _matrix(layer)
-                x = tf.nn.conv2d(x, matrix[None, None], 1, "SAME")
+                x = tf.nn.conv2d(x, _matrix(layer)[None, None], 1, "SAME")
                 pixels = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
                 log_det += pixels * tf.reduce_sum(layer.log_diagonal)
                 a, b = tf.split(x, 2, axis=-1)
-                shift, log_scale = _network(layer.network, a, training)
+                shift, log_scale = _network(layer.network, a, self._training)
                 x = tf.concat([a, b * tf.exp(log_scale) + shift], axis=-1)
                 log_det += tf.reduce_sum(log_scale, axis=[1, 2, 3])
             else:
-                scale = _scale(layer, clean, iso_index, iso, camera)
+                scale = _scale(layer, self._conditions)
                 x = x / scale
                 log_det -= tf.reduce_sum(tf.math.log(scale), axis=[1, 2, 3])
         dimensions = tf.cast(tf.size(x[0]), tf.float32)
         return log_det - 0.5 * (tf.reduce_sum(x * x, axis=[1, 2, 3]) + dimensions * _LOG_2PI)
 
-    def sample(self, latent, clean, iso_index, iso, camera):
-        """Noise `[B, H, W, 4]` of a standard-normal latent of that shape."""
+    def sample(self):
+        """Noise `[B, H, W, 4]`."""
+        return self.forward(tf.random.normal(tf.shape(self._conditions.clean)))
+
+    def forward(self, latent):
         x = latent
-        for layer in reversed(self.model.layers):
+        for layer in reversed(self._model.layers):
             if isinstance(layer, layers.FlowStep):
                 a, b = tf.split(x, 2, axis=-1)
                 shift, log_scale = _network(layer.network, a, training=False)
                 x = tf.concat([a, (b - shift) * tf.exp(-log_scale)], axis=-1)
                 x = tf.nn.conv2d(x, tf.linalg.inv(_matrix(layer))[None, None], 1, "SAME")
             else:
-                x = x * _scale(layer, clean, iso_index, iso, camera)
+                x = x * _scale(layer, self._conditions)
         return x
 
 
-def _scale(layer, clean, iso_index, iso, camera):
+def _scale(layer, conditions):
     if isinstance(layer, layers.GainLayer):
-        return layer.gain_val * tf.ones_like(clean)
-    factors = tf.unstack(tf.exp(tf.gather(layer.cam_params, camera, axis=1)))
+        return layer.gain_val * tf.ones_like(conditions.clean)
+    factors = tf.unstack(tf.exp(tf.gather(layer.cam_params, conditions.camera, axis=1)))
     c0, c1, c2 = (factor[:, None, None, None] for factor in factors)
-    gain_params = tf.gather(layer.gain_params, iso_index)[:, None, None, None]
-    gain = tf.exp(gain_params * c2) * iso[:, None, None, None]
-    return tf.sqrt(tf.exp(layer.beta1 * c0) * clean / gain + tf.exp(layer.beta2 * c1))
+    gain_params = tf.gather(layer.gain_params, conditions.iso_index)[:, None, None, None]
+    gain = tf.exp(gain_params * c2) * conditions.iso[:, None, None, None]
+    return tf.sqrt(tf.exp(layer.beta1 * c0) * conditions.clean / gain + tf.exp(layer.beta2 * c1))
 
 
 def _matrix(layer):
