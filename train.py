@@ -104,7 +104,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]]:
     """The frames to train and to test on."""
-    root = args.sidd_path or sidd.ensure_synthetic(OFFLINE_DATASET)
+    root = args.sidd_path or sidd.write_synthetic(OFFLINE_DATASET, exist_ok=True)
     instances = sidd.index(root)
     ranges = {
         "train": (args.start_tr_im_idx, args.end_tr_im_idx),

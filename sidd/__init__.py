@@ -25,7 +25,7 @@ from .scenes import (
     index,
     select_frames,
 )
-from .synthetic import ensure_synthetic, read_manifest, typical_metadata, write_synthetic
+from .synthetic import read_manifest, typical_metadata, write_synthetic
 
 __all__ = [
     "CAMERAS",
@@ -38,7 +38,6 @@ __all__ = [
     "Pair",
     "SceneInstance",
     "SiddError",
-    "ensure_synthetic",
     "index",
     "mosaic",
     "pack",

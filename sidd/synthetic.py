@@ -44,6 +44,7 @@ def write_synthetic(
     train_instances: int = 44,
     test_instances: int = 22,
     progress: bool = True,
+    exist_ok: bool = False,
 ) -> Path:
     """Writes the offline dataset to ``root``, in the layout of SIDD_Medium_Raw; returns ``root``.
 
@@ -54,11 +55,19 @@ def write_synthetic(
     pictures than training scenes. The same seed gives the same arrays, bit for bit, as long as
     the packages that it stands on are the same.
 
-    Nothing appears at ``root`` before the dataset is complete. Raises SiddError where ``root``
-    exists and is not empty, ValueError for a setting that is out of range.
+    Nothing appears at ``root`` before the dataset is complete. With ``exist_ok``, a dataset that is
+    there already with the same settings is kept. Raises SiddError where ``root`` holds anything
+    else, ValueError for a setting that is out of range.
     """
     root = Path(root)
     settings = _settings(seed, size, train_instances, test_instances)
+    if exist_ok and (manifest := read_manifest(root)) is not None:
+        if manifest != settings:
+            raise SiddError(
+                f"{root}: holds an offline dataset with other settings: {manifest}, wanted "
+                f"{settings}; remove it or name another folder"
+            )
+        return root
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SiddError(f"{root}: exists and is not an empty folder; the dataset needs a new one")
     root.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -75,30 +84,6 @@ def write_synthetic(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return root
-
-
-def ensure_synthetic(
-    root: str | os.PathLike,
-    seed: int = 0,
-    size: tuple[int, int] = (320, 448),
-    train_instances: int = 44,
-    test_instances: int = 22,
-    progress: bool = True,
-) -> Path:
-    """:func:`write_synthetic`, unless ``root`` already holds this dataset; returns ``root``.
-
-    Raises SiddError where ``root`` holds anything else, other settings included.
-    """
-    settings = _settings(seed, size, train_instances, test_instances)
-    manifest = read_manifest(root)
-    if manifest is None:
-        return write_synthetic(root, seed, size, train_instances, test_instances, progress)
-    if manifest != settings:
-        raise SiddError(
-            f"{root}: holds an offline dataset with other settings: {manifest}, wanted {settings}; "
-            "remove it or name another folder"
-        )
-    return Path(root)
 
 
 def read_manifest(root: str | os.PathLike) -> dict[str, object] | None:

@@ -72,7 +72,9 @@ def test_trained_model_inverts_itself_and_treats_each_example_alone(run_folder, 
 def test_offline_dataset_is_used_where_no_other_is_given(monkeypatch, tmp_path, dataset):
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(sidd, "ensure_synthetic", lambda root: asked.append(root) or dataset)
+    monkeypatch.setattr(
+        sidd, "write_synthetic", lambda root, exist_ok: asked.append(root) or dataset
+    )
     run = tmp_path / "run"
     train.main(["--logdir", str(run), "--arch", "S-G", "--epochs", "1"])
     assert asked == [train.OFFLINE_DATASET]

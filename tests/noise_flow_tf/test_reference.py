@@ -97,8 +97,10 @@ def test_training_follows_the_release(reference):
     averages of the means follow it; its size moves the rounding of the sums; and the kernels of the
     first coupling end on one of two branches, 1.7e-4 nats per dimension apart (in exact arithmetic
     on the other one than the release's). Which one depends on the number of threads that sums run
-    on. So only on 2 threads, where it is the release's, are the losses held to 1e-4, and what
-    rounding decides, hidden kernels, their biases, means and variances, is judged by its losses.
+    on, and on how batch norm is written: of eight equal ways two end on the release's branch on 2
+    threads, and one of these was kept. So only on 2 threads, where it is the release's, are the
+    losses held to 1e-4, and what rounding decides, hidden kernels, their biases, means and
+    variances, is judged by its losses.
     """
     numbers = np.load(reference / "training_trajectory.npz")
     model = nf.NoiseFlow()

@@ -89,16 +89,16 @@ def test_ensure_writes_once_and_refuses_other_settings(tmp_path):
     root = tmp_path / "sidd"
     root.mkdir()
     assert sidd.read_manifest(root) is None
-    sidd.ensure_synthetic(root, **TINY)
+    sidd.write_synthetic(root, exist_ok=True, **TINY)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    sidd.ensure_synthetic(root, **TINY)
+    sidd.write_synthetic(root, exist_ok=True, **TINY)
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert sidd.read_manifest(root)["seed"] == 0
     with pytest.raises(sidd.SiddError, match=r"other settings: .*'seed': 0.*wanted .*'seed': 1"):
-        sidd.ensure_synthetic(root, seed=1, **TINY)
+        sidd.write_synthetic(root, seed=1, exist_ok=True, **TINY)
     (root / "synthetic.json").write_text(json.dumps({})[:1])
     with pytest.raises(sidd.SiddError, match="not JSON"):
-        sidd.ensure_synthetic(root, **TINY)
+        sidd.write_synthetic(root, exist_ok=True, **TINY)
 
 
 @pytest.mark.parametrize(
