@@ -122,29 +122,16 @@ def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]
     return tuple(chosen)
 
 
-def datasets(args, train_frames, test_frames) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+def patches(args, train_frames, test_frames) -> tuple[sidd.Patches, sidd.Patches]:
     shared = {
         "patch_size": args.patch_height,
         "patches_per_image": args.n_patches_per_image,
+        "strict": True,
         "seed": args.seed,
         "parallel_reads": args.n_train_threads,
     }
-    train = sidd.patch_dataset(
-        train_frames,
-        sampling=args.patch_sampling,
-        batch_size=args.n_batch_train,
-        mix_images=args.batching == "mixed",
-        cache=args.sidd_path is None and args.patch_sampling == "uniform",
-        **shared,
-    )
-    test = sidd.patch_dataset(
-        test_frames,
-        batch_size=args.n_batch_test,
-        shuffle=False,
-        cache=args.sidd_path is None,
-        **shared,
-    )
-    return train, test
+    train = sidd.Patches(train_frames, sampling=args.patch_sampling, **shared)
+    return train, sidd.Patches(test_frames, **shared)
 
 
 def choose_strategy(name: str) -> tf.distribute.Strategy:
@@ -160,7 +147,10 @@ def main(arguments: list[str] | None = None) -> None:
     folder = run_folder.RunFolder(args.logdir)
     folder.check(args.overwrite)
     train_frames, test_frames = select(args)
-    train, test = datasets(args, train_frames, test_frames)
+    train_patches, test_patches = patches(args, train_frames, test_frames)
+    in_training = {"batch_size": args.n_batch_train, "mix_images": args.batching == "mixed"}
+    train = train_patches.batches(**in_training)
+    test = test_patches.batches(args.n_batch_test, shuffle=False)
     print(
         f"{len(train_frames)} training and {len(test_frames)} test frames in {len(train)} and "
         f"{len(test)} batches an epoch, from {args.sidd_path or OFFLINE_DATASET}"
@@ -188,7 +178,8 @@ def main(arguments: list[str] | None = None) -> None:
     examples = pictures.Examples(test_frames)
     start = time.monotonic()
     trainer.fit(
-        train,
+        train_patches.batches(**in_training, repeat=True),
+        steps_per_epoch=len(train),
         validation_data=test,
         validation_freq=schedules.evaluation_epochs(args.epochs, args.epochs_full_valid),
         epochs=args.epochs,

@@ -1,6 +1,7 @@
 """SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in."""
 
 from .bayer import CFA_PATTERNS, mosaic, pack, unpack
+from .corners import random_corners, uniform_corners
 from .errors import SiddError
 from .files import replacing
 from .matfiles import (
@@ -13,7 +14,7 @@ from .matfiles import (
     write_metadata,
     write_raw,
 )
-from .patches import patch_dataset, random_corners, uniform_corners
+from .patches import Patches
 from .rendering import render, render_packed
 from .scenes import (
     CAMERAS,
@@ -36,12 +37,12 @@ __all__ = [
     "Frame",
     "Metadata",
     "Pair",
+    "Patches",
     "SceneInstance",
     "SiddError",
     "index",
     "mosaic",
     "pack",
-    "patch_dataset",
     "random_corners",
     "read_manifest",
     "read_metadata",

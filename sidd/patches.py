@@ -2,213 +2,248 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
 from collections.abc import Sequence
-from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
+from .corners import random_corners, uniform_corners
 from .errors import SiddError
-from .matfiles import raw_shape, read_pair
+from .patch_cache import open_cached, open_in_memory
+from .patch_order import InOrder, Mixed, OneImageABatch, corner_generator
 from .scenes import CAMERAS, Frame
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _SAMPLINGS = ("uniform", "random")
 
 
-def uniform_corners(
-    height: int, width: int, patch_size: int, limit: int | None = None
-) -> np.ndarray:
-    """Upper left corners [n, 2] of the non-overlapping grid from (0, 0), row by row.
+class Patches:
+    """The patches of frames, read once and then given in batches, in any order, from any place.
 
-    At most ``limit`` of them, the first ones. Sizes are in packed pixels.
-
-    >>> uniform_corners(70, 100, 32, limit=4).tolist()
-    [[0, 0], [0, 32], [0, 64], [32, 0]]
+    Attributes:
+        frames: those that can be used.
+        skipped: those that cannot, each with the reason, which also went to the log once.
+        num_patches: in an epoch.
     """
-    rows = np.arange(0, height - patch_size + 1, patch_size)
-    columns = np.arange(0, width - patch_size + 1, patch_size)
-    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
-    return grid.reshape(-1, 2)[:limit]
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        patch_size: int = 32,
+        sampling: str = "uniform",
+        patches_per_image: int | None = None,
+        cache: str | os.PathLike | None = None,
+        strict: bool = False,
+        seed: int = 0,
+        parallel_reads: int = 4,
+        progress: bool = True,
+    ):
+        """Reads all frames, or finds them in the cache; nothing later depends on their files.
+
+        Args:
+            frames: from :func:`sidd.select_frames`.
+            patch_size: in packed pixels.
+            sampling: "uniform", the grid of :func:`sidd.uniform_corners`; "random", new corners
+                of :func:`sidd.random_corners` in every epoch.
+            patches_per_image: at most (uniform) or exactly (random) so many; None for the whole
+                grid's number. The release has 2898.
+            cache: folder to keep the frames in, for this run and later ones: see
+                :mod:`sidd.patch_cache`. It takes 32 bytes a packed pixel, and serves any
+                frames, patch size and sampling. None keeps them in memory, at most 2 GB.
+            strict: raise for a frame that cannot be used; otherwise it is skipped.
+            seed: of the order of patches and of random corners.
+            parallel_reads: frames read at once (each takes 400 MB at SIDD's full size), and
+                batches made at once.
+            progress: show progress bars.
+
+        Raises ValueError for wrong arguments, SiddError where no frame can be used, for the first
+        bad frame where ``strict``, for frames that do not fit in memory, and for a cache folder
+        that cannot be written.
+        """
+        if sampling not in _SAMPLINGS:
+            raise ValueError(f"unknown sampling {sampling!r}; allowed: {', '.join(_SAMPLINGS)}")
+        _check_positive(patch_size=patch_size, parallel_reads=parallel_reads)
+        if patches_per_image is not None:
+            _check_positive(patches_per_image=patches_per_image)
+        if seed < 0:
+            raise ValueError(f"seed must not be negative; got {seed}")
+        frames = list(frames)
+        if not frames:
+            raise ValueError("no frames given: nothing was selected")
+        self._patch_size, self._sampling, self._seed = patch_size, sampling, seed
+        self._parallel_reads = parallel_reads
+        options = (parallel_reads, strict, progress)
+        if cache is None:
+            found = open_in_memory(frames, patch_size, *options)
+        else:
+            found = open_cached(frames, patch_size, Path(cache), *options)
+
+        bad = [isinstance(result, SiddError) for result in found]
+        self.frames = [frame for frame, is_bad in zip(frames, bad, strict=True) if not is_bad]
+        self.skipped = {
+            frame: str(result)
+            for frame, result, is_bad in zip(frames, found, bad, strict=True)
+            if is_bad
+        }
+        if not self.frames:
+            reason = next(iter(self.skipped.values()))
+            raise SiddError(f"{reason}; and none of the {len(frames)} frames can be used")
+        for reason in self.skipped.values():
+            logging.getLogger(__name__).warning("skipped: %s", reason)
+        opened = [result for result, is_bad in zip(found, bad, strict=True) if not is_bad]
+        self._infos = [info for info, _ in opened]
+        self._tiles = [tiles for _, tiles in opened]
+        self._counts = [
+            self._count(info.height, info.width, patches_per_image) for info, _ in opened
+        ]
+        self._starts = np.cumsum([0, *self._counts])
+        self.num_patches = int(self._starts[-1])
+        self._camera = np.array([CAMERAS.index(info.camera) for info in self._infos], np.int32)
+        self._iso = np.array([info.iso for info in self._infos], np.int32)
+        self._nlf = np.array([info.nlf for info in self._infos], np.float32)
+        self._corners = functools.lru_cache(512)(self._make_corners)
+
+    def noise_stddev(self) -> float:
+        """Of all noise values of the frames, [0, 1] raw intensity: also where no patch lies."""
+        count = sum(4 * info.height * info.width for info in self._infos)
+        mean = sum(info.noise_sum for info in self._infos) / count
+        squares = sum(info.noise_squares for info in self._infos) / count
+        return float(np.sqrt(squares - mean**2))
+
+    def num_batches(
+        self, batch_size: int, mix_images: bool = True, drop_remainder: bool = False
+    ) -> int:
+        """How many batches an epoch has."""
+        return self._order(batch_size, mix_images, False, drop_remainder).num_batches
+
+    def batches(
+        self,
+        batch_size: int = 138,
+        mix_images: bool = True,
+        shuffle: bool = True,
+        drop_remainder: bool = False,
+        first_batch: int = 0,
+        repeat: bool = False,
+        shard: tuple[int, int] = (0, 1),
+        shuffle_window: int = 8192,
+        shuffle_block: int = 64,
+    ) -> tf.data.Dataset:
+        """Batches of patches, the same ones whenever they are asked for with the same arguments.
+
+        Each is a dict: ``noise`` and ``clean`` float32 [B, p, p, 4], packed, in file orientation,
+        in [0, 1] raw intensity (see :func:`sidd.read_pair`); ``iso`` and ``camera`` (index in
+        :data:`sidd.CAMERAS`) int32 [B]; ``nlf`` float32 [B, 2], from each image's METADATA.
+
+        Args:
+            batch_size: the release's is 138.
+            mix_images: False gives the release's batches, each from one image and so of one ISO
+                and camera; the last of an image may be smaller.
+            shuffle: another order in each epoch, a function of the seed and the epoch's number
+                alone. False keeps frames, and patches within them, in order.
+            drop_remainder: leave out batches that are not full.
+            first_batch: where to begin, counted through all epochs: step s of epoch e is
+                ``e * num_batches + s``. Nothing before it is read.
+            repeat: go on without end, epoch after epoch; otherwise to the end of the epoch of
+                ``first_batch``.
+            shard: (index, count): only this worker's slice of each batch of ``batch_size``; the
+                slices of all workers in turn are the batch.
+            shuffle_window: with ``mix_images``, patches are shuffled in windows of about so many,
+                which are read from all over the frames but each from near places on disk.
+            shuffle_block: neighbouring patches of a frame that come into the same window.
+
+        Raises ValueError for wrong arguments. A cache file that cannot be read any more raises a
+        tf.errors.OpError with the message of the SiddError.
+        """
+        import tensorflow as tf  # takes seconds, and nothing else in this package needs it
+
+        _check_positive(shuffle_window=shuffle_window, shuffle_block=shuffle_block)
+        index, count = shard
+        if not 0 <= index < count:
+            raise ValueError(f"shard is (index, count), index from 0 below count; got {shard}")
+        if first_batch < 0:
+            raise ValueError(f"first_batch must not be negative; got {first_batch}")
+        window = (shuffle_window, shuffle_block)
+        order = self._order(batch_size, mix_images, shuffle, drop_remainder, *window)
+        if not order.num_batches:
+            raise ValueError(
+                f"{self.num_patches} patches make no full batch of {batch_size}; take a smaller "
+                "batch_size, or keep batches that are not full"
+            )
+
+        def read(number: np.int64) -> tuple[np.ndarray, ...]:
+            epoch, step = divmod(int(number), order.num_batches)
+            patches = order.batch(epoch, step)
+            bounds = [len(patches) * part // count for part in (index, index + 1)]
+            return self._read(epoch, patches[slice(*bounds)])
+
+        types = (tf.float32, tf.float32, tf.int32, tf.int32, tf.float32)
+        size = None
+        if drop_remainder:
+            size = batch_size * (index + 1) // count - batch_size * index // count
+        image = (size, self._patch_size, self._patch_size, 4)
+        shapes = (image, image, (size,), (size,), (size, 2))
+
+        def batch(number: tf.Tensor) -> dict[str, tf.Tensor]:
+            tensors = tf.numpy_function(read, (number,), types)
+            for tensor, shape in zip(tensors, shapes, strict=True):
+                tensor.set_shape(shape)
+            return dict(zip(("noise", "clean", "iso", "camera", "nlf"), tensors, strict=True))
+
+        if repeat:
+            numbers = tf.data.Dataset.counter(first_batch)
+        else:
+            end = (first_batch // order.num_batches + 1) * order.num_batches
+            numbers = tf.data.Dataset.range(first_batch, end)
+        options = tf.data.Options()
+        policies = tf.data.experimental.AutoShardPolicy
+        options.experimental_distribute.auto_shard_policy = (
+            policies.DATA if count == 1 else policies.OFF
+        )
+        parallel = self._parallel_reads
+        batches = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)
+        return batches.prefetch(parallel).with_options(options)
+
+    def _order(self, batch_size, mix_images, shuffle, drop_remainder, window=1, block=1):
+        _check_positive(batch_size=batch_size)
+        basic = (self._counts, batch_size, drop_remainder)
+        if not mix_images:
+            return OneImageABatch(*basic, self._seed if shuffle else None)
+        return Mixed(*basic, self._seed, window, block) if shuffle else InOrder(*basic)
+
+    def _count(self, height: int, width: int, limit: int | None) -> int:
+        grid = (height // self._patch_size) * (width // self._patch_size)
+        if limit is None:
+            return grid
+        return min(grid, limit) if self._sampling == "uniform" else limit
+
+    def _make_corners(self, epoch: int, frame: int) -> np.ndarray:
+        info, count = self._infos[frame], self._counts[frame]
+        if self._sampling == "uniform":
+            return uniform_corners(info.height, info.width, self._patch_size, count)
+        random = corner_generator(self._seed, epoch, frame)
+        corners = random_corners(info.height, info.width, self._patch_size, count, random)
+        return corners[np.lexsort(corners.T[::-1])]  # neighbours in the list are so in the file
+
+    def _read(self, epoch: int, patches: np.ndarray) -> tuple[np.ndarray, ...]:
+        """A batch of patches by their numbers: noise, clean, ISO, camera and NLF."""
+        epoch = epoch if self._sampling == "random" else 0
+        frames = np.searchsorted(self._starts, patches, "right") - 1
+        shape = (len(patches), self._patch_size, self._patch_size, 4)
+        noise, clean = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        within = patches - self._starts[frames]
+        for i, (frame, number) in enumerate(zip(frames.tolist(), within.tolist(), strict=True)):
+            row, column = self._corners(epoch, frame)[number].tolist()
+            self._tiles[frame].read(row, column, noise[i], clean[i])
+        return noise, clean, self._iso[frames], self._camera[frames], self._nlf[frames]
 
 
-def random_corners(
-    height: int, width: int, patch_size: int, count: int, random: np.random.Generator
-) -> np.ndarray:
-    """``count`` upper left corners [count, 2], uniform over all that fit.
-
-    >>> random_corners(32, 40, 32, 3, np.random.default_rng(0)).tolist()
-    [[0, 7], [0, 5], [0, 4]]
-    """
-    last = (height - patch_size, width - patch_size)
-    return random.integers((0, 0), last, size=(count, 2), endpoint=True)
-
-
-def patch_dataset(
-    frames: Sequence[Frame],
-    patch_size: int = 32,
-    sampling: str = "uniform",
-    patches_per_image: int | None = None,
-    batch_size: int = 138,
-    mix_images: bool = True,
-    shuffle: bool = True,
-    seed: int = 0,
-    cache: bool = False,
-    drop_remainder: bool = False,
-    shuffle_buffer: int = 8192,
-    parallel_reads: int = 4,
-) -> tf.data.Dataset:
-    """Batches of patches, one epoch an iteration, with a known number of batches.
-
-    Each batch is a dict: ``noise`` and ``clean`` float32 [B, p, p, 4], packed, in file orientation,
-    in [0, 1] raw intensity (see :func:`sidd.read_pair`); ``iso`` and ``camera`` (index in
-    :data:`sidd.CAMERAS`) int32 [B]; ``nlf`` float32 [B, 2], from each image's METADATA.
-
-    Args:
-        frames: from :func:`sidd.select_frames`.
-        patch_size: in packed pixels.
-        sampling: "uniform", the grid of :func:`uniform_corners`; "random", new corners of
-            :func:`random_corners` in every epoch (the same in every epoch where ``cache``).
-        patches_per_image: at most (uniform) or exactly (random) so many; None for the whole grid's
-            number. The release has 2898.
-        batch_size: the release's is 138.
-        mix_images: False gives the release's batches, each from one image and so of one ISO and
-            camera; the last of an image may be smaller.
-        shuffle: other order in each iteration, all of them fixed by ``seed``. With ``mix_images``,
-            images are shuffled, then patches in a buffer; without, images, and patches within
-            each. False keeps frames, and patches within them, in order.
-        cache: keep the patches in memory: the second epoch on costs no reading.
-        drop_remainder: leave out batches that are not full.
-        shuffle_buffer: patches in the buffer; of 32 x 32, 32 KiB each.
-        parallel_reads: images read at once, and held in memory.
-
-    Raises ValueError for wrong arguments, SiddError (before any batch) for a NOISY or GT file that
-    is missing, cut short, smaller than a patch or not of the other's size. What shows only in
-    reading (damaged pixels or METADATA, METADATA of another ISO or camera than the folder's name)
-    raises a tf.errors.OpError with the message of the SiddError.
-    """
-    if sampling not in _SAMPLINGS:
-        raise ValueError(f"unknown sampling {sampling!r}; allowed: {', '.join(_SAMPLINGS)}")
-    sizes = {"patch_size": patch_size, "batch_size": batch_size, "parallel_reads": parallel_reads}
-    sizes |= {"shuffle_buffer": shuffle_buffer}
-    sizes |= {} if patches_per_image is None else {"patches_per_image": patches_per_image}
-    for name, value in sizes.items():
+def _check_positive(**values: int) -> None:
+    for name, value in values.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
-    frames = list(frames)
-    if not frames:
-        raise ValueError("no frames given: nothing was selected")
-    counts = [_count(frame, patch_size, sampling, patches_per_image) for frame in frames]
-    total = sum(counts)
-
-    read = partial(_read_patches, frames, counts, patch_size, sampling)
-    order_seed, corner_seed, patch_seed = (3 * seed + offset for offset in range(3))
-    images = tf.data.Dataset.range(len(frames))
-    if shuffle and not cache:
-        images = _shuffled(images, len(frames), order_seed)
-    images = tf.data.Dataset.zip(images, _seeds(corner_seed)).map(
-        read, num_parallel_calls=parallel_reads, deterministic=True
-    )
-    if cache:
-        images = images.cache()
-        if shuffle:
-            images = _shuffled(images, len(frames), order_seed)
-
-    if mix_images:
-        if shuffle:
-            patches = images.interleave(
-                tf.data.Dataset.from_tensor_slices, cycle_length=parallel_reads, block_length=1
-            )
-            patches = _shuffled(patches, min(total, shuffle_buffer), patch_seed)
-        else:
-            patches = images.unbatch()
-        batches = patches.batch(batch_size, drop_remainder)
-        number = _batches(total, batch_size, drop_remainder)
-    else:
-        images = tf.data.Dataset.zip(images, _seeds(patch_seed))
-        batches = images.flat_map(
-            lambda image, seed: tf.data.Dataset.from_tensor_slices(
-                _permuted(image, seed) if shuffle else image
-            ).batch(batch_size, drop_remainder)
-        )
-        number = sum(_batches(count, batch_size, drop_remainder) for count in counts)
-
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = batches.apply(tf.data.experimental.assert_cardinality(number))
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-
-def _count(frame: Frame, patch_size: int, sampling: str, limit: int | None) -> int:
-    shape, clean_shape = raw_shape(frame.noisy), raw_shape(frame.clean)
-    if shape != clean_shape:
-        raise SiddError(f"{frame.noisy}: shape {shape} does not fit {clean_shape} of {frame.clean}")
-    height, width = (size // 2 for size in shape)
-    grid = (height // patch_size) * (width // patch_size)
-    if grid == 0:
-        raise SiddError(
-            f"{frame.noisy}: packed image of {height} x {width} is smaller than a patch of "
-            f"{patch_size} x {patch_size}"
-        )
-    if limit is None:
-        return grid
-    return min(grid, limit) if sampling == "uniform" else limit
-
-
-def _read_patches(
-    frames: list[Frame],
-    counts: list[int],
-    patch_size: int,
-    sampling: str,
-    number: tf.Tensor,
-    seed: tf.Tensor,
-) -> dict[str, tf.Tensor]:
-    """One image's patches, and its conditions once for each of them."""
-
-    def read(number: np.int64, seed: np.int64) -> tuple[np.ndarray, ...]:
-        frame, count = frames[number], counts[number]
-        pair = read_pair(frame.noisy, frame.clean, frame.metadata)
-        if (pair.camera, pair.iso) != (frame.camera, frame.iso):
-            raise SiddError(
-                f"{frame.metadata}: is of {pair.camera} at ISO {pair.iso}, but its folder's name "
-                f"says {frame.camera} at ISO {frame.iso}"
-            )
-        height, width, _ = pair.clean.shape
-        if sampling == "uniform":
-            corners = uniform_corners(height, width, patch_size, count)
-        else:
-            random = np.random.default_rng([int(seed), int(number)])
-            corners = random_corners(height, width, patch_size, count, random)
-        noise, clean = (
-            np.stack([image[i : i + patch_size, j : j + patch_size] for i, j in corners])
-            for image in (pair.noise, pair.clean)
-        )
-        iso = np.full(count, pair.iso, np.int32)
-        camera = np.full(count, CAMERAS.index(pair.camera), np.int32)
-        return noise, clean, iso, camera, np.tile(np.float32(pair.nlf), (count, 1))
-
-    types = (tf.float32, tf.float32, tf.int32, tf.int32, tf.float32)
-    shapes = (*2 * ((None, patch_size, patch_size, 4),), (None,), (None,), (None, 2))
-    tensors = tf.numpy_function(read, (number, seed), types)
-    for tensor, shape in zip(tensors, shapes, strict=True):
-        tensor.set_shape(shape)
-    return dict(zip(("noise", "clean", "iso", "camera", "nlf"), tensors, strict=True))
-
-
-def _shuffled(dataset: tf.data.Dataset, buffer: int, seed: int) -> tf.data.Dataset:
-    return dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=True)
-
-
-def _seeds(seed: int) -> tf.data.Dataset:
-    """Endless int64 seeds, others in each iteration."""
-    return tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
-
-
-def _permuted(image: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    order = tf.random.experimental.stateless_shuffle(
-        tf.range(tf.shape(image["iso"])[0]), seed=tf.stack([seed, seed + 1])
-    )
-    return {name: tf.gather(values, order) for name, values in image.items()}
-
-
-def _batches(count: int, batch_size: int, drop_remainder: bool) -> int:
-    return count // batch_size if drop_remainder else -(-count // batch_size)

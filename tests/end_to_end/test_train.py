@@ -41,9 +41,8 @@ def test_report_says_what_the_saved_model_scores(run_folder, dataset):
     assert set(report) == {"gaussian", "camera_nlf", "noise_flow"}
     model = nf.load(folder / "saved_model")
     frames = sidd.select_frames(sidd.index(dataset), "test")
-    nll = [
-        nll_of(model, batch) for batch in sidd.patch_dataset(frames, batch_size=16, shuffle=False)
-    ]
+    batches = sidd.Patches(frames).batches(16, shuffle=False)
+    nll = [nll_of(model, batch) for batch in batches]
     assert report["noise_flow"]["nll"] == pytest.approx(np.concatenate(nll).mean(), abs=1e-4)
     assert all(np.isfinite(score["kl"]) for score in report.values())
     text = (folder / "report.md").read_text()
@@ -58,7 +57,7 @@ def nll_of(model, batch):
 def test_trained_model_inverts_itself_and_treats_each_example_alone(run_folder, dataset):
     model = nf.load(run_folder[0])
     frames = sidd.select_frames(sidd.index(dataset), "test")
-    batch = next(iter(sidd.patch_dataset(frames, batch_size=20)))
+    batch = next(iter(sidd.Patches(frames).batches(20)))
     clean, iso, camera, noise = (batch[k] for k in ("clean", "iso", "camera", "noise"))
     latent = model(clean, iso, camera).bijector.inverse(noise)
     again = model(clean, iso, camera).bijector.forward(latent)

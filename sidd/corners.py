@@ -1,0 +1,33 @@
+"""Where patches lie in an image: a grid without overlap, or anywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def uniform_corners(
+    height: int, width: int, patch_size: int, limit: int | None = None
+) -> np.ndarray:
+    """Upper left corners [n, 2] of the non-overlapping grid from (0, 0), row by row.
+
+    At most ``limit`` of them, the first ones. Sizes are in packed pixels.
+
+    >>> uniform_corners(70, 100, 32, limit=4).tolist()
+    [[0, 0], [0, 32], [0, 64], [32, 0]]
+    """
+    rows = np.arange(0, height - patch_size + 1, patch_size)
+    columns = np.arange(0, width - patch_size + 1, patch_size)
+    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    return grid.reshape(-1, 2)[:limit]
+
+
+def random_corners(
+    height: int, width: int, patch_size: int, count: int, random: np.random.Generator
+) -> np.ndarray:
+    """``count`` upper left corners [count, 2], uniform over all that fit.
+
+    >>> random_corners(32, 40, 32, 3, np.random.default_rng(0)).tolist()
+    [[0, 7], [0, 5], [0, 4]]
+    """
+    last = (height - patch_size, width - patch_size)
+    return random.integers((0, 0), last, size=(count, 2), endpoint=True)

@@ -1,0 +1,139 @@
+"""Frames cut into tiles, on disk or in memory, from which patches are read fast and anywhere.
+
+A tile file is one ``.npy`` array, float32 [rows, columns, 2, 32, 32, 4]: the tiles of a packed
+frame, noise and clean of each side by side, the last row and column filled up with zeros. A patch
+of the release's grid is one tile and so one read of 32 KiB; any other patch touches a few tiles.
+Random access is why it is not TFRecord: to start in the middle of an epoch or to read one worker's
+part costs nothing, and numpy is all that is needed to look into a file. Files are read by offset
+and not mapped, since the pages of a mapping count as memory of the process.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .errors import SiddError
+
+#: Side of a tile in packed pixels: the release's patch size.
+TILE = 32
+
+_TILE_SHAPE = (2, TILE, TILE, 4)
+_TILE_BYTES = 4 * 2 * TILE * TILE * 4
+
+
+def grid_shape(height: int, width: int) -> tuple[int, int]:
+    """How many rows and columns of tiles cover a packed image.
+
+    >>> grid_shape(2664, 1500)
+    (84, 47)
+    """
+    return -(-height // TILE), -(-width // TILE)
+
+
+def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> None:
+    """Writes a frame's packed noise and clean image, [h, w, 4] float32, as a tile file."""
+    height, width, _ = noise.shape
+    rows, columns = grid_shape(height, width)
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns, *_TILE_SHAPE)}
+    np.lib.format.write_array_header_1_0(file, header)
+    strip = np.zeros((columns, *_TILE_SHAPE), "<f4")
+    padded = np.zeros((TILE, columns * TILE, 4), "<f4")
+    for top in range(0, height, TILE):
+        for which, image in enumerate((noise, clean)):
+            part = image[top : top + TILE]
+            padded[len(part) :] = 0
+            padded[: len(part), :width] = part
+            strip[:, which] = padded.reshape(TILE, columns, TILE, 4).swapaxes(0, 1)
+        file.write(strip.data)
+
+
+class TileFile:
+    """The frame in a tile file.
+
+    ``open_file`` gives the open file of a path; whoever makes it decides how many stay open.
+    Raises SiddError where the file is not the whole one of a frame of this size.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, open_file: Callable[[Path], OpenFile]):
+        self._path = path
+        self._rows, self._columns = grid_shape(height, width)
+        self._open = open_file
+        with open(path, "rb") as file:
+            try:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError("another version of .npy")
+                found = np.lib.format.read_array_header_1_0(file)
+            except ValueError as error:
+                raise SiddError(f"{path}: not a file of tiles: {error}") from None
+            expected = ((self._rows, self._columns, *_TILE_SHAPE), False, np.dtype("<f4"))
+            if found != expected:
+                raise SiddError(f"{path}: holds an array {found}; expected {expected}")
+            self._start = file.tell()
+            length = os.fstat(file.fileno()).st_size
+        if length != self._start + self._rows * self._columns * _TILE_BYTES:
+            raise SiddError(f"{path}: has {length} bytes, and is cut short or too long")
+
+    def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None:
+        """Fills ``noise`` and ``clean`` [p, p, 4] with the patch whose upper left corner it is."""
+        size = len(noise)
+        if size == TILE and row % TILE == column % TILE == 0:
+            self._read_tiles([noise, clean], row // TILE, column // TILE)
+            return
+        first, last = column // TILE, (column + size - 1) // TILE
+        strip = np.empty((last - first + 1, *_TILE_SHAPE), np.float32)
+        for tile_row in range(row // TILE, (row + size - 1) // TILE + 1):
+            self._read_tiles([strip], tile_row, first)
+            top, bottom = max(row, tile_row * TILE), min(row + size, (tile_row + 1) * TILE)
+            part = strip[:, :, top - tile_row * TILE : bottom - tile_row * TILE]
+            part = part.transpose(1, 2, 0, 3, 4).reshape(2, bottom - top, -1, 4)
+            left = column - first * TILE
+            noise[top - row : bottom - row] = part[0, :, left : left + size]
+            clean[top - row : bottom - row] = part[1, :, left : left + size]
+
+    def _read_tiles(self, buffers: list[np.ndarray], tile_row: int, tile_column: int) -> None:
+        offset = self._start + (tile_row * self._columns + tile_column) * _TILE_BYTES
+        try:
+            self._open(self._path).read(buffers, offset)
+        except OSError as error:
+            raise SiddError(f"{self._path}: cannot be read: {error.strerror}") from error
+
+
+class OpenFile:
+    """An open file, closed when nobody uses it any more: safe to share among threads."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, buffers: list[np.ndarray], offset: int) -> None:
+        """Fills the buffers, one after the other, with what stands at the offset."""
+        wanted = sum(buffer.nbytes for buffer in buffers)
+        if os.preadv(self._descriptor, buffers, offset) != wanted:
+            raise SiddError(f"{self._path}: is shorter than when it was opened")
+
+    def __del__(self):
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+def keeping_open(most: int = 256) -> Callable[[Path], OpenFile]:
+    """Opens files and keeps the last used ones open."""
+    return functools.lru_cache(maxsize=most)(OpenFile)
+
+
+class TilesInMemory:
+    """A frame in memory, read like a :class:`TileFile`."""
+
+    def __init__(self, noise: np.ndarray, clean: np.ndarray):
+        self._noise, self._clean = noise, clean
+
+    def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None:
+        size = len(noise)
+        noise[:] = self._noise[row : row + size, column : column + size]
+        clean[:] = self._clean[row : row + size, column : column + size]

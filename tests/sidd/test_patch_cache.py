@@ -1,0 +1,318 @@
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sidd
+from sidd import patch_cache
+from sidd.tiles import TileFile, grid_shape, keeping_open, write_tiles
+
+PATCH = 16
+
+
+@pytest.fixture
+def dataset(offline, tmp_path):
+    """A copy of the offline dataset that may be damaged."""
+    return Path(shutil.copytree(offline, tmp_path / "sidd"))
+
+
+@pytest.fixture
+def frames(dataset):
+    return sidd.select_frames(sidd.index(dataset), "train")
+
+
+def patches(frames, cache, **arguments):
+    return sidd.Patches(frames, PATCH, cache=cache, progress=False, **arguments)
+
+
+def digest(patches):
+    """A hash of all patches, in order."""
+    content = hashlib.sha256()
+    for batch in patches.batches(shuffle=False).as_numpy_iterator():
+        for name in sorted(batch):
+            content.update(batch[name].tobytes())
+    return content.hexdigest()
+
+
+def files(cache, pattern="*"):
+    return {path.name: path.stat().st_mtime_ns for path in cache.glob(pattern) if path.is_file()}
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 64), (5, 100), (70, 31)])
+def test_tiles_hold_the_frame(tmp_path, shape):
+    random = np.random.default_rng(0)
+    noise, clean = random.random((2, *shape, 4), np.float32)
+    with open(tmp_path / "tiles.npy", "wb") as file:
+        write_tiles(file, noise, clean)
+    tiles = np.load(tmp_path / "tiles.npy")
+    assert tiles.shape == (*grid_shape(*shape), 2, 32, 32, 4) and tiles.dtype == np.float32
+    whole = tiles.transpose(2, 0, 3, 1, 4, 5).reshape(2, 32 * tiles.shape[0], -1, 4)
+    np.testing.assert_array_equal(whole[:, : shape[0], : shape[1]], [noise, clean])
+    assert not whole[:, shape[0] :].any() and not whole[:, :, shape[1] :].any()
+
+    tile_file = TileFile(tmp_path / "tiles.npy", *shape, keeping_open(1))
+    size = min(*shape, 45)
+    for row in range(0, shape[0] - size + 1, 7):
+        for column in range(0, shape[1] - size + 1, 5):
+            found = np.empty((2, size, size, 4), np.float32)
+            tile_file.read(row, column, *found)
+            place = np.s_[row : row + size, column : column + size]
+            np.testing.assert_array_equal(found, [noise[place], clean[place]])
+
+
+def test_the_second_run_reads_and_writes_nothing(frames, tmp_path, monkeypatch):
+    first = digest(patches(frames, tmp_path / "cache"))
+    before = files(tmp_path / "cache")
+    assert len(files(tmp_path / "cache", "*.npy")) == len(frames)
+    monkeypatch.setattr(patch_cache, "read_pair", None)
+    assert digest(patches(frames, tmp_path / "cache")) == first
+    assert digest(patches(frames, tmp_path / "cache", seed=3, patches_per_image=4)) != first
+    assert files(tmp_path / "cache") == before
+
+
+def test_other_frames_share_what_is_there(frames, tmp_path):
+    cache = tmp_path / "cache"
+    patches(frames[:3], cache)
+    before = files(cache, "*.npy")
+    patches(frames, cache)
+    after = files(cache, "*.npy")
+    assert before.items() <= after.items() and len(after) == len(frames)
+
+
+def test_a_moved_dataset_is_known_again(frames, dataset, tmp_path, monkeypatch):
+    first = digest(patches(frames, tmp_path / "cache"))
+    moved = sidd.select_frames(sidd.index(dataset.rename(tmp_path / "elsewhere")), "train")
+    monkeypatch.setattr(patch_cache, "read_pair", None)
+    assert digest(patches(moved, tmp_path / "cache")) == first
+
+
+@pytest.mark.parametrize("kind", ["noisy", "clean", "metadata"])
+def test_a_frame_that_changed_is_read_again(frames, tmp_path, kind):
+    first = patches(frames, tmp_path / "cache")
+    path = getattr(frames[0], kind)
+    if kind == "metadata":
+        sidd.write_metadata(path, dataclasses.replace(sidd.read_metadata(path), nlf=(1e-3, 1e-4)))
+    else:
+        sidd.write_raw(path, 1 - sidd.read_raw(path))
+    changed = patches(frames, tmp_path / "cache")
+    assert digest(changed) == digest(patches(frames, None)) != digest(first)
+    assert len(files(tmp_path / "cache", "*.npy")) == len(frames) + 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tiles, info: tiles.write_bytes(tiles.read_bytes()[:-1]),
+        lambda tiles, info: tiles.write_bytes(tiles.read_bytes() + b"x"),
+        lambda tiles, info: tiles.write_bytes(b""),
+        lambda tiles, info: np.save(tiles, np.zeros((2, 2, 2, 32, 32, 4))),
+        lambda tiles, info: np.save(tiles, np.zeros((1, 2, 2, 32, 32, 4), np.float32)),
+        lambda tiles, info: np.save(tiles, np.array([{}]), allow_pickle=True),
+        lambda tiles, info: tiles.unlink(),
+        lambda tiles, info: info.unlink(),
+        lambda tiles, info: info.write_text(info.read_text()[:-5]),
+        lambda tiles, info: info.write_text("{}"),
+        lambda tiles, info: info.write_text(info.read_text().replace("48", "480")),
+        lambda tiles, info: info.write_text(info.read_text().replace("48", '"48"')),
+    ],
+)
+def test_a_cache_that_does_not_match_is_rebuilt(frames, tmp_path, damage):
+    cache = tmp_path / "cache"
+    first = digest(patches(frames, cache))
+    tiles = min(cache.glob("*.npy"))
+    damage(tiles, tiles.with_suffix(".json"))
+    assert digest(patches(frames, cache)) == first
+
+
+def test_a_bad_frame_is_skipped_once_and_taken_when_repaired(frames, tmp_path, caplog):
+    cache, victim = tmp_path / "cache", frames[2].noisy
+    good = victim.read_bytes()
+    victim.write_bytes(good[: len(good) // 2])
+    found = patches(frames, cache)
+    assert found.frames == [*frames[:2], *frames[3:]]
+    assert set(found.skipped) == {frames[2]} and str(victim) in found.skipped[frames[2]]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == f"skipped: {found.skipped[frames[2]]}"
+    assert digest(found) == digest(patches(found.frames, None))
+    with pytest.raises(sidd.SiddError, match=r"0011_NOISY_RAW_010\.MAT: .*truncated"):
+        patches(frames, cache, strict=True)
+    victim.write_bytes(good)
+    assert not patches(frames, cache).skipped
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_only_bad_frames(frames, tmp_path, cached):
+    for frame in frames[:2]:
+        frame.clean.unlink()
+    cache = tmp_path / "cache" if cached else None
+    with pytest.raises(sidd.SiddError, match=r"GT_RAW_010\.MAT: no such.*none of the 2 frames"):
+        patches(frames[:2], cache)
+    assert set(patches(frames[:3], cache).skipped) == set(frames[:2])
+
+
+def test_leftovers_of_a_killed_run_are_removed(frames, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / ".0004_010-abc.npy.4711.tmp").write_bytes(b"half")
+    (cache / "mine.txt").write_text("kept")
+    patches(frames, cache)
+    assert {path.name for path in cache.iterdir() if path.suffix not in (".npy", ".json")} == {
+        ".lock",
+        "mine.txt",
+    }
+
+
+def test_the_same_frame_twice(frames, tmp_path):
+    found = patches([frames[0], frames[1], frames[0]], tmp_path / "cache")
+    assert found.num_patches == 18 and len(files(tmp_path / "cache", "*.npy")) == 2
+
+
+def test_a_second_run_waits_for_the_first(frames, tmp_path, caplog):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with open(cache / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = []
+        second = threading.Thread(target=lambda: found.append(patches(frames, cache)))
+        second.start()
+        second.join(1)
+        assert second.is_alive() and not files(cache, "*.npy")
+    second.join(60)
+    assert found[0].num_patches == 72
+    assert "waiting for another run" in caplog.text
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing_broken(frames, tmp_path, monkeypatch):
+    cache, written = tmp_path / "cache", []
+
+    def write(file, noise, clean):
+        written.append(file)
+        if len(written) > 3:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_tiles(file, noise, clean)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(patch_cache, "write_tiles", write)
+        with pytest.raises(sidd.SiddError, match=r"cache: .*No space left on device; make room"):
+            patches(frames, cache, parallel_reads=1)
+    assert len(files(cache, "*.npy")) == len(files(cache, "*.json")) == 3
+    assert not list(cache.glob(".*.tmp"))
+    assert digest(patches(frames, cache)) == digest(patches(frames, None))
+
+
+def test_a_folder_that_cannot_be_written(frames, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(sidd.SiddError, match=r"file: the patch cache cannot be written: "):
+        patches(frames, tmp_path / "file")
+
+
+def test_a_whole_cache_is_never_written_to(frames, tmp_path, monkeypatch):
+    first = digest(patches(frames, tmp_path / "cache"))
+    monkeypatch.setattr(patch_cache, "locked", None)
+    monkeypatch.setattr(patch_cache, "replacing", None)
+    assert digest(patches(frames, tmp_path / "cache")) == first
+
+
+def test_what_is_lost_later_names_the_cache_file(frames, tmp_path):
+    found = patches(frames, tmp_path / "cache")
+    (tmp_path / "cache").rename(tmp_path / "gone")
+    with pytest.raises(Exception, match=r"SiddError: .*cache/0004_010-\w+\.npy: cannot be read"):
+        digest(found)
+
+
+def test_the_key_is_of_the_content(frames, tmp_path):
+    info = patches(frames[:1], tmp_path / "cache")
+    (path,) = (tmp_path / "cache").glob("*.json")
+    content = json.loads(path.read_text())
+    assert (content["height"], content["width"]) == (48, 40)
+    assert (content["camera"], content["iso"]) == (info.frames[0].camera, info.frames[0].iso)
+
+
+_WRITE = """
+import io, sys, time
+import sidd
+from sidd import patch_cache, tiles
+
+def slowly(file, noise, clean):
+    content = io.BytesIO()
+    tiles.write_tiles(content, noise, clean)
+    content = content.getvalue()
+    for start in range(0, len(content), 10_000):
+        file.write(content[start : start + 10_000])
+        time.sleep(float(sys.argv[3]))
+
+if float(sys.argv[3]):
+    patch_cache.write_tiles = slowly
+frames = sidd.select_frames(sidd.index(sys.argv[1]), "train")
+print("ready", flush=True)
+sys.stdin.readline()
+sidd.Patches(frames, 16, cache=sys.argv[2], progress=False)
+print("done", flush=True)
+"""
+
+
+def write_in_a_process(dataset, cache, pause=0.0, kill_after=None):
+    """Writes a cache in a process of its own, killed after so many seconds; how long it took."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WRITE, str(dataset), str(cache), str(pause)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    with process:
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        start = time.monotonic()
+        if kill_after is not None:
+            time.sleep(kill_after)
+            process.kill()
+        process.stdout.read()
+        return time.monotonic() - start
+
+
+def test_killed_while_writing(dataset, frames, tmp_path):
+    expected = digest(patches(frames, None))
+    duration = write_in_a_process(dataset, tmp_path / "whole", pause=0.004)
+    left = set()
+    for part in (0.3, 0.6):
+        cache = tmp_path / str(part)
+        write_in_a_process(dataset, cache, pause=0.004, kill_after=part * duration)
+        left.add(len(files(cache, "*.json")))
+        assert list(cache.glob(".*.tmp"))
+        assert digest(patches(frames, cache)) == expected
+        assert not list(cache.glob(".*.tmp"))
+    assert max(left) < len(frames)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(tmp_path):
+    root = sidd.write_synthetic(
+        tmp_path / "sidd", size=(1000, 1504), train_instances=8, test_instances=0, progress=False
+    )
+    frames = sidd.select_frames(sidd.index(root), "train")
+    duration = write_in_a_process(root, tmp_path / "whole")
+    expected = digest(patches(frames, tmp_path / "whole"))
+    assert expected == digest(patches(frames, None))
+    left = []
+    for turn, part in enumerate(np.random.default_rng(0).uniform(0, 1, 10)):
+        cache = tmp_path / str(turn)
+        write_in_a_process(root, cache, kill_after=part * duration)
+        left.append(len(files(cache, "*.json")))
+        assert digest(patches(frames, cache)) == expected
+        assert not list(cache.glob(".*.tmp"))
+        shutil.rmtree(cache)
+    assert len(set(left)) > 3, "the moments lie all along the writing"
