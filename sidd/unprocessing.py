@@ -39,6 +39,10 @@ VEILING_GLARE = 0.012
 ILLUMINANTS = {3200: (0.4232, 0.3991), 4400: (0.3643, 0.3660), 5500: (0.3324, 0.3474)}
 
 
+# Rows that are worked on at once, so that a large image takes little more memory than its own.
+_BAND = 512
+
+
 @dataclass(frozen=True)
 class CameraColor:
     """A camera's colour filters: where they lie, and what they see.
@@ -91,18 +95,24 @@ def view(picture: str, size: tuple[int, int], random: np.random.Generator) -> np
     path = files("skimage") / "data" / picture
     image = imread(path)
     image = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image[..., :3]
-    linear = (image / 255.0) ** 2.2
     cover = max(size[0] / image.shape[0], size[1] / image.shape[1])
     scale = cover * random.uniform(1, 1.3)
     shape = np.maximum(np.rint(scale * np.array(image.shape[:2])).astype(int), size)
-    linear = resize(linear, (*shape, 3), order=1, anti_aliasing=True)
     top, left = random.integers(0, np.subtract(shape, size), endpoint=True)
-    linear = linear[top : top + size[0], left : left + size[1]]
+    linear = np.empty((*size, 3))
+    for color in range(3):  # one at a time: the whole scaled picture may take gigabytes
+        scaled = resize((image[..., color] / 255.0) ** 2.2, shape, order=1, anti_aliasing=True)
+        linear[..., color] = scaled[top : top + size[0], left : left + size[1]]
     return linear[:, ::-1] if random.integers(2) else linear
 
 
 def unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
     """Linear sRGB [H, W, 3] to the clean upright Bayer image [H, W] in [0, 1] of a camera."""
+    bands = [linear[top : top + _BAND] for top in range(0, len(linear), _BAND)]
+    return np.concatenate([_unprocess(band, camera, illuminant, brightness) for band in bands])
+
+
+def _unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
     color = COLORS[camera]
     balanced = linear @ np.linalg.inv(camera_to_srgb(color.color_matrix2)).T
     balanced = VEILING_GLARE + (1 - VEILING_GLARE) * np.clip(balanced, 0, 1)
