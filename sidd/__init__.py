@@ -5,15 +5,13 @@ from .corners import random_corners, uniform_corners
 from .errors import SiddError
 from .files import replacing
 from .matfiles import (
-    Metadata,
     Pair,
-    read_metadata,
     read_packed,
     read_pair,
     read_raw,
-    write_metadata,
     write_raw,
 )
+from .metadata import Metadata, read_metadata, write_metadata
 from .patches import Patches
 from .rendering import render, render_packed
 from .scenes import (

@@ -1,57 +1,27 @@
-"""SIDD's three kinds of MATLAB file, read and written.
+"""SIDD's image files, read and written, and whole frames read with their METADATA.
 
 NOISY and GT are MATLAB v7.3 files: HDF5 behind a MATLAB header, with one float array in [0, 1].
 MATLAB stores by columns, so that HDF5 hands a MATLAB array of H x W over as W x H; that is called
-*file orientation* here, and nothing is transposed, as in the Noise Flow release. METADATA is a
-MATLAB v5 file with the struct that MATLAB's imfinfo gives for the camera's DNG file.
+*file orientation* here, and nothing is transposed, as in the Noise Flow release.
 """
 
 from __future__ import annotations
 
-import io
 import os
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-import scipy.io
 from numpy.typing import ArrayLike
 
-from .bayer import cfa_name, pack
+from .bayer import pack
 from .errors import SiddError
 from .files import replacing
+from .metadata import Metadata, read_metadata
 
-#: The maker that METADATA names, for each camera code.
-MAKES = {"IP": "Apple", "GP": "Google", "S6": "samsung", "N6": "motorola", "G4": "LGE"}
-
-_CFA_PATTERN_TAG = 33422
-_NOISE_PROFILE_TAG = 51041
 _SMALLEST_NLF = 1e-6
 _V73_HEADER = b"MATLAB 7.3 MAT-file, Platform: PYTHON, HDF5 schema 1.00 ."
-_V5_HEADER = b"MATLAB 5.0 MAT-file, Platform: PYTHON"
-
-
-@dataclass(frozen=True, eq=False)
-class Metadata:
-    """What is used of a METADATA file, as it stands there.
-
-    ``nlf`` is the noise level function (beta1, beta2), variance = beta1 * y + beta2 for a clean
-    intensity y in [0, 1] (Foi et al., TIP 2008); ``cfa_pattern`` [2, 2] with 0 R, 1 G, 2 B as it
-    lies on the upright image; ``as_shot_neutral`` [3]; ``color_matrix1`` and ``color_matrix2``
-    [3, 3], XYZ to camera RGB (DNG specification).
-    """
-
-    make: str
-    camera: str
-    iso: int
-    nlf: tuple[float, float]
-    cfa_pattern: np.ndarray
-    as_shot_neutral: np.ndarray
-    color_matrix1: np.ndarray
-    color_matrix2: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +48,32 @@ def read_pair(
     of the METADATA file. Raises SiddError for files that cannot be read or do not fit together.
     """
     noisy, clean = read_packed(noisy_path), read_packed(clean_path)
-    if noisy.shape != clean.shape:
-        raise SiddError(
-            f"{noisy_path}: packed shape {noisy.shape} does not fit {clean.shape} of {clean_path}"
-        )
+    shapes = [tuple(2 * size for size in image.shape[:2]) for image in (noisy, clean)]
+    check_shapes(noisy_path, shapes[0], clean_path, shapes[1])
     metadata = read_metadata(metadata_path)
     beta1, beta2 = (beta if beta > 0 else _SMALLEST_NLF for beta in metadata.nlf)
     return Pair(noisy - clean, clean, (beta1, beta2), metadata.iso, metadata.camera, metadata)
+
+
+def check_shapes(
+    noisy_path: str | os.PathLike,
+    noisy_shape: tuple[int, int],
+    clean_path: str | os.PathLike,
+    clean_shape: tuple[int, int],
+) -> None:
+    """Raises SiddError where a NOISY and a GT image are not of the same size."""
+    if noisy_shape != clean_shape:
+        raise SiddError(
+            f"{noisy_path}: image of {noisy_shape[0]} x {noisy_shape[1]} does not fit "
+            f"{clean_shape[0]} x {clean_shape[1]} of {clean_path}"
+        )
 
 
 def read_raw(path: str | os.PathLike) -> np.ndarray:
     """The Bayer image of a NOISY or GT file: float32 [H, W] in file orientation, as stored.
 
     Reads the dataset ``x``, or under another name the file's only float dataset of two dimensions.
-    Raises SiddError for a missing, truncated or foreign file.
+    Raises SiddError for a missing, truncated or foreign file, and for an odd height or width.
     """
     with _opened(path) as file:
         try:
@@ -126,126 +108,12 @@ def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
             file.write(_V73_HEADER.ljust(116) + bytes(8) + b"\x00\x02IM")
 
 
-def read_metadata(path: str | os.PathLike) -> Metadata:
-    """Reads a METADATA file.
-
-    Fields are taken from the top level or, where a camera's DNG has them deeper, from nested
-    structs (``DigitalCamera``, ``SubIFDs``); the CFA pattern is the value of tag 33422 and the NLF
-    the first two of tag 51041 in ``UnknownTags``. Raises SiddError naming the missing field, the
-    unknown maker or what else is wrong.
-    """
-    if not Path(path).is_file():
-        raise SiddError(f"{path}: no such file; expected a METADATA file")
-    try:
-        struct = scipy.io.loadmat(path, variable_names=["metadata"])["metadata"]
-    except KeyError:
-        raise SiddError(f"{path}: has no struct `metadata`") from None
-    except Exception as error:  # scipy raises many kinds for a broken file
-        raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
-    fields = _Fields(struct, path)
-    make = "".join(fields.get("Make", None)[:1].astype(str)).strip()
-    camera = {name.lower(): code for code, name in MAKES.items()}.get(make.lower())
-    if camera is None:
-        raise SiddError(f"{path}: unknown Make {make!r}; allowed: {', '.join(MAKES.values())}")
-    cfa_pattern = fields.tag(_CFA_PATTERN_TAG, 4).astype(int).reshape(2, 2)
-    try:
-        cfa_name(cfa_pattern)
-    except ValueError as error:
-        raise SiddError(f"{path}: {error}") from None
-    beta1, beta2 = fields.tag(_NOISE_PROFILE_TAG, 2).astype(float)
-    return Metadata(
-        make=make,
-        camera=camera,
-        iso=int(fields.get("ISOSpeedRatings", 1)[0]),
-        nlf=(float(beta1), float(beta2)),
-        cfa_pattern=cfa_pattern,
-        as_shot_neutral=fields.get("AsShotNeutral", 3).astype(float),
-        color_matrix1=fields.get("ColorMatrix1", 9).astype(float).reshape(3, 3),
-        color_matrix2=fields.get("ColorMatrix2", 9).astype(float).reshape(3, 3),
-    )
-
-
-def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
-    """Writes a METADATA file: what :func:`read_metadata` reads, nested as in SIDD's own files."""
-    tags = {
-        _CFA_PATTERN_TAG: np.asarray(metadata.cfa_pattern, np.uint8).reshape(1, 4),
-        _NOISE_PROFILE_TAG: np.tile(np.asarray(metadata.nlf, float), 3)[None],
-    }
-    unknown = np.empty((len(tags), 1), [(name, object) for name in ("ID", "Offset", "Value")])
-    for row, (tag, value) in enumerate(tags.items()):
-        unknown[row, 0] = (np.array([[tag]], np.uint16), np.zeros((1, 1), np.uint8), value)
-    struct = {
-        "Make": metadata.make,
-        "ISOSpeedRatings": np.array([[metadata.iso]], np.uint16),
-        "ColorMatrix1": np.asarray(metadata.color_matrix1, float).reshape(1, 9),
-        "ColorMatrix2": np.asarray(metadata.color_matrix2, float).reshape(1, 9),
-        "AsShotNeutral": np.asarray(metadata.as_shot_neutral, float).reshape(1, 3),
-        "UnknownTags": unknown,
-    }
-    content = io.BytesIO()
-    scipy.io.savemat(content, {"metadata": struct})
-    content.seek(0)
-    content.write(_V5_HEADER.ljust(116))  # scipy's own has the time of day
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.getvalue())
-
-
-class _Fields:
-    """Looks fields and TIFF tags up in a MATLAB struct, nested structs and cells included."""
-
-    def __init__(self, struct: np.ndarray, path: str | os.PathLike):
-        self._structs = list(_structs(struct))
-        self._path = path
-
-    def get(self, name: str, count: int | None) -> np.ndarray:
-        for struct in self._structs:
-            if name in struct.dtype.names:
-                value = np.ravel(struct[name])
-                if value.size and (count is None or value.size >= count):
-                    return value[:count]
-        raise self._missing(name, count)
-
-    def tag(self, tag: int, count: int) -> np.ndarray:
-        for struct in self._structs:
-            if {"ID", "Value"} <= set(struct.dtype.names) and np.all(struct["ID"] == tag):
-                value = np.ravel(struct["Value"])
-                if value.size >= count:
-                    return value[:count]
-        raise self._missing(f"tag {tag} in UnknownTags", count)
-
-    def _missing(self, what: str, count: int | None) -> SiddError:
-        values = f" with {count} value{'s' * (count > 1)}" if count else ""
-        return SiddError(f"{self._path}: `metadata` has no {what}{values}")
-
-
-def _structs(value: object) -> Iterator[np.void]:
-    """All structs in a value of scipy.io.loadmat, breadth first."""
-    waiting = deque([value])
-    while waiting:
-        for item in np.ravel(waiting.popleft()):
-            if isinstance(item, np.void) and item.dtype.names:
-                yield item
-                children = (item[name] for name in item.dtype.names)
-            else:
-                children = (item,)
-            waiting.extend(
-                child
-                for child in children
-                if isinstance(child, np.ndarray) and child.dtype.hasobject
-            )
-
-
 def read_packed(path: str | os.PathLike) -> np.ndarray:
     """A NOISY or GT file packed and cleaned: float32 [h, w, 4] in [0, 1], file orientation.
 
     As in the release, NaN becomes 0 and values are clipped. Raises SiddError as :func:`read_raw`.
     """
-    try:
-        packed = pack(read_raw(path))
-    except SiddError:
-        raise
-    except ValueError as error:
-        raise SiddError(f"{path}: {error}") from None
+    packed = pack(read_raw(path))
     return np.clip(np.nan_to_num(packed, copy=False, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
 
 
@@ -271,5 +139,10 @@ def _dataset(file: h5py.File, path: str | os.PathLike) -> h5py.Dataset:
         raise SiddError(
             f"{path}: expected a float dataset `x` of 2 dimensions, or exactly one such dataset "
             f"under another name; found {found or 'no dataset'}"
+        )
+    height, width = images[0].shape
+    if not height or not width or height % 2 or width % 2:
+        raise SiddError(
+            f"{path}: a Bayer image is [H, W] with even H and W; got shape {(height, width)}"
         )
     return images[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -14,17 +14,18 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 def in_parallel(
     function: Callable[[Item], Result],
     items: Iterable[Item],
-    threads: int,
+    executor: int | Executor,
     description: str,
     unit: str,
     progress: bool = True,
 ) -> Iterator[Result]:
-    """The function's results in the items' order, with a progress bar where it takes over a second.
+    """The function's results in the items' order, with a progress bar where it takes longer.
 
-    Where the function raises, or the caller stops listening, what has not begun is left out.
+    ``executor`` is one to use up, or a number of threads. Where the function raises, or the caller
+    stops listening, what has not begun is left out.
     """
     items = list(items)
-    executor = ThreadPoolExecutor(threads)
+    executor = ThreadPoolExecutor(executor) if isinstance(executor, int) else executor
     try:
         results = executor.map(function, items)
         bar = tqdm(results, description, len(items), unit=unit, disable=not progress, delay=1)

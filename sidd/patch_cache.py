@@ -123,7 +123,7 @@ def open_cached(
         if result is None:
             raise SiddError(f"{cache / found[0]}.npy: is gone or damaged just after it was written")
         try:
-            check(frame, result[0], patch_size)
+            _check(frame, result[0], patch_size)
         except SiddError as error:
             return _bad(error, strict)
         return result
@@ -169,13 +169,17 @@ def _write(
         ) from error
 
 
-def check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
-    """Raises SiddError for a frame that is not its folder's, or smaller than a patch."""
-    if (info.camera, info.iso) != (frame.camera, frame.iso):
+def check_conditions(frame: Frame, camera: str, iso: int) -> None:
+    """Raises SiddError where METADATA's camera and ISO are not those of the frame's folder."""
+    if (camera, iso) != (frame.camera, frame.iso):
         raise SiddError(
-            f"{frame.metadata}: is of {info.camera} at ISO {info.iso}, but its folder's name "
+            f"{frame.metadata}: is of {camera} at ISO {iso}, but its folder's name "
             f"says {frame.camera} at ISO {frame.iso}"
         )
+
+
+def _check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
+    check_conditions(frame, info.camera, info.iso)
     if min(info.height, info.width) < patch_size:
         raise SiddError(
             f"{frame.noisy}: packed image of {info.height} x {info.width} is smaller than a patch "
@@ -191,7 +195,7 @@ def _read(frame: Frame, patch_size: int) -> tuple[Pair, FrameInfo]:
         noise_sum=float(pair.noise.sum(dtype=np.float64)),
         noise_squares=float(np.square(pair.noise).sum(dtype=np.float64)),
     )  # fmt: skip
-    check(frame, info, patch_size)
+    _check(frame, info, patch_size)
     return pair, info
 
 

@@ -34,6 +34,7 @@ TEST_INSTANCES = (
 _FOLDER = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
 _FILE = re.compile(r"\d{4}_(NOISY|GT|METADATA)_RAW_(\d{3})\.MAT", re.IGNORECASE)
 _FILE_FOLDER = re.compile(r"\d{4}_(NOISY|GT|METADATA)_RAW", re.IGNORECASE)
+_KINDS = ("NOISY", "GT", "METADATA")
 _SPLITS = {"train": frozenset(TRAIN_INSTANCES), "test": frozenset(TEST_INSTANCES)}
 
 
@@ -91,10 +92,18 @@ class Frame:
     clean: Path
     metadata: Path
 
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        return self.noisy, self.clean, self.metadata
+
 
 @dataclass(frozen=True)
 class SceneInstance:
-    """A scene shot with one camera and one setting, and its complete frames by number."""
+    """A scene shot with one camera and one setting, and its frames by number.
+
+    ``frames`` have all three files; of ``incomplete`` ones some are missing, whose paths are those
+    that they should have.
+    """
 
     instance: int
     scene: int
@@ -105,6 +114,12 @@ class SceneInstance:
     brightness: str
     path: Path
     frames: tuple[Frame, ...]
+    incomplete: tuple[Frame, ...] = ()
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files that the incomplete frames lack."""
+        return [path for frame in self.incomplete for path in frame.files if not path.is_file()]
 
 
 def index(root: str | os.PathLike) -> list[SceneInstance]:
@@ -112,8 +127,8 @@ def index(root: str | os.PathLike) -> list[SceneInstance]:
 
     ``root`` is the dataset's folder or its ``Data`` folder. SIDD_Medium_Raw has the files in the
     instance's folder, SIDD_Full in ``<instance>/0001_NOISY_RAW/`` and its two sisters. Parts of a
-    dataset are fine: only frames with all three files are listed, and instances with at least one.
-    Raises SiddError where nothing is found.
+    dataset are fine: an instance has its complete frames apart from those that lack a file, and is
+    left out where it has no file at all. Raises SiddError where nothing is found.
     """
     root = Path(root)
     if not root.is_dir():
@@ -125,7 +140,7 @@ def index(root: str | os.PathLike) -> list[SceneInstance]:
         for folder in sorted(parent.iterdir())
         if _FOLDER.fullmatch(folder.name) and folder.is_dir()
         for instance in [_read_instance(folder)]
-        if instance.frames
+        if instance.frames or instance.incomplete
     ]
     if not instances:
         raise SiddError(
@@ -190,12 +205,23 @@ def _read_instance(folder: Path) -> SceneInstance:
             if match := _FILE.fullmatch(path.name):
                 kind, number = match.groups()
                 files.setdefault(int(number), {})[kind.upper()] = path
-    frames = tuple(
-        Frame(
+    frames, incomplete = [], []
+    for number, found in sorted(files.items()):
+        frame = Frame(
             number, name.instance, name.scene, name.camera, name.iso,
-            noisy=found["NOISY"], clean=found["GT"], metadata=found["METADATA"],
-        )
-        for number, found in sorted(files.items())
-        if len(found) == 3
-    )  # fmt: skip
-    return SceneInstance(**vars(name), path=folder, frames=frames)
+            *(found.get(kind) or _expected(found, kind) for kind in _KINDS),
+        )  # fmt: skip
+        (frames if len(found) == len(_KINDS) else incomplete).append(frame)
+    return SceneInstance(
+        **vars(name), path=folder, frames=tuple(frames), incomplete=tuple(incomplete)
+    )
+
+
+def _expected(found: dict[str, Path], kind: str) -> Path:
+    """Where a missing file should be, going by one of its frame that is there."""
+    there, path = next(iter(found.items()))
+    name = re.sub(f"_{there}_", f"_{kind}_", path.name, flags=re.IGNORECASE)
+    folder = path.parent
+    if _FILE_FOLDER.fullmatch(folder.name):
+        folder = folder.parent / re.sub(f"_{there}_", f"_{kind}_", folder.name, flags=re.IGNORECASE)
+    return folder / name

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from .errors import SiddError
-from .matfiles import MAKES, Metadata, write_metadata, write_raw
+from .matfiles import write_raw
+from .metadata import MAKES, Metadata, write_metadata
 from .noise_physics import SENSORS, expose, noise_profile, quantise
 from .parallel import in_parallel
 from .scenes import CAMERAS, TEST_INSTANCES, TRAIN_INSTANCES, SceneName

@@ -47,15 +47,35 @@ def test_both_layouts_from_either_folder(tmp_path, make, data):
         assert frame.metadata.name == "0004_METADATA_RAW_011.MAT" and frame.metadata.is_file()
 
 
-def test_only_complete_frames_and_instances_that_have_one(tmp_path):
+@pytest.mark.parametrize("make", [make_medium, make_full])
+def test_incomplete_frames_say_what_they_lack(tmp_path, make):
+    make(tmp_path)
+    gone = [
+        next(tmp_path.rglob(name))
+        for name in (
+            "0004_GT_RAW_011.MAT",
+            "0054_METADATA_RAW_010.MAT",
+            "0054_NOISY_RAW_010.MAT",
+            "0054_NOISY_RAW_011.MAT",
+            "0054_NOISY_RAW_012.MAT",
+        )
+    ]
+    for path in gone:
+        path.unlink()
+    first, second, *others = sidd.index(tmp_path)
+    assert [frame.number for frame in first.frames] == [10, 12]
+    assert [frame.number for frame in first.incomplete] == [11]
+    assert first.missing == gone[:1]
+    assert second.frames == () and [frame.number for frame in second.incomplete] == [10, 11, 12]
+    assert sorted(second.missing) == sorted(gone[1:])
+    assert all(len(other.frames) == 3 and not other.missing for other in others)
+    assert not {frame.instance for frame in sidd.select_frames([second])}
+
+
+def test_an_instance_without_any_file_is_left_out(tmp_path):
     make_medium(tmp_path)
-    for name in NAMES[:2]:
-        (tmp_path / name / f"{name[:4]}_GT_RAW_011.MAT").unlink()
-    for number in (10, 12):
-        (tmp_path / NAMES[1] / f"0054_NOISY_RAW_{number:03d}.MAT").unlink()
-    instances = sidd.index(tmp_path)
-    assert [instance.instance for instance in instances] == [4, 200, 201]
-    assert [frame.number for frame in instances[0].frames] == [10, 12]
+    (tmp_path / "0001_001_S6_00100_00060_3200_L").mkdir()
+    assert [instance.instance for instance in sidd.index(tmp_path)] == [4, 54, 200, 201]
 
 
 def test_a_folder_without_scenes_says_what_was_expected(tmp_path):

@@ -1,0 +1,58 @@
+"""Reads every file of a SIDD folder to find the damaged ones."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from .errors import SiddError
+from .matfiles import check_shapes, read_raw
+from .metadata import read_metadata
+from .parallel import in_parallel
+from .patch_cache import check_conditions
+from .scenes import Frame, SceneInstance
+
+
+def check_frame(frame: Frame) -> tuple[int, list[str]]:
+    """Reads a frame's files, of an incomplete one those that are there.
+
+    Gives how many bytes they have, and a message for each that is damaged or does not fit the
+    others: those that :class:`sidd.Patches` would skip the frame for.
+    """
+    size, messages, read = 0, [], []
+    for reader, path in zip((read_raw, read_raw, read_metadata), frame.files, strict=True):
+        if path.is_file():
+            size += path.stat().st_size
+            try:
+                read.append(reader(path))
+            except SiddError as error:
+                messages.append(str(error))
+    if len(read) == 3:
+        noisy, clean, metadata = read
+        try:
+            check_shapes(frame.noisy, noisy.shape, frame.clean, clean.shape)
+            check_conditions(frame, metadata.camera, metadata.iso)
+        except SiddError as error:
+            messages.append(str(error))
+    return size, messages
+
+
+def check(
+    instances: Sequence[SceneInstance], processes: int, progress: bool = True
+) -> tuple[int, list[str]]:
+    """:func:`check_frame` of all frames: the bytes that were read, and all messages.
+
+    In processes, since h5py lets a process read one file at a time only. They import the caller's
+    main module: a script that calls this needs ``if __name__ == "__main__"``.
+    """
+    frames = [frame for i in instances for frame in (*i.frames, *i.incomplete)]
+    executor = ProcessPoolExecutor(
+        processes,
+        multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    )
+    results = list(in_parallel(check_frame, frames, executor, "checking", "frame", progress))
+    return sum(size for size, _ in results), [m for _, messages in results for m in messages]

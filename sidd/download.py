@@ -1,0 +1,225 @@
+"""A large file over HTTP: goes on where it was cut off, and is checked before it counts."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm.auto import tqdm
+
+from .errors import SiddError
+from .files import replacing
+
+#: Attempts without a single new byte before it is given up.
+ATTEMPTS = 6
+#: Pause before the second attempt in seconds; doubles with each further one.
+FIRST_PAUSE = 1.0
+
+_TIMEOUT = 60
+_BLOCK = 1 << 20
+_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
+
+
+def download(
+    url: str, folder: str | os.PathLike, sha256: str | None = None, progress: bool = True
+) -> Path:
+    """Fetches ``url`` into ``folder``, under its own name; gives the file.
+
+    What has arrived is in ``NAME.partial``, and the next call goes on there, provided that the
+    server has ranges and still the same file (its ETag or date). A connection that breaks is taken
+    up again after growing pauses. The file gets its name when its size is the server's and its
+    SHA-256, where given, is right; with a wrong one it is removed. A file of that name that is
+    there already is only checked.
+
+    Raises ValueError for another URL than http or https, SiddError where the file cannot be had.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"{url}: expected a URL that begins with http:// or https://")
+    name = Path(urllib.parse.unquote(parts.path)).name
+    if not name or name.startswith("."):
+        raise ValueError(f"{url}: expected the URL of a file; its path ends without a name")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    target, partial = folder / name, folder / f"{name}.partial"
+    if not target.exists():
+        with open(partial, "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SiddError(f"{partial}: another download is writing it") from None
+            _Transfer(url, partial, file, progress).run()
+        if sha256:
+            _verify(partial, sha256, progress)
+        os.replace(partial, target)
+        _state_of(partial).unlink(missing_ok=True)
+    elif sha256:
+        _verify(target, sha256, progress)
+    return target
+
+
+class _Transfer:
+    """Fills one partial file, in as many connections as it takes."""
+
+    def __init__(self, url: str, path: Path, file: BinaryIO, progress: bool):
+        self._url, self._path, self._file = url, path, file
+        self._total: int | None = None
+        self._bar = tqdm(
+            desc=path.stem, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
+        )
+
+    def run(self) -> None:
+        failures, reason = 0, ""
+        with self._bar:
+            while failures < ATTEMPTS:
+                if failures:
+                    time.sleep(FIRST_PAUSE * 2 ** (failures - 1))
+                before = self._size()
+                try:
+                    if self._connect():
+                        return
+                    reason = "the connection was cut"
+                except urllib.error.HTTPError as error:
+                    reason = f"the server answered {error.code} {error.reason}"
+                    if error.code not in _WORTH_ANOTHER_TRY:
+                        raise SiddError(f"{self._url}: {reason}") from None
+                except (http.client.HTTPException, urllib.error.URLError, OSError) as error:
+                    if isinstance(error, OSError) and error.filename is not None:
+                        raise
+                    reason = str(getattr(error, "reason", "") or error or type(error).__name__)
+                failures = 1 if self._size() > before else failures + 1
+        raise SiddError(
+            f"{self._url}: given up after {ATTEMPTS} attempts without progress: {reason}; "
+            f"{self._size()} bytes are kept in {self._path}, and the next run goes on there"
+        )
+
+    def _connect(self) -> bool:
+        """Asks for what is missing and writes it; gives whether all is there."""
+        have, state = self._size(), _read_state(self._path)
+        if state.get("url") != self._url or not (state.get("validator") or state.get("total")):
+            have = 0
+        headers = {"Accept-Encoding": "identity", "User-Agent": "sidd"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if state.get("validator"):
+                headers["If-Range"] = state["validator"]
+        request = urllib.request.Request(self._url, headers=headers)
+        try:
+            response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code != 416 or not have:
+                raise
+            if error.headers.get("Content-Range") == f"bytes */{have}" and state["total"] == have:
+                return True
+            self._restart()
+            return False
+        with response:
+            return self._receive(response, have, state)
+
+    def _receive(self, response: http.client.HTTPResponse, have: int, state: dict) -> bool:
+        if response.headers.get_content_type() == "text/html":
+            raise SiddError(f"{self._url}: is a web page, not a file; open it and find the link")
+        start, total = _range(response)
+        if response.status == 206 and (start != have or total != state.get("total")):
+            self._restart()
+            return False
+        if response.status != 206:
+            self._restart()
+            start = 0
+            _write_state(self._path, self._url, _validator(response), total)
+        self._total = self._bar.total = total
+        self._check_space((total or 0) - start)
+        self._bar.n = start
+        self._bar.refresh()
+        while block := response.read(_BLOCK):
+            self._write(block)
+        return self._size() == total if total is not None else True
+
+    def _write(self, block: bytes) -> None:
+        try:
+            self._file.write(block)
+            self._file.flush()
+        except OSError as error:
+            raise SiddError(f"{self._path}: cannot be written: {error.strerror}") from error
+        self._bar.update(len(block))
+
+    def _check_space(self, needed: int) -> None:
+        free = shutil.disk_usage(self._path.parent).free
+        if needed > free:
+            raise SiddError(
+                f"{self._path}: needs {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
+            )
+
+    def _restart(self) -> None:
+        self._file.truncate(0)
+        _state_of(self._path).unlink(missing_ok=True)
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+
+def _range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+    """Where the content starts in the file, and the file's size where it is told."""
+    if response.status == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        return (int(match[1]), int(match[2])) if match else (-1, None)
+    length = response.headers.get("Content-Length")
+    return 0, int(length) if length else None
+
+
+def _validator(response: http.client.HTTPResponse) -> str | None:
+    """What If-Range takes: a strong ETag, or the date of the last change."""
+    etag = response.headers.get("ETag")
+    if etag and not etag.startswith("W/"):
+        return etag
+    return response.headers.get("Last-Modified")
+
+
+def _state_of(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.json")
+
+
+def _read_state(partial: Path) -> dict:
+    try:
+        state = json.loads(_state_of(partial).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _write_state(partial: Path, url: str, validator: str | None, total: int | None) -> None:
+    with replacing(_state_of(partial)) as path:
+        path.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
+
+
+def _verify(path: Path, sha256: str, progress: bool) -> None:
+    """Raises SiddError, and removes the file, where its SHA-256 is another."""
+    found = hashlib.sha256()
+    with (
+        open(path, "rb") as file,
+        tqdm(
+            desc="SHA-256", total=path.stat().st_size, unit="B", unit_scale=True, delay=1,
+            disable=not progress,
+        ) as bar,
+    ):  # fmt: skip
+        while block := file.read(_BLOCK):
+            found.update(block)
+            bar.update(len(block))
+    if found.hexdigest() != sha256.lower():
+        path.unlink()
+        _state_of(path).unlink(missing_ok=True)
+        raise SiddError(
+            f"{path}: its SHA-256 is {found.hexdigest()}, expected {sha256}; it was removed, "
+            "download it again"
+        )

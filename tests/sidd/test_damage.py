@@ -1,0 +1,240 @@
+"""What each kind of damaged input gets: its message, in training and from check alike."""
+
+import dataclasses
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+import sidd
+from sidd.__main__ import main
+from sidd.checking import check, check_frame
+
+
+def cut(part):
+    return lambda path: path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+
+
+def overwrite(content):
+    return lambda path: path.write_bytes(content)
+
+
+def damage_pixels(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    path.write_bytes(content)
+
+
+def datasets(**arrays):
+    def write(path):
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+
+    return write
+
+
+def pixels(change):
+    return lambda path: sidd.write_raw(path, change(sidd.read_raw(path)))
+
+
+def fields(change):
+    """Rewrites METADATA with other fields."""
+
+    def write(path):
+        struct = scipy.io.loadmat(path)["metadata"]
+        values = {name: struct[name][0, 0] for name in struct.dtype.names}
+        change(values)
+        scipy.io.savemat(path, {"metadata": values}, appendmat=False)
+
+    return write
+
+
+def without_tag(tag):
+    def change(values):
+        table = values["UnknownTags"]
+        keep = [row["ID"].item() != tag for row in table.ravel()]
+        values["UnknownTags"] = table[keep]
+
+    return fields(change)
+
+
+def conditions(**values):
+    return lambda path: sidd.write_metadata(
+        path, dataclasses.replace(sidd.read_metadata(path), **values)
+    )
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+BAYER = np.full((96, 80), 0.5, np.float32)
+REFUSED = {
+    "noisy missing": ("noisy", lambda path: path.unlink(), "no such file"),
+    "clean missing": ("clean", lambda path: path.unlink(), "no such file"),
+    "metadata missing": ("metadata", lambda path: path.unlink(), "no such file"),
+    "a folder in place of a file": ("clean", a_folder, "no such file"),
+    "empty raw": ("noisy", overwrite(b""), "not a readable MATLAB v7.3 (HDF5) file"),
+    "empty metadata": ("metadata", overwrite(b""), "not a readable MATLAB v5 file"),
+    "web page as raw": ("clean", overwrite(b"<html>" * 99), "not a readable MATLAB v7.3 (HDF5)"),
+    "web page as metadata": ("metadata", overwrite(b"<html>" * 99), "not a readable MATLAB v5"),
+    "raw cut in half": ("noisy", cut(0.5), "or a truncated one"),
+    "raw without its last byte": ("clean", cut(0.9999), "or a truncated one"),
+    "metadata cut in half": ("metadata", cut(0.5), "not a readable MATLAB v5 file"),
+    "wrong bytes among the pixels": ("noisy", damage_pixels, "cannot be read"),
+    "no dataset": ("noisy", datasets(), "found no dataset"),
+    "two images, none named x": ("clean", datasets(a=BAYER, b=BAYER), "found /a float32 (96, 80)"),
+    "whole numbers": ("noisy", datasets(x=BAYER.astype(np.uint16)), "found /x uint16 (96, 80)"),
+    "three dimensions": ("noisy", datasets(x=BAYER[None]), "found /x float32 (1, 96, 80)"),
+    "odd height": ("clean", pixels(lambda x: x[:-1]), "even H and W; got shape (95, 80)"),
+    "no pixel": ("noisy", datasets(x=BAYER[:0]), "even H and W; got shape (0, 80)"),
+    "other size than noisy": ("clean", pixels(lambda x: x[:-2]), "does not fit"),
+    "no struct": ("metadata", lambda p: scipy.io.savemat(p, {"x": 1}), "has no struct `metadata`"),
+    "no make": ("metadata", fields(lambda v: v.pop("Make")), "`metadata` has no Make"),
+    "unknown make": ("metadata", conditions(make="Nikon"), "unknown Make 'Nikon'; allowed: Apple"),
+    "no ISO": ("metadata", fields(lambda v: v.pop("ISOSpeedRatings")), "no ISOSpeedRatings"),
+    "ISO not a number": (
+        "metadata", fields(lambda v: v.update(ISOSpeedRatings=np.nan)), "value of the wrong kind",
+    ),
+    "no noise profile": ("metadata", without_tag(51041), "no tag 51041 in UnknownTags"),
+    "infinite noise profile": ("metadata", conditions(nlf=(np.inf, 0)), "profile is not finite"),
+    "no CFA pattern": ("metadata", without_tag(33422), "no tag 33422 in UnknownTags"),
+    "CFA pattern of no Bayer sensor": (
+        "metadata", conditions(cfa_pattern=np.zeros((2, 2))), "unknown colour filter pattern",
+    ),
+    "of another ISO": ("metadata", conditions(iso=51), "at ISO 51, but its folder's name says"),
+    "of another camera": ("metadata", conditions(make="LGE"), "is of G4 at ISO"),
+}  # fmt: skip
+
+
+def nest(values):
+    cells = np.empty((1, 1), object)
+    cells[0, 0] = {"UnknownTags": values.pop("UnknownTags")}
+    values["SubIFDs"] = cells
+    values["DigitalCamera"] = {"ISOSpeedRatings": values.pop("ISOSpeedRatings")}
+
+
+def with_bad_values(raw):
+    raw[:2, :4] = [[np.nan, np.inf, -np.inf, -3], [2, 1, 0, 0.5]]
+    return raw
+
+
+def rename_dataset(path):
+    datasets(noisy=sidd.read_raw(path))(path)
+
+
+#: Damage that the release lives with, and what becomes of it.
+ACCEPTED = {
+    "tags in SubIFDs, ISO in DigitalCamera": ("metadata", fields(nest)),
+    "a dataset under another name than x": ("noisy", rename_dataset),
+    "NaN and values out of range": ("noisy", pixels(with_bad_values)),
+    "double precision": ("clean", lambda path: datasets(x=sidd.read_raw(path).astype(float))(path)),
+    "a noise profile below zero": ("metadata", conditions(nlf=(-1.0, 0.0))),
+}
+
+
+@pytest.fixture
+def frames(offline, tmp_path):
+    root = shutil.copytree(offline, tmp_path / "sidd")
+    return sidd.select_frames(sidd.index(root))[:2]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_file_and_the_reason(frames, name):
+    kind, damage, reason = REFUSED[name]
+    path = getattr(frames[0], kind)
+    damage(path)
+    patches = sidd.Patches(frames, 16, progress=False)
+    assert patches.frames == frames[1:]
+    message = patches.skipped[frames[0]]
+    assert reason in message
+    both = name == "other size than noisy"
+    assert message.startswith(f"{frames[0].noisy if both else path}: ")
+    if not reason.startswith("no such file"):
+        assert check_frame(frames[0])[1] == [message]
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_read_as_the_release_does(frames, name):
+    kind, damage = ACCEPTED[name]
+    before = sidd.read_pair(*frames[0].files)
+    damage(getattr(frames[0], kind))
+    after = sidd.read_pair(*frames[0].files)
+    assert check_frame(frames[0])[1] == []
+    if name == "NaN and values out of range":
+        noisy = sidd.unpack(after.noise + after.clean)[:2, :4]
+        np.testing.assert_allclose(noisy, [[0, 1, 0, 0], [1, 1, 0, 0.5]], atol=1e-6)
+    elif name == "a noise profile below zero":
+        assert after.nlf == (1e-6, 1e-6)
+    else:
+        np.testing.assert_array_equal(after.noise, before.noise)
+        assert (after.iso, after.nlf) == (before.iso, before.nlf)
+
+
+def test_check_lists_every_damaged_file(offline, tmp_path, capsys):
+    root = shutil.copytree(offline, tmp_path / "sidd")
+    assert main(["check", str(root), "--processes", "1"]) == 0
+    assert capsys.readouterr().out.startswith("0 damaged; read 0.00 GB in ")
+    first, second, third = sidd.select_frames(sidd.index(root))[:3]
+    cut(0.5)(first.noisy)
+    damage_pixels(first.clean)
+    overwrite(b"")(second.metadata)
+    third.clean.unlink()
+    cut(0.5)(third.noisy)
+    assert main(["check", str(root), "--processes", "2"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    for line, path in zip(
+        lines, (first.noisy, first.clean, second.metadata, third.noisy), strict=False
+    ):
+        assert line.startswith(f"damaged: {path}: ")
+    assert lines[4] == f"missing: {third.clean}" and lines[5].startswith("4 damaged; read ")
+    size, messages = check(sidd.index(root)[1:], processes=1, progress=False)
+    assert size > 0 and len(messages) == 1, "the third frame is of the second instance"
+
+
+def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
+    root = shutil.copytree(offline, tmp_path / "sidd")
+    first, second = sidd.select_frames(sidd.index(root))[:2]
+    cut(0.5)(first.noisy)
+    second.metadata.unlink()
+    assert main(["index", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    headings = ["camera", "ISO", "instances", "frames", "GB", "missing", "unreadable"]
+    assert lines[0].split() == headings
+    rows = {(camera, iso): numbers for camera, iso, *numbers in map(str.split, lines[1:-3])}
+    assert rows["IP", "100"] == ["2", "3", "0.00", "1", "1"]
+    assert lines[-3].split() == ["all", "11", "21", "0.00", "1", "1"]
+    assert lines[-2].startswith(f"unreadable: {first.noisy}: not a readable")
+    assert lines[-1] == f"missing: {second.metadata}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["index", "{tmp}/nowhere"], "nowhere: no such folder"),
+        (["check", "{tmp}"], "no scene instance found"),
+        (["download", "--url", "ftp://host/x.zip", "--out", "{tmp}"], "begins with http://"),
+        (["download", "--url", "http://h/", "--out", "{tmp}"], "ends without a name"),
+        (
+            ["download", "--url", "http://h/x", "--out", "{tmp}", "--sha256", "0", "1"],
+            "2 hashes for 1 URLs",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
+    assert main([text.format(tmp=tmp_path) for text in arguments]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and told[0].startswith("python -m sidd: ") and message in told[0]
+
+
+def test_unknown_arguments_are_one_line(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["check", "x", "--processes", "0"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == (
+        "python -m sidd check: argument --processes: invalid positive whole number value: '0'\n"
+    )
