@@ -52,7 +52,8 @@ def read_pair(
     check_shapes(noisy_path, shapes[0], clean_path, shapes[1])
     metadata = read_metadata(metadata_path)
     beta1, beta2 = (beta if beta > 0 else _SMALLEST_NLF for beta in metadata.nlf)
-    return Pair(noisy - clean, clean, (beta1, beta2), metadata.iso, metadata.camera, metadata)
+    noise = np.subtract(noisy, clean, out=noisy)
+    return Pair(noise, clean, (beta1, beta2), metadata.iso, metadata.camera, metadata)
 
 
 def check_shapes(
@@ -114,7 +115,8 @@ def read_packed(path: str | os.PathLike) -> np.ndarray:
     As in the release, NaN becomes 0 and values are clipped. Raises SiddError as :func:`read_raw`.
     """
     packed = pack(read_raw(path))
-    return np.clip(np.nan_to_num(packed, copy=False, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+    packed[np.isnan(packed)] = 0
+    return np.clip(packed, 0, 1, out=packed)
 
 
 def _opened(path: str | os.PathLike) -> h5py.File:
