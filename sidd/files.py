@@ -34,18 +34,19 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 def locked(folder: str | os.PathLike) -> Iterator[bool]:
     """Makes a folder and holds it for this process alone; gives whether that could be had.
 
-    Another process that holds it is waited for; one that dies lets go. Some network file systems
-    know no locks: then nothing is held.
+    Another process that holds it is waited for; one that dies lets go. Nothing is held where the
+    folder cannot be written, or where its file system knows no locks.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a") as file:  # closing it lets go
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.getLogger(__name__).warning("%s: waiting for another run to end", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(Path(folder) / ".lock", "a"))  # closing it lets go
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.getLogger(__name__).warning("%s: waiting for another run to end", folder)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            held = True
         except OSError:
-            yield False
-            return
-        yield True
+            held = False
+        yield held

@@ -51,6 +51,8 @@ class Tiles(Protocol):
 
     def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None: ...
 
+    def expect(self, first: np.ndarray, last: np.ndarray, size: int) -> None: ...
+
 
 Opened = tuple[FrameInfo, Tiles]
 

@@ -37,6 +37,14 @@ class InOrder:
         first = number * self._batch_size
         return self._patches(epoch, first, min(first + self._batch_size, self._total))
 
+    def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
+        """Runs of patches (first, end) that the epoch needs a while after a batch.
+
+        All batches of an epoch together name each run once, all but those needed first. None where
+        reading is in order anyway.
+        """
+        return []
+
     def _patches(self, epoch: int, first: int, last: int) -> np.ndarray:
         return np.arange(first, last)
 
@@ -76,6 +84,14 @@ class Mixed(InOrder):
         patches = [self._window(epoch, window) for window in windows]
         start = windows[0] * size
         return np.concatenate(patches)[first - start : last - start]
+
+    def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
+        """The blocks at the batch's place in the next window, as they are before it is permuted."""
+        first = number * self._batch_size + self._window_size
+        order, ends = self._epoch(epoch)
+        places = np.searchsorted(ends, (first, first + self._batch_size), "right")
+        blocks = order[slice(*places)]
+        return list(zip(self._starts[blocks], (self._starts + self._sizes)[blocks], strict=True))
 
     def _permuted_blocks(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The blocks in the epoch's order, and where each ends in it."""
@@ -120,6 +136,16 @@ class OneImageABatch:
         frame = int(order[turn])
         first = (number - (ends[turn] - self._batches[frame])) * self._batch_size
         return self._frame(epoch, frame)[first : first + self._batch_size]
+
+    def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
+        """As much of the next image as the batch has of its own."""
+        order, ends = self._epoch(epoch)
+        turn = np.searchsorted(ends, number, "right")
+        if turn + 1 == len(order):
+            return []
+        start, end = self._starts[order[turn + 1]], self._starts[order[turn + 1] + 1]
+        first = start + (number - (ends[turn] - self._batches[order[turn]])) * self._batch_size
+        return [(first, min(first + self._batch_size, end))] if first < end else []
 
     def _permuted_frames(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The frames in the epoch's order, and the batch that each ends before."""

@@ -179,6 +179,8 @@ class Patches:
         def read(number: np.int64) -> tuple[np.ndarray, ...]:
             epoch, step = divmod(int(number), order.num_batches)
             patches = order.batch(epoch, step)
+            if count == 1:  # others would have the disk read what is not theirs
+                self._expect(epoch, order.ahead(epoch, step))
             bounds = [len(patches) * part // count for part in (index, index + 1)]
             return self._read(epoch, patches[slice(*bounds)])
 
@@ -229,6 +231,14 @@ class Patches:
         random = corner_generator(self._seed, epoch, frame)
         corners = random_corners(info.height, info.width, self._patch_size, count, random)
         return corners[np.lexsort(corners.T[::-1])]  # neighbours in the list are so in the file
+
+    def _expect(self, epoch: int, runs: list[tuple[int, int]]) -> None:
+        """Has the disk begin to read runs of patches, each of one frame."""
+        epoch = epoch if self._sampling == "random" else 0
+        for first, end in runs:
+            frame = int(np.searchsorted(self._starts, first, "right")) - 1
+            corners = self._corners(epoch, frame)[first - self._starts[frame] :][: end - first]
+            self._tiles[frame].expect(corners[0], corners[-1], self._patch_size)
 
     def _read(self, epoch: int, patches: np.ndarray) -> tuple[np.ndarray, ...]:
         """A batch of patches by their numbers: noise, clean, ISO, camera and NLF."""

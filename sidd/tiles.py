@@ -10,6 +10,7 @@ and not mapped, since the pages of a mapping count as memory of the process.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -96,6 +97,14 @@ class TileFile:
             noise[top - row : bottom - row] = part[0, :, left : left + size]
             clean[top - row : bottom - row] = part[1, :, left : left + size]
 
+    def expect(self, first: np.ndarray, last: np.ndarray, size: int) -> None:
+        """Has the disk begin to read patches, from one corner [2] to another, in rows."""
+        ends = first // TILE, (last + size - 1) // TILE
+        start, end = (row * self._columns + column for row, column in ends)
+        length = (end + 1 - start) * _TILE_BYTES
+        with contextlib.suppress(OSError):  # who reads them finds out
+            self._open(self._path).expect(self._start + start * _TILE_BYTES, length)
+
     def _read_tiles(self, buffers: list[np.ndarray], tile_row: int, tile_column: int) -> None:
         offset = self._start + (tile_row * self._columns + tile_column) * _TILE_BYTES
         try:
@@ -117,6 +126,11 @@ class OpenFile:
         if os.preadv(self._descriptor, buffers, offset) != wanted:
             raise SiddError(f"{self._path}: is shorter than when it was opened")
 
+    def expect(self, offset: int, length: int) -> None:
+        """Tells the system, where it listens, to have a part ready."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, int(offset), int(length), os.POSIX_FADV_WILLNEED)
+
     def __del__(self):
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
@@ -137,3 +151,6 @@ class TilesInMemory:
         size = len(noise)
         noise[:] = self._noise[row : row + size, column : column + size]
         clean[:] = self._clean[row : row + size, column : column + size]
+
+    def expect(self, first: np.ndarray, last: np.ndarray, size: int) -> None:
+        """All is there."""

@@ -227,6 +227,15 @@ def test_a_whole_cache_is_never_written_to(frames, tmp_path, monkeypatch):
     assert digest(patches(frames, tmp_path / "cache")) == first
 
 
+def test_a_bad_frame_needs_no_writing(frames, tmp_path):
+    cache = tmp_path / "cache"
+    patches(frames[1:], cache)
+    (cache / ".lock").unlink()
+    (cache / ".lock").mkdir()  # cannot be opened
+    frames[0].noisy.write_bytes(b"bad")
+    assert set(patches(frames, cache).skipped) == {frames[0]}
+
+
 def test_what_is_lost_later_names_the_cache_file(frames, tmp_path):
     found = patches(frames, tmp_path / "cache")
     (tmp_path / "cache").rename(tmp_path / "gone")

@@ -159,6 +159,35 @@ def test_a_shard_reads_its_part_only(train_frames, tmp_path, monkeypatch):
     assert sum(len(batch["iso"]) for batch in found) == patches.num_patches / 4
 
 
+@pytest.mark.parametrize(
+    "arguments", [{"shuffle_window": 20, "shuffle_block": 4}, {"mix_images": False}]
+)
+@pytest.mark.parametrize("sampling", ["uniform", "random"])
+def test_the_disk_is_told_in_time(train_frames, tmp_path, monkeypatch, sampling, arguments):
+    patches = sidd.Patches(
+        train_frames, 16, sampling, cache=tmp_path, parallel_reads=1, progress=False
+    )
+    told, late = {}, []
+    original = sidd.tiles.OpenFile.read
+
+    def read(file, buffers, offset):
+        size = sum(buffer.nbytes for buffer in buffers)
+        if not any(a <= offset and offset + size <= b for a, b in told.get(file, [])):
+            late.append(offset)
+        return original(file, buffers, offset)
+
+    monkeypatch.setattr("sidd.tiles.OpenFile.read", read)
+    monkeypatch.setattr(
+        "sidd.tiles.OpenFile.expect",
+        lambda file, offset, length: told.setdefault(file, []).append((offset, offset + length)),
+    )
+    read_all = batches(patches.batches(4, **arguments))
+    assert sum(len(batch["iso"]) for batch in read_all) == patches.num_patches
+    first_window = 6 if "mix_images" in arguments else 20 + 4
+    tiles_a_patch = 1 if sampling == "uniform" else 2
+    assert 0 < len(late) <= first_window * tiles_a_patch
+
+
 def test_shards_of_full_batches_have_a_known_size(make):
     specs = make().batches(13, drop_remainder=True, shard=(1, 2)).element_spec
     assert specs["noise"].shape == (7, PATCH, PATCH, 4)
