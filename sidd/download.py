@@ -120,7 +120,9 @@ class _Transfer:
         except urllib.error.HTTPError as error:
             if error.code != 416 or not have:
                 raise
-            if error.headers.get("Content-Range") == f"bytes */{have}" and state["total"] == have:
+            if error.headers.get("Content-Range") == f"bytes */{have}" and have == state.get(
+                "total"
+            ):
                 return True
             self._restart()
             return False

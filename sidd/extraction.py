@@ -52,8 +52,10 @@ def _target(archive: str | os.PathLike, member: zipfile.ZipInfo, folder: Path) -
     """Where a member goes; SiddError where that is no place for it."""
     name = PurePosixPath(member.filename)
     reason = ""
-    if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in name.parts[0]:
+    if name.is_absolute() or ".." in name.parts or set(":\\") & set(member.filename):
         reason = "leaves the folder"
+    elif not name.parts:
+        reason = "has no name"
     elif (folder / name).resolve() != folder.resolve() / name:
         reason = "goes through a link"
     elif stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):

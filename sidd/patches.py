@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SAMPLINGS = ("uniform", "random")
+_MOST_READERS = 4
 
 
 class Patches:
@@ -58,8 +59,8 @@ class Patches:
                 frames, patch size and sampling. None keeps them in memory, at most 2 GB.
             strict: raise for a frame that cannot be used; otherwise it is skipped.
             seed: of the order of patches and of random corners.
-            parallel_reads: frames read at once (each takes 400 MB at SIDD's full size), and
-                batches made at once.
+            parallel_reads: batches made at once, and frames read at once, but of these 4 at
+                most: h5py reads one file at a time, and each takes 300 MB at SIDD's full size.
             progress: show progress bars.
 
         Raises ValueError for wrong arguments, SiddError where no frame can be used, for the first
@@ -78,7 +79,7 @@ class Patches:
             raise ValueError("no frames given: nothing was selected")
         self._patch_size, self._sampling, self._seed = patch_size, sampling, seed
         self._parallel_reads = parallel_reads
-        options = (parallel_reads, strict, progress)
+        options = (min(parallel_reads, _MOST_READERS), strict, progress)
         if cache is None:
             found = open_in_memory(frames, patch_size, *options)
         else:
@@ -144,8 +145,8 @@ class Patches:
             batch_size: the release's is 138.
             mix_images: False gives the release's batches, each from one image and so of one ISO
                 and camera; the last of an image may be smaller.
-            shuffle: another order in each epoch, a function of the seed and the epoch's number
-                alone. False keeps frames, and patches within them, in order.
+            shuffle: another order in each epoch, a function of the seed, the epoch's number and
+                ``frames``. False keeps frames, and patches within them, in order.
             drop_remainder: leave out batches that are not full.
             first_batch: where to begin, counted through all epochs: step s of epoch e is
                 ``e * num_batches + s``. Nothing before it is read.

@@ -218,6 +218,7 @@ def test_extraction_is_taken_up_again(archive, tmp_path):
         ("/outside.txt", stat.S_IFREG, "leaves the folder"),
         ("..\\outside.txt", stat.S_IFREG, "leaves the folder"),
         ("C:/outside.txt", stat.S_IFREG, "leaves the folder"),
+        (".", stat.S_IFREG, "has no name"),
         ("link", stat.S_IFLNK, "is a link or a device"),
         ("pipe", stat.S_IFIFO, "is a link or a device"),
         ("outside/file.txt", stat.S_IFREG, "goes through a link"),
