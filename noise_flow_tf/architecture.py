@@ -82,6 +82,15 @@ def build(codes: list[str], width: int, rng: np.random.Generator) -> list[layers
     return [make[code]() for code in codes]
 
 
+def title(arch: str) -> str:
+    """The paper's name of layer codes, or the codes themselves.
+
+    >>> title("sdn4|gain4"), title("unc|unc")
+    ('S-G', 'unc|unc')
+    """
+    return next((name for name, codes in PAPER_NAMES.items() if codes == arch), arch)
+
+
 def table() -> str:
     """The codes and the paper's names, a line each, for help texts."""
     lines = ["codes, joined by | from the data side to the latent side:"]

@@ -1,6 +1,9 @@
 """What a run shows and keeps while it trains."""
 
-from collections.abc import Callable, Mapping
+import csv
+import io
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import tensorflow as tf
 import tf_keras
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
+
+from noise_flow_tf.training.run_folder import write_text
 
 _NLL_TAG = "epoch_nll"
 
@@ -78,40 +83,28 @@ class NoisePictures(tf_keras.callbacks.Callback):
         self._writer.close()
 
 
-class BestWeights(tf_keras.callbacks.ModelCheckpoint):
-    """Keeps the weights with the lowest test NLL, looking after epochs that were evaluated."""
+class SettledAverages(tf_keras.callbacks.Callback):
+    """Before each evaluation, lets batch norm's averages catch up with the weights."""
 
-    def __init__(self, prefix: Path):
-        super().__init__(
-            str(prefix), monitor="val_nll", mode="min", save_best_only=True, save_weights_only=True
-        )
+    def __init__(self, batches: tf.data.Dataset):
+        """Uses training `batches`, see `Trainer.reestimate_averages`."""
+        super().__init__()
+        self._batches = batches
 
-    def on_epoch_end(self, epoch, logs=None):
-        if "val_nll" in (logs or {}):
-            super().on_epoch_end(epoch, logs)
+    def on_test_begin(self, logs=None):
+        self.model.reestimate_averages(self._batches)
 
 
 class StopOnDivergence(tf_keras.callbacks.Callback):
-    """Ends training with a ValueError when the loss, or the test loss, is not finite."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check("loss", logs, f"step {batch + 1} of an epoch")
+    """Ends training with a ValueError when the test loss is not finite."""
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check("val_loss", logs, f"the end of epoch {epoch + 1}")
-
-    @staticmethod
-    def _check(name, logs, when):
-        if name in logs and not np.isfinite(logs[name]):
+        loss = (logs or {}).get("val_loss", 0.0)
+        if not np.isfinite(loss):
             raise ValueError(
-                f"training diverged: {name} was {logs[name]} at {when}; a lower learning rate "
-                "(--lr) may help"
+                f"training diverged: the test loss was {loss} after epoch {epoch + 1}; a lower "
+                "learning rate (--lr) may help"
             )
-
-
-def last_weights(prefix: Path) -> tf_keras.callbacks.Callback:
-    """Keeps the weights and the optimiser's state of the last epoch."""
-    return tf_keras.callbacks.ModelCheckpoint(str(prefix), save_weights_only=True)
 
 
 def keras_curves(folder: Path) -> tf_keras.callbacks.Callback:
@@ -119,13 +112,30 @@ def keras_curves(folder: Path) -> tf_keras.callbacks.Callback:
     return tf_keras.callbacks.TensorBoard(str(folder), write_graph=False)
 
 
-class History(tf_keras.callbacks.CSVLogger):
-    """Keras' history as CSV, with what the model has learned in further columns."""
+class History(tf_keras.callbacks.Callback):
+    """Keras' history as CSV, with what the model has learned in further columns.
 
-    def __init__(self, path: Path, noise_model: Any):
-        super().__init__(str(path))
+    One row an epoch, counted from 1, with its `seconds`; what was not measured is left empty.
+    """
+
+    def __init__(self, path: Path, noise_model: Any, rows: Iterable[Mapping[str, float]] = ()):
+        """Writes to `path`; `rows` are those of the epochs before, where a run goes on."""
+        super().__init__()
+        self.rows = list(rows)
+        self._path = path
         self._noise_model = noise_model
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begun = time.monotonic()
+
     def on_epoch_end(self, epoch, logs=None):
-        learned = {name: value.numpy() for name, value in self._noise_model.curves().items()}
-        super().on_epoch_end(epoch, {**(logs or {}), **learned})
+        learned = {name: float(value) for name, value in self._noise_model.curves().items()}
+        measured = {name: float(value) for name, value in (logs or {}).items()}
+        seconds = round(time.monotonic() - self._begun, 3)
+        self.rows.append({"epoch": epoch + 1, "seconds": seconds, **measured, **learned})
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self._path, text.getvalue())

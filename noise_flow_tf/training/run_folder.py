@@ -1,5 +1,6 @@
 """The folder of a run: what is where, and a model back out of it."""
 
+import csv
 import json
 import os
 import platform
@@ -64,10 +65,11 @@ class RunFolder:
             )
         if names and not overwrite:
             raise ValueError(
-                f"{self.path} holds a run already; choose another folder or add --overwrite"
+                f"{self.path} holds a run already; choose another folder, or add --resume to go on "
+                "with it or --overwrite to remove it"
             )
         if names:
-            self._read_settings()
+            self.read_settings()
 
     def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
         """Makes the folder with its settings, and removes an earlier run where `check` allows it.
@@ -80,13 +82,16 @@ class RunFolder:
             ValueError: as `check`.
         """
         self.check(overwrite)
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
-        for folder in (self.last.parent, self.pictures, self.tensorboard):
+        beside = RunFolder(self.path.with_name(f".{self.path.name}.{os.getpid()}.partial"))
+        shutil.rmtree(beside.path, ignore_errors=True)
+        for folder in (beside.last, beside.best, beside.pictures, beside.tensorboard):
             folder.mkdir(parents=True)
         packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
         versions = {"python": platform.python_version(), **{p: version(p) for p in packages}}
-        write_text(self.settings, json.dumps({**settings, "versions": versions}, indent=2) + "\n")
+        write_text(beside.settings, json.dumps({**settings, "versions": versions}, indent=2) + "\n")
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+        os.replace(beside.path, self.path)
 
     def load(self) -> NoiseFlow:
         """The model with the best weights of the run.
@@ -94,12 +99,18 @@ class RunFolder:
         Raises:
             ValueError: no run there, or one that has not saved a model yet.
         """
-        settings = self._read_settings()
-        if not self.best.with_name(f"{self.best.name}.index").is_file():
-            raise ValueError(f"{self.path} has no trained model yet: {self.best}.index is missing")
-        return export.restore(settings["arch"], settings["width"], self.best)
+        settings = self.read_settings()
+        weights = newest_first(self.best)
+        if not weights:
+            raise ValueError(f"{self.path} has no trained model yet: {self.best} holds no weights")
+        return export.restore(settings["arch"], settings["width"], weights[0])
 
-    def _read_settings(self) -> dict[str, Any]:
+    def read_settings(self) -> dict[str, Any]:
+        """The settings that the run was made with.
+
+        Raises:
+            ValueError: no run there.
+        """
         try:
             settings = json.loads(self.settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -107,6 +118,26 @@ class RunFolder:
         if not isinstance(settings, dict) or not {"arch", "width", "versions"} <= settings.keys():
             raise ValueError(f"{self.settings} is not the settings of a run of train.py")
         return settings
+
+    def read_history(self, epochs: int) -> list[dict[str, float]]:
+        """The history of the first epochs, a row each, without what was not measured.
+
+        Raises:
+            ValueError: it has fewer rows, or cannot be read.
+        """
+        if not epochs:
+            return []
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                rows = [
+                    {name: float(value) for name, value in row.items() if value}
+                    for row in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{self.history} cannot be read: {error}") from error
+        if len(rows) < epochs:
+            raise ValueError(f"{self.history} has {len(rows)} of the {epochs} epochs trained")
+        return rows[:epochs]
 
 
 def load(path: str | os.PathLike) -> NoiseFlow:
@@ -130,6 +161,12 @@ def load(path: str | os.PathLike) -> NoiseFlow:
         f"{path} holds no model; give a run folder of train.py, a SavedModel, or the prefix of a "
         "released checkpoint (the path of its .index file without the ending)"
     )
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The prefixes of the numbered checkpoints in a folder, those of later numbers first."""
+    prefixes = [path.with_suffix("") for path in folder.glob("*-*.index")]
+    return sorted(prefixes, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
 
 
 def write_text(path: Path, text: str) -> None:

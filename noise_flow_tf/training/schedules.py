@@ -2,8 +2,9 @@
 
 import tf_keras
 
-RELEASE_RATE = 1e-4
-COSINE_RATE = 1e-2
+RATES = {"cosine": 1e-2, "release": 1e-4}
+"""The learning rate of each schedule: cosine's peak, and the release's constant."""
+
 _WARMUP = 0.05
 _FLOOR = 1e-3
 

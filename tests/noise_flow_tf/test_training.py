@@ -12,20 +12,11 @@ import tf_keras
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation
 from noise_flow_tf.training import RunFolder, callbacks, run_folder, schedules
-
-
-def make_batches(seed=0, count=24, size=8, batch_size=8):
-    rng = np.random.default_rng(seed)
-    clean = rng.uniform(0.05, 0.95, (count, size, size, 4)).astype(np.float32)
-    stddev = np.sqrt(0.01 * clean + 1e-4)
-    examples = {
-        "clean": clean,
-        "noise": (stddev * rng.normal(size=clean.shape)).astype(np.float32),
-        "iso": rng.choice(nf.ISO_LEVELS, count).astype(np.int32),
-        "camera": rng.integers(0, 5, count, np.int32),
-        "nlf": np.tile(np.float32([0.01, 1e-4]), (count, 1)),
-    }
-    return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size)
+from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
+from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.run_folder import newest_first
+from noise_flow_tf.training.trainer import DivergedError
+from tests.examples import make_batches
 
 
 @pytest.fixture
@@ -77,13 +68,13 @@ def test_two_replicas_train_the_same_model_as_one():
     """Global batch-norm moments and gradients; in a process of its own, with two CPU devices."""
     program = f"""
 import sys
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import json
 import numpy as np, tensorflow as tf, tf_keras
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import noise_flow_tf as nf
-from test_training import make_batches
+from tests.examples import make_batches
 
 def train(strategy):
     with strategy.scope():
@@ -157,10 +148,44 @@ def test_evaluate_refuses_an_empty_test_set():
         evaluation.gaussian_stddev([])
 
 
-def test_divergence_ends_training_at_once(trainer):
+def test_divergence_ends_training_before_the_weights_move(trainer):
+    batch = next(iter(make_batches()))
+    weights = [weight.numpy() for weight in trainer.trainable_variables]
+    poison = tf.where(tf.range(8) == 3, np.nan, 1.0)[:, None, None, None]
+    bad = tf.data.Dataset.from_tensors({**batch, "noise": batch["noise"] * poison})
+    iso, camera = int(batch["iso"][3]), int(batch["camera"][3])
+    message = f"at step 1, in 1 of 8 patches, of ISO {iso} and camera {camera}; the noise or"
+    with pytest.raises(DivergedError, match=message):
+        trainer.fit(bad, verbose=0)
+    for weight, expected in zip(trainer.trainable_variables, weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_too_fast_learning_ends_training(trainer):
     trainer.compile(tf_keras.optimizers.Adam(1e30))
-    with pytest.raises(ValueError, match="training diverged: loss was .* at step"):
-        trainer.fit(make_batches(), epochs=50, verbose=0, callbacks=[callbacks.StopOnDivergence()])
+    with pytest.raises(DivergedError, match="training diverged: .* at epoch 1, step 2, .*--lr"):
+        trainer.fit(make_batches(), epochs=50, steps_per_epoch=3, verbose=0)
+
+
+def test_a_test_loss_that_is_not_finite_ends_training(trainer):
+    stop = callbacks.StopOnDivergence()
+    stop.on_epoch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match="the test loss was nan after epoch 2"):
+        stop.on_epoch_end(1, {"val_loss": np.nan})
+
+
+def test_averages_are_those_of_the_present_weights(trainer):
+    """Every batch the same: the averages become its moments, whatever they were before."""
+    same = make_batches().take(1).repeat(30)
+    trainer.fit(make_batches(), epochs=10, verbose=0)
+    batch = next(iter(same))
+    trainer.reestimate_averages(same)
+    p = trainer.noise_model(batch["clean"], batch["iso"], batch["camera"])
+    evaluated = p.log_prob(batch["noise"])
+    p = trainer.noise_model(batch["clean"], batch["iso"], batch["camera"], training=True)
+    np.testing.assert_allclose(evaluated, p.log_prob(batch["noise"]), rtol=1e-5)
+    with pytest.raises(ValueError, match="need at least one batch"):
+        trainer.reestimate_averages(same.take(0))
 
 
 def test_run_folder_keeps_what_it_does_not_know(tmp_path):
@@ -192,6 +217,7 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     run = RunFolder(tmp_path / "run")
     run.create({"arch": trainer.noise_model.arch, "width": 4})
     picture = np.zeros((4, 8, 3), np.uint8)
+    checkpoints = Checkpoints(trainer, run.last, 3)
     trainer.fit(
         make_batches(),
         validation_data=make_batches(seed=1),
@@ -199,26 +225,27 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
         epochs=3,
         verbose=0,
         callbacks=[
-            callbacks.BestWeights(run.best),
-            callbacks.last_weights(run.last),
+            BestWeights(run.best, checkpoints),
             callbacks.History(run.history, trainer.noise_model),
             callbacks.keras_curves(run.tensorboard),
             callbacks.LearnedCurves(trainer.noise_model, run.tensorboard, {"gaussian": -1.5}),
             callbacks.NoisePictures(run.tensorboard, lambda: {"patches/S6": picture}),
+            KeepState(checkpoints, Interruption(), every=2),
         ],
     )
     rows = list(csv.DictReader(run.history.open()))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
-    assert rows[1]["val_nll"] == "NA"
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert rows[1]["val_nll"] == ""
+    assert all(float(row["seconds"]) > 0 for row in rows)
     final = trainer.noise_model.curves()["beta/beta1"].numpy()
     assert float(rows[2]["beta/beta1"]) == pytest.approx(final, rel=1e-4)
 
-    best = min((row for row in rows if row["val_nll"] != "NA"), key=lambda r: float(r["val_nll"]))
+    best = min((row for row in rows if row["val_nll"]), key=lambda r: float(r["val_nll"]))
     kept = evaluation.evaluate(
         {"kept": evaluation.for_batches(nf.load(run.path))}, make_batches(seed=1)
     )
     assert kept["kept"]["nll"] == pytest.approx(float(best["val_nll"]), abs=1e-4)
-    assert Path(f"{run.last}.index").is_file()
+    assert [prefix.name for prefix in newest_first(run.last)] == ["step-9", "step-8"]
 
     tags = {folder.name: _tags(folder) for folder in run.tensorboard.iterdir()}
     assert {"epoch_nll", "epoch_latent_stddev"} <= tags["train"]

@@ -1,0 +1,173 @@
+"""The state of a training run on disk, from which it goes on as if nothing had happened."""
+
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+import tf_keras
+from tqdm import tqdm
+
+from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.run_folder import newest_first
+from noise_flow_tf.training.trainer import Trainer
+
+_KEPT = 2
+
+
+class Checkpoints:
+    """Checkpoints of all that training changes, the newest two of them on disk.
+
+    Those are the weights and batch norm's averages, the optimiser with its step, the sums behind
+    the metrics of the epoch, and the best test NLL so far. Where in the training set a run stands
+    follows from the step.
+    """
+
+    def __init__(self, trainer: Trainer, folder: Path, steps_per_epoch: int):
+        """Makes the checkpoints of a compiled `trainer` in `folder`; writes nothing yet."""
+        self._trainer = trainer
+        self._steps_per_epoch = steps_per_epoch
+        with trainer.distribute_strategy.scope():
+            trainer.optimizer.build(trainer.trainable_variables)
+            self.best_nll = tf.Variable(float("inf"), trainable=False, name="best_nll")
+        self._manager = _manager(
+            folder,
+            _KEPT,
+            "step",
+            noise_model=trainer.noise_model,
+            optimizer=trainer.optimizer,
+            metrics=trainer.metrics,
+            best_nll=self.best_nll,
+        )
+
+    @property
+    def step(self) -> int:
+        """How many steps have been taken since the beginning."""
+        return int(self._trainer.optimizer.iterations.numpy())
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The epoch, counted from 0, and the steps taken in it."""
+        return divmod(self.step, self._steps_per_epoch)
+
+    def save(self) -> None:
+        """Writes a checkpoint, then removes the oldest beyond two.
+
+        Raises:
+            OSError: the disk is full or not to be written to; the earlier checkpoints are kept.
+        """
+        _save(self._manager, self.step)
+
+    def restore(self, folder: Path) -> None:
+        """Goes to the newest checkpoint in `folder` that can be read, if there is any.
+
+        Says which one that is, and which newer ones cannot be read.
+
+        Raises:
+            ValueError: there are checkpoints, and none can be read.
+        """
+        prefixes = newest_first(folder)
+        for prefix in prefixes:
+            try:
+                self._manager.checkpoint.restore(str(prefix)).assert_consumed()
+            except Exception as error:  # TensorFlow raises many kinds for a damaged file
+                tqdm.write(f"checkpoint {prefix} is damaged: {str(error).splitlines()[0]}")
+                continue
+            tqdm.write(f"going on from checkpoint {prefix}")
+            return
+        if prefixes:
+            raise ValueError(
+                f"none of the {len(prefixes)} checkpoints in {folder} can be read; start "
+                "again with --overwrite"
+            )
+
+
+class BestWeights(tf_keras.callbacks.Callback):
+    """Keeps the weights with the lowest test NLL, looking after epochs that were evaluated."""
+
+    def __init__(self, folder: Path, checkpoints: Checkpoints):
+        """Writes to `folder`; the best test NLL is kept in `checkpoints`."""
+        super().__init__()
+        self._folder = folder
+        self._best_nll = checkpoints.best_nll
+
+    def on_epoch_end(self, epoch, logs=None):
+        nll = (logs or {}).get("val_nll", float("inf"))
+        if nll < self._best_nll.numpy():
+            _save(_manager(self._folder, 1, "epoch", noise_model=self.model.noise_model), epoch + 1)
+            self._best_nll.assign(nll)
+
+
+class KeepState(tf_keras.callbacks.Callback):
+    """Saves after each epoch and every so many steps, and where training is to stop.
+
+    It has to be the last callback: what the others keep of an epoch is then on disk before the
+    checkpoint behind it.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, interruption: Interruption, every: int):
+        """Saves to `checkpoints` every so many steps; leaves training at an `interruption`."""
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._interruption = interruption
+        self._every = every
+        self._sums: list[tuple] = []
+
+    def set_model(self, model):
+        """Tells `fit` the epoch and step to begin at, as Keras' BackupAndRestore does."""
+        super().set_model(model)
+        epoch, step = self._checkpoints.position
+        model._training_state = _Place(epoch, step)
+        if step:
+            self._sums = [(v, v.numpy()) for metric in model.metrics for v in metric.variables]
+
+    def on_train_end(self, logs=None):
+        self.model._training_state = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Gives the interrupted epoch its sums back, which `fit` has just reset."""
+        for variable, value in self._sums:
+            variable.assign(value)
+        self._sums = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        stop = self._interruption.wanted(self._checkpoints.step)
+        _, step = self._checkpoints.position
+        if step and (stop or self._checkpoints.step % self._every == 0):
+            self._checkpoints.save()
+        if step and stop:
+            self._interruption.leave(*self._checkpoints.position)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._checkpoints.save()
+        if self._interruption.wanted():
+            self._interruption.leave(*self._checkpoints.position)
+
+
+class _Place:
+    """What `fit` asks where to begin."""
+
+    def __init__(self, epoch: int, step: int):
+        self._place = epoch, step
+
+    def maybe_load_initial_counters_from_ckpt(self, *_, **__):
+        return self._place
+
+
+def _manager(folder: Path, kept: int, name: str, **objects) -> tf.train.CheckpointManager:
+    return tf.train.CheckpointManager(
+        tf.train.Checkpoint(**objects), str(folder), max_to_keep=kept, checkpoint_name=name
+    )
+
+
+def _save(manager: tf.train.CheckpointManager, number: int) -> None:
+    try:
+        manager.save(checkpoint_number=number)
+    except tf.errors.OpError as error:
+        folder = Path(manager.directory)
+        for leftover in folder.glob("*_temp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        kept = ", ".join(prefix.name for prefix in newest_first(folder)) or "nothing"
+        raise OSError(
+            f"no checkpoint could be written to {folder}: {error.message.splitlines()[0]}; "
+            f"kept there: {kept}"
+        ) from error
