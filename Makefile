@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := runs/demo
 
-.PHONY: help setup train test lint
+.PHONY: help setup train test test-all lint
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,8 +26,11 @@ train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sampl
 	@echo "pictures  $(RUN)/pictures/samples.png and $(RUN)/samples"
 	@echo "curves    $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
 
-test: $(READY)  ## run all tests
+test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
+
+test-all: $(READY)  ## run the slow tests too: kills at random moments, several processes
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 lint: $(READY)  ## check style and format with ruff
 	$(BIN)/ruff check .

@@ -62,8 +62,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (ValueError, OSError) as error:
         sys.exit(_fail(str(error)))
-    except KeyboardInterrupt:
-        sys.exit(_fail("interrupted", 130))
+    except KeyboardInterrupt as error:
+        sys.exit(_fail(str(error) or "interrupted", getattr(error, "exit_code", 130)))
     except Exception as error:
         chain = _WRAPPED.findall(str(error))
         if not chain:

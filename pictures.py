@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 import noise_flow_tf as nf
 import sidd
-from noise_flow_tf import plotting
+from noise_flow_tf import plotting, report
 
 _SIDE = 64
+_LOGARITHMIC = ("beta", "gain")
 
 
 class Examples:
@@ -71,3 +72,45 @@ def _one_for_each_iso(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
         candidates = [frame for frame in frames if frame.iso == iso]
         chosen[iso] = min(candidates, key=lambda frame: frame.camera in seen)
     return list(chosen.values())
+
+
+def history(
+    rows: Sequence[Mapping[str, float]], baselines: Mapping[str, Mapping[str, float]]
+) -> dict[str, Figure]:
+    """What training measured and learned against the epoch, as in Figures 4, 6 and 7 of the paper.
+
+    Args:
+        rows: one an epoch, as in `history.csv`.
+        baselines: scores whose `nll`, in nats per dimension, are drawn as lines across.
+
+    Returns:
+        By name `nll`, and one figure for each kind of learned value that the model has.
+    """
+    named = {"training": "nll", "test": "val_nll"}
+    figures = {
+        "nll": plotting.lines(
+            {title: _against_epoch(rows, name) for title, name in named.items()},
+            title="Negative log-likelihood",
+            xlabel="epoch",
+            ylabel="NLL in nats per dimension",
+            levels={report.TITLES[name]: score["nll"] for name, score in baselines.items()},
+        )
+    }
+    kinds: dict[str, list[str]] = {}
+    for name in rows[-1] if rows else ():
+        if "/" in name:
+            kinds.setdefault(name.split("/")[0], []).append(name)
+    for kind, names in kinds.items():
+        figures[kind.replace(" ", "_")] = plotting.lines(
+            {name.split("/")[1]: _against_epoch(rows, name) for name in names},
+            title=f"Learned {kind}",
+            xlabel="epoch",
+            ylabel=f"{kind} (logarithmic)" if kind in _LOGARITHMIC else kind,
+            logarithmic=kind in _LOGARITHMIC,
+        )
+    return figures
+
+
+def _against_epoch(rows, name) -> tuple[list[float], list[float]]:
+    measured = [row for row in rows if name in row]
+    return [row["epoch"] for row in measured], [row[name] for row in measured]

@@ -2,8 +2,12 @@
 
 import argparse
 import json
+import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import tensorflow as tf
@@ -13,93 +17,54 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import pictures
 import sidd
+import train_flags
 from noise_flow_tf import architecture, evaluation, export, report
-from noise_flow_tf.training import callbacks, run_folder, schedules
+from noise_flow_tf.training import callbacks, run_folder, schedules, strategies
+from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
+from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.run_folder import RunFolder
+from train_flags import OFFLINE_DATASET
 
-OFFLINE_DATASET = "data/synthetic_sidd"
 
+def main(arguments: list[str] | None = None) -> None:
+    args = train_flags.parse(arguments)
+    run = RunFolder(args.logdir)
+    resuming = args.resume and run.settings.is_file()
+    if not resuming:
+        run.check(args.overwrite)
+    train_frames, test_frames = select(args)
+    strategy = strategies.choose(args.strategy)
+    tf_keras.utils.set_random_seed(args.seed)
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = cli.Parser(
-        description=__doc__,
-        epilog="architectures (--arch): a name of the paper, or "
-        + architecture.table()
-        + "\n\nThe flags of the original release's job script are taken as they stand.",
+    train, test = read_patches(args, train_frames, test_frames)
+    steps = train.num_batches(args.n_batch_train, mix_images=args.batching == "mixed")
+    settings = {**vars(args), "steps_per_epoch": steps, **origin()}
+    if resuming and run.read_settings()["steps_per_epoch"] != steps:
+        raise ValueError(
+            f"{args.sidd_path or OFFLINE_DATASET} now gives {steps} batches an epoch, but the run "
+            f"in {run.path} began with {run.read_settings()['steps_per_epoch']}; resume it on the "
+            "dataset that it began with"
+        )
+    test_batches = test.batches(args.n_batch_test, shuffle=False)
+    print(
+        f"{train.num_patches} training and {test.num_patches} test patches in {steps} and "
+        f"{len(test_batches)} batches an epoch, from {args.sidd_path or OFFLINE_DATASET}"
     )
-    add = parser.option
-    add("logdir", metavar="RUN", default="runs/train", help="folder that the run is written to")
-    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
-    add("arch", default="S-Ax4-G-Ax4-CAM", help="architecture, see below")
-    add("width", type=cli.positive(int), default=4, help="hidden channels of the couplings")
-    add("seed", type=int, default=0, help="of initial values, shuffling and samples")
+    gaussian, scores = score_baselines(args, train, test_batches)
 
-    add("epochs", type=cli.positive(int), default=60, help="passes over the training set")
-    add(
-        "schedule",
-        choices=["cosine", "release"],
-        help="learning rate: warm-up and cosine decay, or the release's constant; "
-        "by default cosine, and release where --lr is given",
-    )
-    add(
-        "lr",
-        type=cli.positive(float),
-        help=f"cosine's peak (default {schedules.COSINE_RATE:g}), or release's constant "
-        f"(default {schedules.RELEASE_RATE:g})",
-    )
-    add("n_batch_train", type=cli.positive(int), default=138, help="patches in a training batch")
-    add("n_batch_test", type=cli.positive(int), default=138, help="patches in a test batch")
-    add(
-        "batching",
-        choices=["mixed", "release"],
-        default="mixed",
-        help="batches of all images, or each of one image as in the release",
-    )
-    add(
-        "epochs_full_valid",
-        type=cli.positive(int),
-        default=10,
-        help="test every so many epochs, besides each of the first ten and each tenth below 100",
-    )
-    add(
-        "strategy",
-        choices=["auto", "none", "mirrored"],
-        default="auto",
-        help="MirroredStrategy over all GPUs (auto: where there are any)",
-    )
-
-    add(
-        "sidd_path",
-        metavar="ROOT",
-        help="SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to "
-        f"{OFFLINE_DATASET}",
-    )
-    add("patch_height", type=cli.positive(int), default=32, help="patch side in packed pixels")
-    add(
-        "patch_sampling", choices=["uniform", "random"], default="uniform", help="grid, or anywhere"
-    )
-    add(
-        "n_patches_per_image",
-        type=cli.positive(int),
-        help="at most so many patches of an image (default its whole grid; the release has 2898)",
-    )
-    add("start_tr_im_idx", type=int, default=10, help="first frame of each training instance")
-    add("end_tr_im_idx", type=int, default=12, help="end of the training frames, exclusive")
-    add("start_ts_im_idx", type=int, default=10, help="first frame of each test instance")
-    add("end_ts_im_idx", type=int, default=12, help="end of the test frames, exclusive")
-    add("cam", nargs="+", metavar="CODE", help=f"only these cameras: {', '.join(sidd.CAMERAS)}")
-    add(
-        "iso",
-        nargs="+",
-        type=int,
-        metavar="ISO",
-        help=f"only these ISO levels: {', '.join(map(str, sidd.ISO_LEVELS))}",
-    )
-    add("n_train_threads", type=cli.positive(int), default=4, help="files read at the same time")
-    args = parser.parse_args(arguments)
-    args.schedule = args.schedule or ("release" if args.lr else "cosine")
-    default_rates = {"cosine": schedules.COSINE_RATE, "release": schedules.RELEASE_RATE}
-    args.lr = args.lr or default_rates[args.schedule]
-    return args
+    chief = strategies.is_chief(strategy)
+    with run_to_write(run, settings, args.overwrite, resuming, chief) as writing:
+        rows = fit(args, strategy, run, writing, train, test_batches, test_frames, scores)
+    if chief:
+        best = run.load()
+        export.save(best, run.saved_model)
+        scores |= evaluation.evaluate(
+            {"noise_flow": evaluation.for_batches(best)},
+            tqdm(test_batches, "scoring the best model", unit="batch", leave=False),
+            args.seed,
+        )
+        draw(run, pictures.Examples(test_frames), gaussian, best, rows, scores)
+        write_report(run, args, scores, rows, [*train.skipped.items(), *test.skipped.items()])
 
 
 def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]]:
@@ -122,11 +87,12 @@ def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]
     return tuple(chosen)
 
 
-def patches(args, train_frames, test_frames) -> tuple[sidd.Patches, sidd.Patches]:
+def read_patches(args, train_frames, test_frames) -> tuple[sidd.Patches, sidd.Patches]:
     shared = {
         "patch_size": args.patch_height,
         "patches_per_image": args.n_patches_per_image,
-        "strict": True,
+        "cache": args.cache,
+        "strict": args.strict,
         "seed": args.seed,
         "parallel_reads": args.n_train_threads,
     }
@@ -134,113 +100,154 @@ def patches(args, train_frames, test_frames) -> tuple[sidd.Patches, sidd.Patches
     return train, sidd.Patches(test_frames, **shared)
 
 
-def choose_strategy(name: str) -> tf.distribute.Strategy:
-    if name == "mirrored" or (name == "auto" and tf.config.list_physical_devices("GPU")):
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+def origin() -> dict[str, object]:
+    """What the run was started from: the command, and the commit of this code where git knows."""
+    git = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+    ]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    return {"command": sys.argv, "git_commit": commit}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    args = parse(arguments)
-    tf_keras.utils.set_random_seed(args.seed)
-    arch = "|".join(architecture.parse(args.arch))
-    folder = run_folder.RunFolder(args.logdir)
-    folder.check(args.overwrite)
-    train_frames, test_frames = select(args)
-    train_patches, test_patches = patches(args, train_frames, test_frames)
-    in_training = {"batch_size": args.n_batch_train, "mix_images": args.batching == "mixed"}
-    train = train_patches.batches(**in_training)
-    test = test_patches.batches(args.n_batch_test, shuffle=False)
-    print(
-        f"{len(train_frames)} training and {len(test_frames)} test frames in {len(train)} and "
-        f"{len(test)} batches an epoch, from {args.sidd_path or OFFLINE_DATASET}"
-    )
-
+def score_baselines(args, train, test_batches) -> tuple[nf.GaussianNoise, dict]:
+    everything = train.batches(args.n_batch_train, shuffle=False)
     gaussian = nf.GaussianNoise(
-        evaluation.gaussian_stddev(tqdm(train, "fitting the Gaussian", unit="batch", leave=False))
+        evaluation.gaussian_stddev(
+            tqdm(everything, "fitting the Gaussian", unit="batch", leave=False)
+        )
     )
-    baselines = {"gaussian": evaluation.for_batches(gaussian), "camera_nlf": evaluation.camera_nlf}
-    scores = evaluation.evaluate(
-        baselines, tqdm(test, "scoring the baselines", unit="batch", leave=False), args.seed
-    )
+    models = {"gaussian": evaluation.for_batches(gaussian), "camera_nlf": evaluation.camera_nlf}
+    bar = tqdm(test_batches, "scoring the baselines", unit="batch", leave=False)
+    return gaussian, evaluation.evaluate(models, bar, args.seed)
 
-    folder.create({**vars(args), "arch": arch, "command": sys.argv}, args.overwrite)
-    strategy = choose_strategy(args.strategy)
+
+@contextmanager
+def run_to_write(run, settings, overwrite, resuming, chief) -> Iterator[RunFolder]:
+    """The run's folder; for a worker beside the chief one that goes away."""
+    if chief:
+        if not resuming:
+            run.create(settings, overwrite)
+        yield run
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        own = RunFolder(Path(folder) / "worker")
+        own.create(settings)
+        yield own
+
+
+def fit(args, strategy, run, writing, train, test_batches, test_frames, scores) -> list[dict]:
+    """Trains from the beginning, or from the run's last checkpoint; returns the history."""
+    mixed = args.batching == "mixed"
+    steps = train.num_batches(args.n_batch_train, mix_images=mixed)
     with strategy.scope():
         model = nf.NoiseFlow(args.arch, args.width, args.seed)
         trainer = nf.Trainer(model)
-        trainer.compile(schedules.adam(args.schedule, args.lr, len(train) * args.epochs))
+        trainer.compile(schedules.adam(args.schedule, args.lr, steps * args.epochs))
+    checkpoints = Checkpoints(trainer, writing.last, steps)
+    checkpoints.restore(run.last)
+    done, _ = checkpoints.position
+    history = callbacks.History(writing.history, model, run.read_history(done))
     print(
-        f"{args.arch} ({model.arch}) with {model.num_parameters} parameters on "
+        f"{architecture.title(args.arch)} ({model.arch}) with {model.num_parameters} parameters on "
         f"{strategy.num_replicas_in_sync} device(s)"
     )
 
+    def batches(shard=(0, 1), first_batch=0) -> tf.data.Dataset:
+        return train.batches(
+            args.n_batch_train,
+            mix_images=mixed,
+            first_batch=first_batch,
+            repeat=True,
+            shard=shard,
+        )
+
     examples = pictures.Examples(test_frames)
-    start = time.monotonic()
-    trainer.fit(
-        train_patches.batches(**in_training, repeat=True),
-        steps_per_epoch=len(train),
-        validation_data=test,
-        validation_freq=schedules.evaluation_epochs(args.epochs, args.epochs_full_valid),
-        epochs=args.epochs,
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
+    baseline_nll = {name: score["nll"] for name, score in scores.items()}
+    with Interruption(strategy) as interruption:
+        kept = [
             callbacks.StopOnDivergence(),
-            callbacks.BestWeights(folder.best),
-            callbacks.last_weights(folder.last),
-            callbacks.History(folder.history, model),
-            callbacks.keras_curves(folder.tensorboard),
-            callbacks.LearnedCurves(
-                model, folder.tensorboard, {name: score["nll"] for name, score in scores.items()}
-            ),
-            callbacks.NoisePictures(folder.tensorboard, lambda: examples.strips(model)),
-        ],
-    )
-    minutes = (time.monotonic() - start) / 60
+            BestWeights(writing.best, checkpoints),
+            history,
+            callbacks.keras_curves(writing.tensorboard),
+            callbacks.LearnedCurves(model, writing.tensorboard, baseline_nll),
+            callbacks.NoisePictures(writing.tensorboard, lambda: examples.strips(model)),
+            KeepState(checkpoints, interruption, args.checkpoint_every),
+        ]
+        if args.average_batches:
+            settled = batches().take(args.average_batches)
+            kept.insert(0, callbacks.SettledAverages(settled))
+        trainer.fit(
+            strategies.in_shares(lambda shard: batches(shard, checkpoints.step)),
+            steps_per_epoch=steps,
+            validation_data=test_batches,
+            validation_freq=schedules.evaluation_epochs(args.epochs, args.epochs_full_valid),
+            epochs=args.epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=kept,
+        )
+    return history.rows
 
-    best = folder.load()
-    export.save(best, folder.saved_model)
-    scores |= evaluation.evaluate(
-        {"noise_flow": evaluation.for_batches(best)},
-        tqdm(test, "scoring the best model", unit="batch", leave=False),
-        args.seed,
-    )
+
+def draw(run, examples, gaussian, best, rows, scores) -> None:
+    """Writes the pictures of samples and of the history."""
     camera_nlf = nf.CameraNLF(examples.nlf[:, 0], examples.nlf[:, 1])
-    figure = examples.comparison(
-        {"Gaussian": gaussian, "Camera NLF": camera_nlf, "Noise Flow": best}
-    )
-    with sidd.replacing(folder.pictures / "samples.png") as path:
-        figure.savefig(path, format="png")
-    write_report(folder, args, scores, minutes, len(train) * args.epochs)
+    models = {"Gaussian": gaussian, "Camera NLF": camera_nlf, "Noise Flow": best}
+    figures = {"samples": examples.comparison(models), **pictures.history(rows, scores)}
+    for name, figure in figures.items():
+        with sidd.replacing(run.pictures / f"{name}.png") as path:
+            figure.savefig(path, format="png")
 
 
-def write_report(folder, args, scores, minutes: float, steps: int) -> None:
+def write_report(run, args, scores, rows, skipped) -> None:
     dataset = args.sidd_path or f"the offline stand-in for SIDD ({OFFLINE_DATASET})"
+    settings = run.read_settings()
+    minutes = sum(row["seconds"] for row in rows) / 60
+    steps = settings["steps_per_epoch"] * len(rows)
+    versions = ", ".join(f"{name} {number}" for name, number in settings["versions"].items())
     table = report.table(scores)
     text = [
-        f"# {args.arch} on {dataset}",
+        f"# {architecture.title(args.arch)} on {dataset}",
         "",
         "Test NLL in nats per dimension and marginal KL divergence in nats; in parentheses the "
         "relative improvement of Noise Flow, as in Table 1 of the paper.",
         "",
         table,
         "",
-        f"{args.epochs} epochs, {steps} steps of {args.n_batch_train} patches in {minutes:.1f} "
+        f"{len(rows)} epochs, {steps} steps of {args.n_batch_train} patches in {minutes:.1f} "
         f"minutes; schedule {args.schedule} at {args.lr:g}, seed {args.seed}. The best weights by "
         "test NLL were kept, as in the original release.",
         "",
-        "![Samples beside the real noise](pictures/samples.png)",
+        f"Command `{' '.join(settings['command'])}`, commit {settings['git_commit']}, {versions}.",
+        "",
+        *[f"Frame left out: {reason}" for _, reason in skipped],
+        *([""] if skipped else []),
+        *[f"![{path.stem}](pictures/{path.name})" for path in sorted(run.pictures.glob("*.png"))],
         "",
     ]
-    training = {"minutes": minutes, "steps": steps, "epochs": args.epochs}
-    numbers = {"test": scores, "dataset": str(dataset), "training": training}
-    run_folder.write_text(folder.report, json.dumps(numbers, indent=2) + "\n")
-    run_folder.write_text(folder.report_text, "\n".join(text))
+    numbers = {
+        "test": scores,
+        "dataset": str(dataset),
+        "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
+        "left_out": [reason for _, reason in skipped],
+        "seed": args.seed,
+        **{name: settings[name] for name in ("versions", "git_commit", "command")},
+    }
+    run_folder.write_text(run.report, json.dumps(numbers, indent=2) + "\n")
+    run_folder.write_text(run.report_text, "\n".join(text))
     print(f"\n{table}\n")
-    print(f"report    {folder.report_text}")
-    print(f"pictures  {folder.pictures}")
-    print(f"model     {folder.saved_model}")
-    print(f"curves    tensorboard --logdir {folder.tensorboard}")
+    print(f"report    {run.report_text}")
+    print(f"pictures  {run.pictures}")
+    print(f"model     {run.saved_model}")
+    print(f"curves    tensorboard --logdir {run.tensorboard}")
 
 
 if __name__ == "__main__":

@@ -49,6 +49,38 @@ def comparison(
     return figure
 
 
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+    logarithmic: bool = False,
+) -> Figure:
+    """Curves in one chart.
+
+    Args:
+        series: by name, x and y of the same length.
+        title: what stands above.
+        xlabel: what x is, with its unit.
+        ylabel: what y is, with its unit.
+        levels: by name, a y that is drawn as a dashed line across.
+        logarithmic: whether y is on a logarithmic scale.
+    """
+    figure = Figure(figsize=(5.5, 3.6), dpi=150, layout="constrained")
+    axis = figure.subplots()
+    for name, (x, y) in series.items():
+        axis.plot(x, y, label=name, marker="." if len(x) < 20 else "", linewidth=1.2)
+    for number, (name, y) in enumerate((levels or {}).items()):
+        axis.axhline(y, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if logarithmic:
+        axis.set_yscale("log")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
 def middle(image: np.ndarray, side: int) -> np.ndarray:
     """The square of `side` pixels, or less, in the middle of an image `[H, W, ...]`."""
     side = min(side, *image.shape[:2])

@@ -9,6 +9,12 @@ import sidd
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path_factory):
+    """A working folder that nothing is left in."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
     """A small offline dataset with every camera."""

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -20,17 +21,25 @@ def test_release_command_line_leaves_a_whole_run(run_folder):
         "history.csv",
         "report.md",
         "report.json",
-        "checkpoints/best.index",
-        "checkpoints/last.index",
+        "checkpoints/best/epoch-2.index",
+        "checkpoints/last/step-2.index",
         "saved_model/saved_model.pb",
         "pictures/samples.png",
+        "pictures/nll.png",
+        "pictures/beta.png",
+        "pictures/gain.png",
+        "pictures/camera_factor_of_gain.png",
         "tensorboard/validation",
     ):
         assert (folder / name).exists(), name
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["arch"] == "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"
     assert (settings["schedule"], settings["lr"]) == ("release", 1e-4)
-    assert settings["versions"]["tensorflow"] == tf.__version__
+    report = json.loads((folder / "report.json").read_text())
+    assert report["versions"]["tensorflow"] == tf.__version__
+    assert report["seed"] == 0
+    assert "--epochs" in report["command"]
+    assert re.fullmatch("unknown|[0-9a-f]{40}(-dirty)?", report["git_commit"])
     assert len(list(csv.DictReader((folder / "history.csv").open()))) == 2
     assert "| NLL |" in told
 
@@ -108,11 +117,12 @@ def test_other_architectures_and_dashed_flags(tmp_path, dataset, arch):
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    monkeypatch, capsys, tmp_path, dataset, arguments, message
+    monkeypatch, capsys, tmp_path, tmp_path_factory, dataset, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.txt").write_text("kept")
     arguments = [text.format(tmp=tmp_path, data=dataset) for text in arguments]
+    arguments += ["--cache", str(tmp_path_factory.mktemp("cache"))]
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: train.main(arguments))
     assert stopped.value.code == 2
@@ -160,6 +170,7 @@ def test_broken_file_is_one_line_and_leaves_nothing(
     victim = next((tmp_path / "sidd").glob(f"Data/*/0011_{kind}_RAW_010.MAT"))
     damage(victim)
     arguments = ["--sidd_path", str(tmp_path / "sidd"), "--logdir", str(tmp_path / "run")]
+    arguments += ["--cache", str(tmp_path / "cache"), "--strict"]
     with pytest.raises(SystemExit) as stopped:
         cli.run(lambda: train.main(arguments))
     assert stopped.value.code == 2

@@ -1,0 +1,202 @@
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cli
+import noise_flow_tf as nf
+import sidd
+import train
+from noise_flow_tf.training.run_folder import RunFolder, newest_first
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(folder, dataset, *more):
+    arguments = ["--logdir", folder, "--sidd_path", dataset, "--n_batch_train", 16]
+    arguments += ["--arch", "sdn5|unc|gain4", "--average_batches", 4, *more]
+    return [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
+
+
+def run_whole(folder, dataset, *more, environment=None):
+    done = subprocess.run(
+        command(folder, dataset, *more),
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def assert_same_runs(folder, expected):
+    for got, want in zip(nf.load(folder).variables, nf.load(expected).variables, strict=True):
+        np.testing.assert_array_equal(got, want)
+    reports = [json.loads((run / "report.json").read_text()) for run in (folder, expected)]
+    assert reports[0]["test"] == reports[1]["test"]
+    histories = [
+        RunFolder(run).read_history(reports[0]["training"]["epochs"]) for run in (folder, expected)
+    ]
+    for row, other in zip(*histories, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def wait_for_step(process, folder, step):
+    """Waits until a run has saved a checkpoint of a step or a later one."""
+    last = RunFolder(folder).last
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        saved = newest_first(last)
+        if saved and int(saved[0].name.rpartition("-")[2]) >= step:
+            return
+        time.sleep(0.05)
+    raise AssertionError(process.communicate())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    run_whole(folder, dataset, "--epochs", 8, "--checkpoint_every", 2)
+    return folder
+
+
+def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset, tmp_path, undisturbed):
+    folder = tmp_path / "run"
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    first = command(folder, dataset, "--epochs", 8, "--checkpoint_every", 2)
+    with subprocess.Popen(first, **told) as process:
+        wait_for_step(process, folder, 4)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "train.py: stopped by SIGTERM" in errors.strip().splitlines()[-1]
+    assert "Traceback" not in errors
+    assert not (folder / "report.md").exists()
+
+    refused = subprocess.run(first, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "holds a run already" in refused.stderr.splitlines()[-1]
+
+    going_on = [sys.executable, str(ROOT / "train.py"), "--logdir", str(folder), "--resume"]
+    done = subprocess.run(going_on, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "going on from checkpoint" in done.stdout
+    assert_same_runs(folder, undisturbed)
+
+
+def test_a_complete_run_is_scored_again(capsys, dataset, tmp_path, undisturbed):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    (folder / "report.json").unlink()
+    train.main(["--logdir", str(folder), "--continue_training"])
+    assert "Epoch" not in capsys.readouterr().out
+    assert_same_runs(folder, undisturbed)
+
+
+def test_resume_begins_where_there_is_no_run(dataset, tmp_path):
+    arguments = ["--logdir", tmp_path / "run", "--sidd_path", dataset, "--arch", "S-G"]
+    train.main(list(map(str, [*arguments, "--epochs", 1, "--resume"])))
+    assert nf.load(tmp_path / "run").arch == "sdn4|gain4"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lr", "0.5"], "--lr 0.5 does not go with --resume: the run in {run} has 0.01;"),
+        (["--arch", "S-G"], "--arch sdn4|gain4 does not go with --resume"),
+        (["--epochs", "9"], "--epochs 9 does not go with --resume"),
+        (["--overwrite"], "--resume and --overwrite exclude each other"),
+        (["--sidd_path", "{other}"], "batches an epoch, but the run in {run} began with"),
+    ],
+)
+def test_resume_with_other_settings(capsys, dataset, tmp_path, undisturbed, arguments, message):
+    other = tmp_path / "other"
+    sidd.write_synthetic(
+        other, size=(128, 192), train_instances=2, test_instances=1, progress=False
+    )
+    names = {"run": undisturbed, "other": other}
+    arguments = ["--logdir", str(undisturbed), "--resume", *(a.format(**names) for a in arguments)]
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(lambda: train.main(arguments))
+    assert stopped.value.code == 2
+    assert message.format(**names) in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_damaged_frames_are_left_out_and_reported(dataset, tmp_path):
+    root = shutil.copytree(dataset, tmp_path / "sidd")
+    victim = next(root.glob("Data/*/0011_NOISY_RAW_010.MAT"))
+    victim.write_bytes(victim.read_bytes()[:1000])
+    folder = tmp_path / "run"
+    arguments = ["--logdir", folder, "--sidd_path", root, "--arch", "S-G", "--epochs", 1]
+    train.main(list(map(str, arguments)))
+    left_out = json.loads((folder / "report.json").read_text())["left_out"]
+    assert len(left_out) == 1
+    assert left_out[0].startswith(str(victim))
+    assert f"Frame left out: {victim}" in (folder / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_killed_ten_times_at_random_moments(dataset, tmp_path):
+    settings = ["--epochs", 40, "--checkpoint_every", 2]
+    expected = tmp_path / "undisturbed"
+    start = time.monotonic()
+    run_whole(expected, dataset, *settings)
+    length = time.monotonic() - start
+    folder = tmp_path / "run"
+    moments = random.Random(0)
+    for _ in range(10):
+        with subprocess.Popen(
+            command(folder, dataset, *settings, "--resume"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                process.wait(moments.uniform(0.1, 0.8) * length)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    run_whole(folder, dataset, *settings, "--resume")
+    assert_same_runs(folder, expected)
+
+
+@pytest.mark.slow
+def test_two_workers_train_the_same_model_as_one_process(dataset, tmp_path):
+    settings = ["--epochs", 3]
+    run_whole(tmp_path / "one", dataset, *settings)
+    workers = [f"localhost:{free_port()}" for _ in range(2)]
+    started = []
+    for index in range(2):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        started.append(
+            subprocess.Popen(
+                command(tmp_path / "two", dataset, *settings, "--strategy", "multiworker"),
+                env={**os.environ, "TF_CONFIG": json.dumps(task)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    for process in started:
+        _, errors = process.communicate(timeout=400)
+        assert process.returncode == 0, errors
+    one, two = (RunFolder(tmp_path / name).read_history(3) for name in ("one", "two"))
+    for row, expected in zip(two, one, strict=True):
+        assert row["nll"] == pytest.approx(expected["nll"], abs=1e-4)
+        assert row["val_nll"] == pytest.approx(expected["val_nll"], abs=1e-3)
+    for got, want in zip(
+        nf.load(tmp_path / "two").variables, nf.load(tmp_path / "one").variables, strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-3)
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        return server.getsockname()[1]

@@ -1,0 +1,164 @@
+"""The command line of train.py."""
+
+import argparse
+
+import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
+import sidd
+from noise_flow_tf import architecture
+from noise_flow_tf.training import RunFolder, schedules, strategies
+
+OFFLINE_DATASET = "data/synthetic_sidd"
+_FREE_ON_RESUME = {
+    "logdir", "overwrite", "resume", "strategy", "sidd_path", "cache", "n_train_threads",
+    "checkpoint_every",
+}  # fmt: skip
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = cli.Parser(
+        description=__doc__,
+        epilog="architectures (--arch): a name of the paper, or "
+        + architecture.table()
+        + "\n\nThe flags of the original release's job script are taken as they stand.",
+    )
+    add = parser.option
+    add("logdir", metavar="RUN", default="runs/train", help="folder that the run is written to")
+    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
+    add("arch", default="S-Ax4-G-Ax4-CAM", help="architecture, see below")
+    add("width", type=cli.positive(int), default=4, help="hidden channels of the couplings")
+    add("seed", type=int, default=0, help="of initial values, shuffling and samples")
+    parser.add_argument(
+        "--resume",
+        "--continue_training",
+        "--continue-training",
+        action="store_true",
+        help="go on with the run in that folder from its last checkpoint, with its settings; "
+        "begin it where there is none",
+    )
+    add(
+        "checkpoint_every",
+        type=cli.positive(int),
+        default=500,
+        help="steps between checkpoints within an epoch; one more follows each epoch",
+    )
+
+    add("epochs", type=cli.positive(int), default=60, help="passes over the training set")
+    add(
+        "schedule",
+        choices=["cosine", "release"],
+        help="learning rate: warm-up and cosine decay, or the release's constant; "
+        "by default cosine, and release where --lr is given",
+    )
+    add(
+        "lr",
+        type=cli.positive(float),
+        help=f"cosine's peak (default {schedules.RATES['cosine']:g}), or release's constant "
+        f"(default {schedules.RATES['release']:g})",
+    )
+    add(
+        "average_batches",
+        type=_not_negative,
+        default=32,
+        metavar="N",
+        help="training batches that batch norm's averages are measured on before each evaluation; "
+        "0: the lagging averages of training, as in the release",
+    )
+    add("n_batch_train", type=cli.positive(int), default=138, help="patches in a training batch")
+    add("n_batch_test", type=cli.positive(int), default=138, help="patches in a test batch")
+    add(
+        "batching",
+        choices=["mixed", "release"],
+        default="mixed",
+        help="batches of all images, or each of one image as in the release",
+    )
+    add(
+        "epochs_full_valid",
+        type=cli.positive(int),
+        default=10,
+        help="test every so many epochs, besides each of the first ten and each tenth below 100",
+    )
+    add(
+        "strategy",
+        choices=strategies.NAMES,
+        default="auto",
+        help="mirrored: over all GPUs of this machine; multiworker: over the machines of "
+        "TF_CONFIG; auto: mirrored where there is a GPU",
+    )
+
+    add(
+        "sidd_path",
+        metavar="ROOT",
+        help="SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to "
+        f"{OFFLINE_DATASET}",
+    )
+    add(
+        "cache",
+        metavar="FOLDER",
+        default="data/patch_cache",
+        help="where packed patches are kept for the next run (SIDD_Medium_Raw: about 15 GB)",
+    )
+    add("strict", action="store_true", help="stop at a damaged frame instead of leaving it out")
+    add("patch_height", type=cli.positive(int), default=32, help="patch side in packed pixels")
+    add(
+        "patch_sampling", choices=["uniform", "random"], default="uniform", help="grid, or anywhere"
+    )
+    add(
+        "n_patches_per_image",
+        type=cli.positive(int),
+        help="at most so many patches of an image (default its whole grid; the release has 2898)",
+    )
+    add("start_tr_im_idx", type=int, default=10, help="first frame of each training instance")
+    add("end_tr_im_idx", type=int, default=12, help="end of the training frames, exclusive")
+    add("start_ts_im_idx", type=int, default=10, help="first frame of each test instance")
+    add("end_ts_im_idx", type=int, default=12, help="end of the test frames, exclusive")
+    add("cam", nargs="+", metavar="CODE", help=f"only these cameras: {', '.join(sidd.CAMERAS)}")
+    add(
+        "iso",
+        nargs="+",
+        type=int,
+        metavar="ISO",
+        help=f"only these ISO levels: {', '.join(map(str, sidd.ISO_LEVELS))}",
+    )
+    add("n_train_threads", type=cli.positive(int), default=4, help="files read at the same time")
+    args = parser.parse_args(arguments)
+    if args.resume and args.overwrite:
+        parser.error("--resume and --overwrite exclude each other")
+    settings = RunFolder(args.logdir).settings
+    if args.resume and settings.is_file():
+        return _of_the_run(parser, arguments, RunFolder(args.logdir).read_settings())
+    return _complete(args)
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+_not_negative.__name__ = "whole number of at least 0"
+
+
+def _complete(args: argparse.Namespace) -> argparse.Namespace:
+    """Fills in what depends on other flags."""
+    args.arch = "|".join(architecture.parse(args.arch))
+    args.schedule = args.schedule or ("release" if args.lr else "cosine")
+    args.lr = args.lr or schedules.RATES[args.schedule]
+    return args
+
+
+def _of_the_run(parser, arguments, settings: dict) -> argparse.Namespace:
+    """The flags of an earlier run; those given now must not change what it computes."""
+    known = vars(parser.parse_args([])).keys() & settings.keys()
+    parser.set_defaults(**{name: settings[name] for name in known - {"resume", "overwrite"}})
+    args = _complete(parser.parse_args(arguments))
+    fixed = known - _FREE_ON_RESUME
+    if args.schedule == "release":
+        fixed -= {"epochs"}
+    for name in sorted(fixed):
+        if getattr(args, name) != settings[name]:
+            parser.error(
+                f"--{name} {getattr(args, name)} does not go with --resume: the run in "
+                f"{args.logdir} has {settings[name]}; leave it out, or start another run"
+            )
+    return args
