@@ -1,0 +1,1 @@
+"""Measurements that choices in this project rest on."""

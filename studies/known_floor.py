@@ -1,0 +1,152 @@
+"""How near training comes to a known floor, and how fast.
+
+Noise is drawn from a given model, for instance the released one, on clean patches of the offline
+dataset, with every pair of camera and ISO level that SIDD has. A new model is trained on it from
+scratch. On held-out draws, no model has a lower expected NLL than the given one: the gap, in nats
+per dimension, is the Kullback-Leibler divergence from the truth to what was learned.
+"""
+
+import argparse
+import json
+import time
+from functools import partial
+from pathlib import Path
+
+import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tqdm import tqdm
+
+import noise_flow_tf as nf
+import sidd
+from noise_flow_tf import plotting
+from noise_flow_tf.metrics import nll_per_dimension
+from noise_flow_tf.training import schedules
+from sidd import synthetic
+
+_TRAIN_COPIES = 12
+_TEST_COPIES = 4
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = cli.Parser(description=__doc__.partition("\n")[0])
+    add = parser.option
+    add("model", metavar="PATH", required=True, help="the truth: a run, SavedModel or checkpoint")
+    add("out", metavar="FOLDER", required=True, help="where known_floor.json and .png go")
+    add("dataset", metavar="ROOT", default="data/synthetic_sidd", help="the offline dataset")
+    add("schedules", nargs="+", default=["cosine", "release"], choices=["cosine", "release"])
+    add("steps", type=cli.positive(int), default=4000, help="training steps of each schedule")
+    add("lr", type=cli.positive(float), help="cosine's peak instead of train.py's default")
+    add("batch", type=cli.positive(int), default=138, help="patches in a training batch")
+    add("evaluations", type=cli.positive(int), default=40, help="how often the gap is measured")
+    add("average_batches", type=int, default=32, help="0: leave batch norm's averages lagging")
+    add("seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def clean_patches(root: str, split: str) -> np.ndarray:
+    """Clean patches [n, 32, 32, 4], of one frame each of all scenes of a split."""
+    frames = sidd.select_frames(sidd.index(root), split, frame_range=(10, 11))
+    batches = sidd.Patches(frames).batches(shuffle=False)
+    return np.concatenate([batch["clean"].numpy() for batch in batches])
+
+
+def draws(truth: nf.NoiseFlow, clean: np.ndarray, copies: int, seed: int) -> dict[str, np.ndarray]:
+    """Examples with noise of the truth: each clean patch under `copies` conditions."""
+    random = np.random.default_rng(seed)
+    pairs = synthetic.camera_iso_pairs()
+    chosen = random.integers(len(pairs), size=copies * len(clean))
+    camera = np.array([sidd.CAMERAS.index(pairs[i][0]) for i in chosen], np.int32)
+    iso = np.array([pairs[i][1] for i in chosen], np.int32)
+    clean = np.tile(clean, [copies, 1, 1, 1])
+    sample = tf.function(partial(nf.sampling.sample_noise, truth), reduce_retracing=True)
+    noise = [
+        sample(clean[i : i + 138], iso[i : i + 138], camera[i : i + 138], tf.constant(seed + i))
+        for i in tqdm(range(0, len(clean), 138), "drawing noise", leave=False)
+    ]
+    return {"clean": clean, "iso": iso, "camera": camera, "noise": np.concatenate(noise)}
+
+
+class Gap(tf_keras.callbacks.Callback):
+    """Measures the gap every so many steps, on a clock that stands still meanwhile."""
+
+    def __init__(self, trainer, held_out, floor: float, average_from, every: int):
+        super().__init__()
+        self.curve = []
+        self._trainer, self._held_out, self._floor = trainer, held_out, floor
+        self._average_from, self._every = average_from, every
+        self._seconds, self._steps = 0.0, 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._seconds += time.perf_counter() - self._started
+        self._steps += 1
+        if self._steps % self._every == 0:
+            self.measure()
+
+    def measure(self):
+        started = time.perf_counter()
+        if self._average_from is not None:
+            self._trainer.reestimate_averages(self._average_from)
+        self._seconds += time.perf_counter() - started
+        nll = mean_nll(self._trainer.noise_model, self._held_out)
+        gap = nll - self._floor
+        self.curve.append({"steps": self._steps, "minutes": self._seconds / 60, "gap": gap})
+        print(f"step {self._steps}: {self._seconds / 60:.2f} minutes, gap {gap:.5f}", flush=True)
+
+
+def mean_nll(model, batches) -> float:
+    """The mean NLL in nats per dimension."""
+    score = tf.function(
+        lambda b: nll_per_dimension(
+            model(b["clean"], b["iso"], b["camera"]).log_prob(b["noise"]), b["noise"]
+        ),
+        reduce_retracing=True,
+    )
+    return float(np.concatenate([score(batch) for batch in batches]).mean())
+
+
+def train(schedule: str, args: argparse.Namespace, examples, held_out, floor: float) -> list[dict]:
+    tf_keras.utils.set_random_seed(args.seed)
+    trainer = nf.Trainer(nf.NoiseFlow(seed=args.seed))
+    rate = args.lr if args.lr and schedule == "cosine" else schedules.RATES[schedule]
+    trainer.compile(schedules.adam(schedule, rate, args.steps))
+    count = len(examples["iso"])
+    batches = tf.data.Dataset.from_tensor_slices(examples).shuffle(count, args.seed).repeat()
+    batches = batches.batch(args.batch).prefetch(2)
+    average_from = batches.take(args.average_batches) if args.average_batches else None
+    gap = Gap(trainer, held_out, floor, average_from, max(1, args.steps // args.evaluations))
+    trainer.fit(batches, steps_per_epoch=args.steps, epochs=1, verbose=0, callbacks=[gap])
+    return gap.curve
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse(arguments)
+    truth = nf.load(args.model)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    root = sidd.write_synthetic(args.dataset, exist_ok=True)
+    examples = draws(truth, clean_patches(root, "train"), _TRAIN_COPIES, args.seed)
+    held_out = draws(truth, clean_patches(root, "test"), _TEST_COPIES, args.seed + 2**20)
+    held_out = tf.data.Dataset.from_tensor_slices(held_out).batch(args.batch)
+    floor = mean_nll(truth, held_out)
+    print(f"{len(examples['iso'])} training patches; the truth's NLL is {floor:.4f}")
+    curves = {name: train(name, args, examples, held_out, floor) for name in args.schedules}
+    with sidd.replacing(out / "known_floor.json") as path:
+        path.write_text(json.dumps({**vars(args), "floor": floor, "curves": curves}, indent=2))
+    figure = plotting.lines(
+        {name: ([p["minutes"] for p in c], [p["gap"] for p in c]) for name, c in curves.items()},
+        title="Gap to the model that the noise was drawn from",
+        xlabel="minutes of training",
+        ylabel="gap in nats per dimension",
+        logarithmic=True,
+    )
+    with sidd.replacing(out / "known_floor.png") as path:
+        figure.savefig(path, format="png")
+
+
+if __name__ == "__main__":
+    cli.run(main)
