@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     train, test = read_patches(args, train_frames, test_frames)
     steps = train.num_batches(args.n_batch_train, mix_images=args.batching == "mixed")
+    args.epochs = args.epochs or train_flags.default_epochs(args, steps)
     settings = {**vars(args), "steps_per_epoch": steps, **origin()}
     if resuming and run.read_settings()["steps_per_epoch"] != steps:
         raise ValueError(

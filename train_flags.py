@@ -1,6 +1,7 @@
 """The command line of train.py."""
 
 import argparse
+import math
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import sidd
@@ -8,6 +9,9 @@ from noise_flow_tf import architecture
 from noise_flow_tf.training import RunFolder, schedules, strategies
 
 OFFLINE_DATASET = "data/synthetic_sidd"
+OFFLINE_EPOCHS = 60
+DEFAULT_STEPS = 10_000
+RELEASE_EPOCHS = 2000
 _FREE_ON_RESUME = {
     "logdir", "overwrite", "resume", "strategy", "sidd_path", "cache", "n_train_threads",
     "checkpoint_every",
@@ -42,7 +46,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="steps between checkpoints within an epoch; one more follows each epoch",
     )
 
-    add("epochs", type=cli.positive(int), default=60, help="passes over the training set")
+    add(
+        "epochs",
+        type=cli.positive(int),
+        help=f"passes over the training set; by default {OFFLINE_EPOCHS} on the offline dataset, "
+        f"elsewhere as many as make {DEFAULT_STEPS} steps, and {RELEASE_EPOCHS} with the release's "
+        "schedule",
+    )
     add(
         "schedule",
         choices=["cosine", "release"],
@@ -127,6 +137,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.resume and settings.is_file():
         return _of_the_run(parser, arguments, RunFolder(args.logdir).read_settings())
     return _complete(args)
+
+
+def default_epochs(args: argparse.Namespace, steps_per_epoch: int) -> int:
+    """How many epochs to train where --epochs does not say it."""
+    if args.schedule == "release":
+        return RELEASE_EPOCHS
+    if args.sidd_path is None:
+        return OFFLINE_EPOCHS
+    return math.ceil(DEFAULT_STEPS / steps_per_epoch)
 
 
 def _not_negative(text: str) -> int:
