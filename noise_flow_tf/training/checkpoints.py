@@ -1,5 +1,6 @@
 """The state of a training run on disk, from which it goes on as if nothing had happened."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from noise_flow_tf.training.run_folder import newest_first
 from noise_flow_tf.training.trainer import Trainer
 
 _KEPT = 2
+_PLACE = re.compile(r"\{\{.*?\}\} | \[Op:\w+\]")
 
 
 class Checkpoints:
@@ -130,12 +132,15 @@ class KeepState(tf_keras.callbacks.Callback):
         self._sums = []
 
     def on_train_batch_end(self, batch, logs=None):
-        stop = self._interruption.wanted(self._checkpoints.step)
-        _, step = self._checkpoints.position
-        if step and (stop or self._checkpoints.step % self._every == 0):
+        total = self._checkpoints.step
+        stop = self._interruption.wanted(total)
+        if not (stop or total % self._every == 0):
+            return
+        epoch, step = self._checkpoints.position
+        if step:
             self._checkpoints.save()
         if step and stop:
-            self._interruption.leave(*self._checkpoints.position)
+            self._interruption.leave(epoch, step)
 
     def on_epoch_end(self, epoch, logs=None):
         self._checkpoints.save()
@@ -166,8 +171,9 @@ def _save(manager: tf.train.CheckpointManager, number: int) -> None:
         folder = Path(manager.directory)
         for leftover in folder.glob("*_temp"):
             shutil.rmtree(leftover, ignore_errors=True)
+        reason = error.message.splitlines()[0]
         kept = ", ".join(prefix.name for prefix in newest_first(folder)) or "nothing"
         raise OSError(
-            f"no checkpoint could be written to {folder}: {error.message.splitlines()[0]}; "
+            f"no checkpoint could be written to {folder}: {_PLACE.sub('', reason)}; "
             f"kept there: {kept}"
         ) from error
