@@ -146,23 +146,27 @@ def test_damaged_frames_are_left_out_and_reported(dataset, tmp_path):
 
 @pytest.mark.slow
 def test_killed_ten_times_at_random_moments(dataset, tmp_path):
-    settings = ["--epochs", 40, "--checkpoint_every", 2]
+    """Five times while it trains, five times anywhere between its start and its first steps."""
+    settings = ["--epochs", 120, "--checkpoint_every", 2]
     expected = tmp_path / "undisturbed"
-    start = time.monotonic()
     run_whole(expected, dataset, *settings)
-    length = time.monotonic() - start
     folder = tmp_path / "run"
     moments = random.Random(0)
-    for _ in range(10):
-        with subprocess.Popen(
-            command(folder, dataset, *settings, "--resume"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            try:
-                process.wait(moments.uniform(0.1, 0.8) * length)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    steps = []
+    for turn in range(10):
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command(folder, dataset, *settings, "--resume"), **silent) as process:
+            if turn % 2:
+                wait_for_step(process, folder, steps[-1] + 1)
+                time.sleep(moments.uniform(0, 1))
+            else:
+                time.sleep(moments.uniform(0, 12))
+            assert process.poll() is None, "it was not to end before it is killed"
+            process.kill()
+        saved = newest_first(RunFolder(folder).last)
+        steps.append(int(saved[0].name.rpartition("-")[2]) if saved else 0)
+    print("killed at steps", steps)
+    assert 0 < steps[1] < steps[-1] < 360
     run_whole(folder, dataset, *settings, "--resume")
     assert_same_runs(folder, expected)
 
