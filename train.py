@@ -202,7 +202,8 @@ def draw(run, examples, gaussian, best, rows, scores) -> None:
     """Writes the pictures of samples and of the history."""
     camera_nlf = nf.CameraNLF(examples.nlf[:, 0], examples.nlf[:, 1])
     models = {"Gaussian": gaussian, "Camera NLF": camera_nlf, "Noise Flow": best}
-    figures = {"samples": examples.comparison(models), **pictures.history(rows, scores)}
+    baselines = {name: score for name, score in scores.items() if name != "noise_flow"}
+    figures = {"samples": examples.comparison(models), **pictures.history(rows, baselines)}
     for name, figure in figures.items():
         with sidd.replacing(run.pictures / f"{name}.png") as path:
             figure.savefig(path, format="png")

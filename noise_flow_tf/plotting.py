@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _LABEL_INCHES = 0.22
 
@@ -76,6 +77,8 @@ def lines(
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if logarithmic:
         axis.set_yscale("log")
+    if all(float(value).is_integer() for x, _ in series.values() for value in x):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure

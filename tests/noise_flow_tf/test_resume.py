@@ -103,6 +103,10 @@ def raise_killed():
     raise _Killed
 
 
+def test_two_runs_with_one_seed_are_the_same(run, undisturbed):
+    assert_same(run, train(run), undisturbed)
+
+
 @pytest.mark.parametrize("step", [1, 6, 7])
 def test_a_killed_run_goes_on_bit_for_bit(run, undisturbed, step):
     with pytest.raises(_Killed):
