@@ -7,9 +7,13 @@ ICCV 2019.
 from noise_flow_tf import metrics, release, sampling
 from noise_flow_tf.baselines import CameraNLF, GaussianNoise
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS
+from noise_flow_tf.fit_camera import fit_camera
+from noise_flow_tf.keras_layer import NoiseFlowLayer
 from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.new_camera import add_camera, settled
 from noise_flow_tf.release import load_release
 from noise_flow_tf.sampling import sample_image
+from noise_flow_tf.scale import predicted_scale
 from noise_flow_tf.training import Trainer, load
 
 __all__ = [
@@ -18,11 +22,16 @@ __all__ = [
     "CameraNLF",
     "GaussianNoise",
     "NoiseFlow",
+    "NoiseFlowLayer",
     "Trainer",
+    "add_camera",
+    "fit_camera",
     "load",
     "load_release",
     "metrics",
+    "predicted_scale",
     "release",
     "sample_image",
     "sampling",
+    "settled",
 ]

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from noise_flow_tf.bijectors import Gain, SignalDependent
-from noise_flow_tf.conditions import resolve
+from noise_flow_tf.conditions import packed
 from noise_flow_tf.model import from_standard_normal
 
 tfd = tfp.distributions
@@ -30,8 +30,8 @@ class GaussianNoise(tf.Module):
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
     ) -> tfd.TransformedDistribution:
-        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`; as `NoiseFlow` has it."""
-        clean = resolve(clean, iso, camera).clean
+        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`, for any ISO and camera."""
+        clean = packed(clean)
         return from_standard_normal(Gain(self.stddev), clean)
 
 
@@ -57,6 +57,6 @@ class CameraNLF(tf.Module):
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
     ) -> tfd.TransformedDistribution:
-        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`; as `NoiseFlow` has it."""
-        clean = resolve(clean, iso, camera).clean
+        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`, for any ISO and camera."""
+        clean = packed(clean)
         return from_standard_normal(SignalDependent(clean, self.beta1, self.beta2), clean)

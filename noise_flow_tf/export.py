@@ -4,11 +4,18 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.new_camera import NewCamera, add_camera, settled
 from noise_flow_tf.sampling import sample_noise
+from noise_flow_tf.scale import has_scale, predicted_scale
+
+RECIPE = ("arch", "width", "cameras", "iso_levels", "iso_interpolation", "new_camera")
+"""The names that `recipe` may give, arguments of `restore`."""
 
 _ABOUT = "noise_flow.json"
 
@@ -22,22 +29,48 @@ class _Export(tf.Module):
 
     @tf.function
     def sample(self, clean, iso, camera, temperature, seed):
-        return {"noise": sample_noise(self.noise_model, clean, iso, camera, seed, temperature)}
+        allowed = (temperature >= 0) & (temperature < np.inf)
+        message = "temperature must be finite and not negative; got"
+        with tf.control_dependencies([tf.debugging.Assert(allowed, [message, temperature])]):
+            noise = sample_noise(self.noise_model, clean, iso, camera, seed, temperature)
+        return {"noise": noise}
 
     @tf.function
     def log_prob(self, noise, clean, iso, camera):
         return {"log_prob": self.noise_model(clean, iso, camera).log_prob(noise)}
 
+    @tf.function
+    def scale(self, clean, iso, camera):
+        return {"scale": predicted_scale(self.noise_model, clean, iso, camera)}
+
+    @tf.function
+    def conditions(self):
+        known = self.noise_model.known
+        return {
+            "cameras": tf.constant(known.cameras),
+            "iso_levels": tf.constant(known.iso_levels, tf.int32),
+            "iso_interpolation": tf.constant(known.iso_interpolation),
+        }
+
 
 def save(model: NoiseFlow, path: str | os.PathLike) -> None:
     """Writes a model as a SavedModel that plain TensorFlow can serve.
 
-    Signatures: `sample(clean, iso, camera, temperature, seed)` gives `noise` `[B, H, W, 4]`, and
-    `log_prob(noise, clean, iso, camera)` gives `log_prob` `[B]` in nats; any batch and image size.
-    `iso` (the level itself) and `camera` (the index) are int32 `[B]`, or `[1]` for all. An existing
-    SavedModel is replaced once the new one is complete.
+    Signatures, for any batch and image size:
+
+    - `sample(clean, iso, camera, temperature, seed)` gives `noise` `[B, H, W, 4]`;
+    - `log_prob(noise, clean, iso, camera)` gives `log_prob` `[B]` in nats;
+    - `scale(clean, iso, camera)` gives `scale` `[B, H, W, 4]`, the standard deviation of the noise
+      (`predicted_scale`, which also says which architectures have none);
+    - `conditions()` gives the tables: `cameras`, the codes in index order, `iso_levels`, and
+      `iso_interpolation`, whether ISO between two levels is allowed.
+
+    `iso` (the level itself) and `camera` (the index) are int32 `[B]`, or `[1]` for all. An ISO or
+    camera that the model does not know is an `InvalidArgumentError`. An existing SavedModel is
+    replaced once the new one is complete. A model that `add_camera` made is saved `settled`.
     """
     path = Path(path)
+    model = settled(model)
     image = tf.TensorSpec([None, None, None, 4], tf.float32)
     condition = tf.TensorSpec([None], tf.int32)
     export = _Export(model)
@@ -53,11 +86,14 @@ def save(model: NoiseFlow, path: str | os.PathLike) -> None:
             tf.TensorSpec([], tf.int32, "seed"),
         ),
         "log_prob": export.log_prob.get_concrete_function(named(image, "noise"), *conditions),
+        "conditions": export.conditions.get_concrete_function(),
     }
+    if has_scale(model):
+        signatures["scale"] = export.scale.get_concrete_function(*conditions)
     beside = path.with_name(path.name + ".partial")
     shutil.rmtree(beside, ignore_errors=True)
     tf.saved_model.save(export, str(beside), signatures)
-    (beside / _ABOUT).write_text(json.dumps({"arch": model.arch, "width": model.width}))
+    (beside / _ABOUT).write_text(json.dumps(recipe(model)))
     shutil.rmtree(path, ignore_errors=True)
     os.replace(beside, path)
 
@@ -71,21 +107,42 @@ def load_saved_model(path: str | os.PathLike) -> NoiseFlow:
     path = Path(path)
     try:
         about = json.loads((path / _ABOUT).read_text())
-        return restore(about["arch"], about["width"], path / "variables" / "variables")
+        return restore(**about, prefix=path / "variables" / "variables")
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a SavedModel of a Noise Flow: {error}") from error
 
 
-def restore(arch: str, width: int, prefix: str | os.PathLike) -> NoiseFlow:
+def recipe(model: NoiseFlow) -> dict[str, Any]:
+    """What `restore` needs beside the weights, as JSON can hold it."""
+    about = {"arch": model.arch, "width": model.width, **vars(model.known)}
+    if isinstance(model, NewCamera):
+        *about["cameras"], about["new_camera"] = model.cameras
+    return about
+
+
+def restore(
+    arch: str, width: int, prefix: str | os.PathLike, new_camera: str | None = None, **known: Any
+) -> NoiseFlow:
     """A model with the weights of a checkpoint in which it is called `noise_model`.
+
+    Args:
+        arch: the architecture.
+        width: the hidden channels of its couplings.
+        prefix: the checkpoint's path without `.index`.
+        new_camera: the code of the camera that `add_camera` added to the model that was saved; the
+            one that is returned is `settled`.
+        **known: `cameras`, `iso_levels` and `iso_interpolation` of `NoiseFlow`, where they are not
+            the usual ones.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another architecture.
     """
-    model = NoiseFlow(arch, width)
+    model = NoiseFlow(arch, width, **known)
+    if new_camera:
+        model = add_camera(model, new_camera)
     try:
         status = tf.train.Checkpoint(noise_model=model).read(str(prefix))
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, AssertionError, ValueError) as error:
         raise ValueError(f"checkpoint {prefix} cannot be read as {arch!r}: {error}") from error
-    return model
+    return settled(model)

@@ -5,7 +5,7 @@ import scipy.linalg
 import tensorflow as tf
 
 from noise_flow_tf import bijectors
-from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions
+from noise_flow_tf.conditions import Conditions, Known
 from noise_flow_tf.coupling_network import CouplingNetwork
 
 CHANNELS = 4
@@ -23,13 +23,29 @@ class Layer(tf.Module):
 
     Each has a method `bijectors(conditions: Conditions, training: bool)`: the part's bijectors for
     a batch, from the data side to the latent side. `reach` is how many pixels away these look.
+    A layer with parameters of its own for each camera names their variable, cameras along the last
+    axis, in `of_cameras`; `added` is one more column of it, trained apart (`new_camera`).
     """
 
     reach = 0
+    of_cameras: str | None = None
+    known: Known | None = None
+    added: tf.Variable | None = None
 
     def curves(self) -> dict[str, tf.Tensor]:
         """The scalars that tell a person what the part has learned, by name."""
         return {}
+
+    def _at_camera(self, conditions: Conditions) -> tf.Tensor:
+        """The camera parameters of each example, `[..., B]`."""
+        return tf.gather(self.camera_table(), conditions.camera, axis=-1)
+
+    def camera_table(self) -> tf.Tensor:
+        """The camera parameters `[..., cameras]`, those of an added camera last."""
+        table = getattr(self, self.of_cameras)
+        if self.added is None:
+            return table
+        return tf.concat([table, self.added[..., tf.newaxis]], axis=-1)
 
 
 class SignalLayer(Layer):
@@ -42,25 +58,27 @@ class SignalLayer(Layer):
     `sdn6` has c2 alone, `sdn5` all three.
     """
 
-    def __init__(self, camera_factors: int, name=None):
+    def __init__(self, camera_factors: int, known: Known, name=None):
         """Makes the variables; `camera_factors` is how many a camera has: 0, 1 or 3."""
         super().__init__(name=name)
+        self.known = known
         self.beta1 = tf.Variable(_INITIAL_BETA1, name="beta1")
         self.beta2 = tf.Variable(_INITIAL_BETA2, name="beta2")
-        self.gain_params = tf.Variable(tf.fill([len(ISO_LEVELS)], -5.0), name="gain_params")
+        self.gain_params = tf.Variable(tf.fill([len(known.iso_levels)], -5.0), name="gain_params")
         self.cam_params = None
         if camera_factors:
-            initial = tf.ones([camera_factors, len(CAMERAS)])
+            initial = tf.ones([camera_factors, len(known.cameras)])
             self.cam_params = tf.Variable(initial, name="cam_params")
+            self.of_cameras = "cam_params"
 
     def bijectors(self, conditions, training):
         on_beta1, on_beta2, on_gain = 1.0, 1.0, 1.0
         if self.cam_params is not None:
-            factors = tf.unstack(tf.exp(tf.gather(self.cam_params, conditions.camera, axis=1)))
+            factors = tf.unstack(tf.exp(self._at_camera(conditions)))
             on_gain = factors[-1]
             if len(factors) == 3:
                 on_beta1, on_beta2, _ = factors
-        gain = tf.exp(tf.gather(self.gain_params, conditions.iso_index) * on_gain) * conditions.iso
+        gain = tf.exp(conditions.at_iso(self.gain_params) * on_gain) * conditions.iso
         ones = tf.ones_like(gain)
         beta1 = tf.exp(self.beta1 * on_beta1) / gain
         beta2 = tf.exp(self.beta2 * on_beta2) * ones
@@ -68,13 +86,14 @@ class SignalLayer(Layer):
 
     def curves(self):
         curves = {"beta/beta1": tf.exp(self.beta1), "beta/beta2": tf.exp(self.beta2)}
-        for i, iso in enumerate(ISO_LEVELS):
+        for i, iso in enumerate(self.known.iso_levels):
             curves[f"gain/ISO {iso}"] = tf.exp(self.gain_params[i]) * iso
         if self.cam_params is not None:
-            kinds = {1: ["gain"], 3: ["beta1", "beta2", "gain"]}[self.cam_params.shape[0]]
+            factors = tf.exp(self.camera_table())
+            kinds = {1: ["gain"], 3: ["beta1", "beta2", "gain"]}[factors.shape[0]]
             for k, kind in enumerate(kinds):
-                for m, camera in enumerate(CAMERAS):
-                    curves[f"camera factor of {kind}/{camera}"] = tf.exp(self.cam_params[k, m])
+                for m, camera in enumerate(self.known.cameras):
+                    curves[f"camera factor of {kind}/{camera}"] = factors[k, m]
         return curves
 
 
@@ -100,18 +119,20 @@ class PaperGainLayer(Layer):
     Eq. 14 and 16, with u initialised to 1/200 and psi to 1.
     """
 
-    def __init__(self, camera_factors: bool, name=None):
+    def __init__(self, camera_factors: bool, known: Known, name=None):
         super().__init__(name=name)
-        self.v = tf.Variable(tf.fill([len(ISO_LEVELS)], -np.float32(np.log(200.0))), name="v")
+        self.known = known
+        self.v = tf.Variable(tf.fill([len(known.iso_levels)], -np.float32(np.log(200.0))), name="v")
         self.log_psi = None
         if camera_factors:
-            self.log_psi = tf.Variable(tf.zeros([len(CAMERAS)]), name="log_psi")
+            self.log_psi = tf.Variable(tf.zeros([len(known.cameras)]), name="log_psi")
+            self.of_cameras = "log_psi"
 
     def gamma(self, conditions: Conditions) -> tf.Tensor:
         """The gain of each image, `[B]`."""
-        log_gain = tf.gather(self.v, conditions.iso_index)
+        log_gain = conditions.at_iso(self.v)
         if self.log_psi is not None:
-            log_gain += tf.gather(self.log_psi, conditions.camera)
+            log_gain += self._at_camera(conditions)
         return tf.exp(log_gain) * conditions.iso
 
     def bijectors(self, conditions, training):
@@ -119,11 +140,12 @@ class PaperGainLayer(Layer):
 
     def curves(self):
         curves = {}
-        for i, iso in enumerate(ISO_LEVELS):
+        for i, iso in enumerate(self.known.iso_levels):
             curves[f"gain/ISO {iso}"] = tf.exp(self.v[i]) * iso
         if self.log_psi is not None:
-            for m, camera in enumerate(CAMERAS):
-                curves[f"camera factor of gain/{camera}"] = tf.exp(self.log_psi[m])
+            psi = tf.exp(self.camera_table())
+            for m, camera in enumerate(self.known.cameras):
+                curves[f"camera factor of gain/{camera}"] = psi[m]
         return curves
 
 

@@ -1,6 +1,8 @@
 """The Noise Flow model: conditions in, a distribution over noise out."""
 
 import numbers
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from noise_flow_tf import architecture
-from noise_flow_tf.conditions import resolve
+from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Known
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
@@ -30,7 +32,16 @@ class NoiseFlow(tf.Module):
     ([2, 8, 6, 4], [2])
     """
 
-    def __init__(self, arch: str = "S-Ax4-G-Ax4-CAM", width: int = 4, seed: int | None = None):
+    def __init__(
+        self,
+        arch: str = "S-Ax4-G-Ax4-CAM",
+        width: int = 4,
+        seed: int | None = None,
+        *,
+        cameras: Sequence[str] = CAMERAS,
+        iso_levels: Sequence[int] = ISO_LEVELS,
+        iso_interpolation: bool = False,
+    ):
         """Makes a model with fresh variables.
 
         Args:
@@ -38,9 +49,15 @@ class NoiseFlow(tf.Module):
                 latent side; `architecture.table()` lists both.
             width: the number of hidden channels in the networks of the couplings.
             seed: fixes the initial values; None draws new ones each time.
+            cameras: the codes of the cameras that have parameters of their own, in index order.
+            iso_levels: the ISO levels that the model has a gain for.
+            iso_interpolation: whether the model may be called with an ISO between two levels; the
+                logarithm of the learned gain is then linear in log ISO. Off, it is an error. Can be
+                set later, too.
 
         Raises:
-            ValueError: an unknown or abandoned layer code, or a width below 1.
+            ValueError: an unknown or abandoned layer code, a width below 1, a camera's code that is
+                not two or more capitals and digits, ISO levels that do not rise.
         """
         super().__init__(name="noise_flow")
         if not isinstance(arch, str):
@@ -50,7 +67,9 @@ class NoiseFlow(tf.Module):
         codes = architecture.parse(arch)
         self.arch = "|".join(codes)
         self.width = int(width)
-        self.layers = architecture.build(codes, self.width, np.random.default_rng(seed))
+        self.known = Known(tuple(cameras), tuple(iso_levels), bool(iso_interpolation))
+        rng = np.random.default_rng(seed)
+        self.layers = architecture.build(codes, self.width, rng, self.known)
 
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
@@ -59,8 +78,8 @@ class NoiseFlow(tf.Module):
 
         Args:
             clean: `[B, H, W, 4]`, packed clean raw images in [0, 1], of any height and width.
-            iso: the ISO level, one for all or `[B]`.
-            camera: the camera's index or code ("S6"), one for all or `[B]`.
+            iso: the ISO level, one for all or `[B]`; with `iso_interpolation` also between levels.
+            camera: the camera's index in `cameras` or code ("S6"), one for all or `[B]`.
             training: whether batch norm uses the moments of the batch, and moves its averages, when
                 the distribution is used.
 
@@ -69,11 +88,30 @@ class NoiseFlow(tf.Module):
             `bijector`, whose forward direction leads from the standard-normal latent to the noise.
 
         Raises:
-            ValueError: a wrong shape, an unknown ISO or camera (`conditions.resolve`).
+            ValueError: a wrong shape, an unknown ISO or camera (`conditions.Known.resolve`).
         """
-        conditions = resolve(clean, iso, camera)
+        conditions = self.known.resolve(clean, iso, camera)
         parts = [part for layer in self.layers for part in layer.bijectors(conditions, training)]
         return from_standard_normal(tfb.Chain(parts), conditions.clean)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The codes of the cameras that the model knows, in index order."""
+        return self.known.cameras
+
+    @property
+    def iso_levels(self) -> tuple[int, ...]:
+        """The ISO levels that the model has a gain for."""
+        return self.known.iso_levels
+
+    @property
+    def iso_interpolation(self) -> bool:
+        """Whether the model may be called with an ISO between two levels."""
+        return self.known.iso_interpolation
+
+    @iso_interpolation.setter
+    def iso_interpolation(self, allowed: bool) -> None:
+        self.known = replace(self.known, iso_interpolation=bool(allowed))
 
     @property
     def num_parameters(self) -> int:

@@ -1,13 +1,17 @@
 """Noise for whole images, in tiles where they are large."""
 
 import operator
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from noise_flow_tf.conditions import Known
+
 _SEEDS = 2**31
+_forwards: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, temperature: Any = 1.0):
@@ -40,6 +44,9 @@ def sample_image(
 ) -> np.ndarray:
     """Noise for one whole image of any size.
 
+    The first call for a model compiles a function for images of all sizes, ISO levels and cameras;
+    further calls use it again.
+
     Args:
         model: anything that is called like `NoiseFlow`.
         clean: `[H, W, 4]`, the packed clean raw image in [0, 1].
@@ -64,7 +71,7 @@ def sample_image(
     (6, 8, 4)
     """
     clean = np.asarray(clean, np.float32)
-    if clean.ndim != 3 or not clean.size:
+    if clean.ndim != 3 or clean.shape[-1] != 4 or not clean.size:
         raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
     if not 0 <= temperature < np.inf:
         raise ValueError(f"temperature must be finite and not negative; got {temperature}")
@@ -77,18 +84,41 @@ def sample_image(
     if tile is not None and tile < 1:
         raise ValueError(f"tile must be at least 1 packed pixel; got {tile}")
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None, clean.shape[-1]])] * 2, autograph=False
-    )
-    def forward(part, latent):
-        return model(part[tf.newaxis], iso, camera).bijector.forward(latent[tf.newaxis])[0]
-
+    known = Known.of(model)
+    camera = known.camera_index(camera)
+    known.iso_index(iso)
+    forward = _forward(model, known)
     latent = _latent(clean.shape, seed).numpy()
     latent *= np.float32(temperature)
     noise = np.empty_like(clean)
     for inner, outer in _tiles(clean.shape[:2], tile, getattr(model, "reach", 0)):
-        noise[inner] = forward(clean[outer], latent[outer]).numpy()[_within(inner, outer)]
+        noise[inner] = forward(clean[outer], latent[outer], iso, camera).numpy()[
+            _within(inner, outer)
+        ]
     return noise
+
+
+def _forward(model: Any, known: Known) -> Callable:
+    """The compiled way from a latent to noise; it lives as long as its model."""
+    functions = _forwards.setdefault(model, {})
+    if known not in functions:
+        reference = weakref.ref(model)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None, 4]),
+                tf.TensorSpec([None, None, 4]),
+                tf.TensorSpec([]),
+                tf.TensorSpec([], tf.int32),
+            ],
+            autograph=False,
+        )
+        def forward(clean, latent, iso, camera):
+            p = reference()(clean[tf.newaxis], iso, camera)
+            return p.bijector.forward(latent[tf.newaxis])[0]
+
+        functions[known] = forward
+    return functions[known]
 
 
 def _latent(shape: Any, seed: Any) -> tf.Tensor:

@@ -103,7 +103,8 @@ class RunFolder:
         weights = newest_first(self.best)
         if not weights:
             raise ValueError(f"{self.path} has no trained model yet: {self.best} holds no weights")
-        return export.restore(settings["arch"], settings["width"], weights[0])
+        recipe = {name: settings[name] for name in export.RECIPE if name in settings}
+        return export.restore(**recipe, prefix=weights[0])
 
     def read_settings(self) -> dict[str, Any]:
         """The settings that the run was made with.

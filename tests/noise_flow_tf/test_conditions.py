@@ -67,3 +67,38 @@ def test_refuses_unknown_values_inside_a_graph():
         resolve(tf.constant([100, 200, 3200]), tf.constant([0, 4, 2]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="unknown camera"):
         resolve(tf.constant([100, 800, 3200]), tf.constant([0, 5, 2]))
+
+
+BETWEEN = conditions.Known(iso_interpolation=True)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_levels_between(graph):
+    table = tf.constant([0.0, 1.0, 3.0, 4.0, 8.0])
+
+    def value(iso):
+        return BETWEEN.resolve(CLEAN, iso, "S6").at_iso(table)
+
+    value = tf.function(value) if graph else value
+    iso = tf.constant([100.0, 200.0, 3200.0])
+    np.testing.assert_allclose(value(iso), [0.0, 0.5, 8.0], atol=1e-6)
+    assert value(tf.constant([400, 800, 1600])).numpy().tolist() == [1.0, 3.0, 4.0]
+    refused = tf.errors.InvalidArgumentError if graph else ValueError
+    for iso in (99, 3201):
+        with pytest.raises(refused, match="unknown ISO"):
+            value(tf.constant(iso))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cameras": ("S6", "s7")}, "two or more capitals and digits, such as S6; got 's7'"),
+        ({"cameras": ("S6", "S6")}, "each once; got S6, S6"),
+        ({"cameras": ()}, "each once; got none"),
+        ({"iso_levels": (400, 100)}, "rising whole numbers; got 400, 100"),
+        ({"iso_levels": (0.5, 100)}, "rising whole numbers"),
+    ],
+)
+def test_refuses_tables(options, message):
+    with pytest.raises(ValueError, match=message):
+        conditions.Known(**options)

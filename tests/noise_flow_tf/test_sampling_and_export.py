@@ -69,7 +69,7 @@ def test_temperature_scales_the_latent():
     ("changed", "message"),
     [
         ({"clean": np.zeros((1, 4, 4, 4))}, r"shape \[H, W, 4\]; got \[1, 4, 4, 4\]"),
-        ({"clean": np.zeros((4, 4, 3))}, r"shape \[B, H, W, 4\]; got shape .* 3\]"),
+        ({"clean": np.zeros((4, 4, 3))}, r"shape \[H, W, 4\]; got \[4, 4, 3\]"),
         ({"clean": np.zeros((0, 4, 4))}, r"shape \[H, W, 4\]; got \[0, 4, 4\]"),
         ({"iso": 200}, "unknown ISO 200"),
         ({"camera": "X"}, "unknown camera X"),
@@ -123,14 +123,21 @@ clean = tf.constant(np.load(sys.argv[2]))
 conditions = {"clean": clean, "iso": tf.constant([100, 3200]), "camera": tf.constant([2])}
 how = {"temperature": tf.constant(1.0), "seed": tf.constant(5)}
 noise = signatures["sample"](**how, **conditions)["noise"]
+scale = signatures["scale"](**conditions)["scale"]
+tables = {name: values.numpy().tolist() for name, values in signatures["conditions"]().items()}
+tables["cameras"] = [code.decode() for code in tables["cameras"]]
 log_prob = signatures["log_prob"](noise=noise, **conditions)["log_prob"]
-try:
-    signatures["sample"](**how, **conditions | {"iso": tf.constant([200])})
-    refused = ""
-except tf.errors.InvalidArgumentError as error:
-    refused = str(error)
-alien = [n for n in sys.modules if n.startswith(("noise_flow_tf", "tensorflow_probability"))]
+def refusal(**changed):
+    try:
+        signatures["sample"](**how | conditions | changed)
+    except tf.errors.InvalidArgumentError as error:
+        return str(error)
+refused = [refusal(iso=tf.constant([200])), refusal(camera=tf.constant([5])),
+           refusal(temperature=tf.constant(-1.0))]
+projects = ("noise_flow_tf", "sidd", "tensorflow_probability", "tf_keras")
+alien = [name for name in sys.modules if name.startswith(projects)]
 print(json.dumps({"noise": noise.numpy().tolist(), "log_prob": log_prob.numpy().tolist(),
+                  "scale": scale.numpy().tolist(), "tables": tables,
                   "refused": refused, "alien": alien}))
 """
     np.save(tmp_path / "clean.npy", clean)
@@ -143,11 +150,66 @@ print(json.dumps({"noise": noise.numpy().tolist(), "log_prob": log_prob.numpy().
     )
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["alien"] == []
-    assert "unknown ISO; the model knows 100, 400, 800, 1600, 3200" in told["refused"]
+    iso, camera, temperature = told["refused"]
+    assert "unknown ISO; the model knows 100, 400, 800, 1600, 3200" in iso
+    assert "unknown camera; the model knows IP, GP, S6, N6, G4" in camera
+    assert "temperature must be finite and not negative" in temperature
+    assert told["tables"] == {
+        "cameras": ["IP", "GP", "S6", "N6", "G4"],
+        "iso_levels": [100, 400, 800, 1600, 3200],
+        "iso_interpolation": False,
+    }
+    scale = nf.predicted_scale(model, clean, [100, 3200], "S6")
+    np.testing.assert_allclose(told["scale"], scale, rtol=1e-5)
     expected = nf.sampling.sample_noise(model, clean, [100, 3200], "S6", seed=5)
     np.testing.assert_allclose(told["noise"], expected, atol=1e-6)
     log_prob = model(clean, [100, 3200], "S6").log_prob(expected)
     np.testing.assert_allclose(told["log_prob"], log_prob, rtol=1e-5)
+
+
+def test_saved_model_signatures_by_name(saved):
+    _, path = saved
+    signatures = tf.saved_model.load(str(path)).signatures
+    inputs = {
+        name: {spec.name for spec in function.structured_input_signature[1].values()}
+        for name, function in signatures.items()
+    }
+    image = {"clean", "iso", "camera"}
+    assert inputs == {
+        "sample": {*image, "temperature", "seed"},
+        "log_prob": {*image, "noise"},
+        "scale": image,
+        "conditions": set(),
+    }
+
+
+def test_saved_model_keeps_cameras_and_levels_of_its_own(tmp_path):
+    options = {"cameras": ["S6", "P9"], "iso_levels": [100, 800], "iso_interpolation": True}
+    model = nf.NoiseFlow("S-G-CAM", seed=0, **options)
+    export.save(model, tmp_path / "model")
+    again = nf.load(tmp_path / "model")
+    assert again.known == model.known
+    signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
+    tables = signatures["conditions"]()
+    assert tables["cameras"].numpy().tolist() == [b"S6", b"P9"]
+    given = {"clean": tf.fill([1, 2, 2, 4], 0.5), "camera": tf.constant([1])}
+    scale = signatures["scale"](iso=tf.constant([300]), **given)["scale"]
+    np.testing.assert_allclose(scale, nf.predicted_scale(model, given["clean"], 300, "P9"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unknown ISO; the model knows 100 to"):
+        signatures["scale"](iso=tf.constant([801]), **given)
+
+
+def test_whole_images_share_one_compiled_function(monkeypatch):
+    calls = []
+    model = nf.NoiseFlow("S-G-CAM", seed=0)
+    known = nf.NoiseFlow.__call__
+    monkeypatch.setattr(nf.NoiseFlow, "__call__", lambda *a, **k: calls.append(a) or known(*a, **k))
+    for size, iso, camera in (((6, 8), 100, "S6"), ((10, 4), 800, 1), ((10, 4), 800, "GP")):
+        nf.sample_image(model, np.full((*size, 4), 0.5), iso, camera)
+    assert len(calls) == 1
+    model.iso_interpolation = True
+    nf.sample_image(model, np.full((4, 4, 4), 0.5), 500, "S6")
+    assert len(calls) == 2
 
 
 def test_load_takes_released_checkpoints(reference):
