@@ -25,6 +25,7 @@ from .scenes import (
     select_frames,
 )
 from .synthetic import read_manifest, typical_metadata, write_synthetic
+from .unprocessing import unprocess_srgb
 
 __all__ = [
     "CAMERAS",
@@ -54,6 +55,7 @@ __all__ = [
     "typical_metadata",
     "uniform_corners",
     "unpack",
+    "unprocess_srgb",
     "write_metadata",
     "write_raw",
     "write_synthetic",

@@ -40,17 +40,19 @@ def read_pair(
     noisy_path: str | os.PathLike,
     clean_path: str | os.PathLike,
     metadata_path: str | os.PathLike,
+    camera: str | None = None,
 ) -> Pair:
     """Reads one frame, cleaned in the release's order.
 
     NOISY and GT are packed, NaN becomes 0, values are clipped to [0, 1]; then
     noise = noisy - clean. NLF values that are not positive become 1e-6. ISO and camera are those
-    of the METADATA file. Raises SiddError for files that cannot be read or do not fit together.
+    of the METADATA file; ``camera`` is for makers that SIDD does not have, as in
+    :func:`read_metadata`. Raises SiddError for files that cannot be read or do not fit together.
     """
     noisy, clean = read_packed(noisy_path), read_packed(clean_path)
     shapes = [tuple(2 * size for size in image.shape[:2]) for image in (noisy, clean)]
     check_shapes(noisy_path, shapes[0], clean_path, shapes[1])
-    metadata = read_metadata(metadata_path)
+    metadata = read_metadata(metadata_path, camera)
     beta1, beta2 = (beta if beta > 0 else _SMALLEST_NLF for beta in metadata.nlf)
     noise = np.subtract(noisy, clean, out=noisy)
     return Pair(noise, clean, (beta1, beta2), metadata.iso, metadata.camera, metadata)

@@ -47,8 +47,11 @@ class Metadata:
     color_matrix2: np.ndarray
 
 
-def read_metadata(path: str | os.PathLike) -> Metadata:
+def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadata:
     """Reads a METADATA file.
+
+    The camera's code follows from its maker, ``Make``; one of another maker, or a further one of
+    the same, is named by ``camera``.
 
     Fields are taken from the top level or, where a camera's DNG has them deeper, from nested
     structs (``DigitalCamera``, ``SubIFDs``); the CFA pattern is the value of tag 33422 and the NLF
@@ -64,18 +67,21 @@ def read_metadata(path: str | os.PathLike) -> Metadata:
     except Exception as error:  # scipy raises many kinds for a broken file
         raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
     try:
-        return _metadata(_Fields(struct, path), path)
+        return _metadata(_Fields(struct, path), path, camera)
     except SiddError:
         raise
     except (ValueError, TypeError, OverflowError) as error:  # text for a number, NaN for an ISO
         raise SiddError(f"{path}: has a value of the wrong kind: {error}") from None
 
 
-def _metadata(fields: _Fields, path: str | os.PathLike) -> Metadata:
+def _metadata(fields: _Fields, path: str | os.PathLike, camera: str | None) -> Metadata:
     make = "".join(fields.get("Make", None)[:1].astype(str)).strip()
-    camera = {name.lower(): code for code, name in MAKES.items()}.get(make.lower())
+    camera = camera or {name.lower(): code for code, name in MAKES.items()}.get(make.lower())
     if camera is None:
-        raise SiddError(f"{path}: unknown Make {make!r}; allowed: {', '.join(MAKES.values())}")
+        raise SiddError(
+            f"{path}: unknown Make {make!r}; allowed: {', '.join(MAKES.values())}, or another "
+            "where the camera's code is given"
+        )
     cfa_pattern = fields.tag(_CFA_PATTERN_TAG, 4).astype(int).reshape(2, 2)
     try:
         cfa_name(cfa_pattern)

@@ -22,7 +22,7 @@ from .errors import SiddError
 from .files import locked, replacing
 from .matfiles import Pair, read_pair
 from .parallel import in_parallel
-from .scenes import Frame
+from .scenes import CAMERAS, Frame
 from .tiles import OpenFile, TileFile, TilesInMemory, keeping_open, write_tiles
 
 #: The most that frames may take in memory, in bytes; more need a cache folder.
@@ -190,7 +190,8 @@ def _check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
 
 
 def _read(frame: Frame, patch_size: int) -> tuple[Pair, FrameInfo]:
-    pair = read_pair(frame.noisy, frame.clean, frame.metadata)
+    other = None if frame.camera in CAMERAS else frame.camera
+    pair = read_pair(frame.noisy, frame.clean, frame.metadata, other)
     height, width, _ = pair.noise.shape
     info = FrameInfo(
         height, width, pair.camera, pair.iso, pair.nlf,

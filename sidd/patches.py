@@ -44,6 +44,7 @@ class Patches:
         seed: int = 0,
         parallel_reads: int = 4,
         progress: bool = True,
+        cameras: Sequence[str] = CAMERAS,
     ):
         """Reads all frames, or finds them in the cache; nothing later depends on their files.
 
@@ -62,6 +63,7 @@ class Patches:
             parallel_reads: batches made at once, and frames read at once, but of these 4 at
                 most: h5py reads one file at a time, and each takes 300 MB at SIDD's full size.
             progress: show progress bars.
+            cameras: the codes that the batches' camera indices count through.
 
         Raises ValueError for wrong arguments, SiddError where no frame can be used, for the first
         bad frame where ``strict``, for frames that do not fit in memory, and for a cache folder
@@ -105,7 +107,9 @@ class Patches:
         ]
         self._starts = np.cumsum([0, *self._counts])
         self.num_patches = int(self._starts[-1])
-        self._camera = np.array([CAMERAS.index(info.camera) for info in self._infos], np.int32)
+        self._camera = np.array(
+            [list(cameras).index(info.camera) for info in self._infos], np.int32
+        )
         self._iso = np.array([info.iso for info in self._infos], np.int32)
         self._nlf = np.array([info.nlf for info in self._infos], np.float32)
         self._corners = functools.lru_cache(512)(self._make_corners)
@@ -139,7 +143,7 @@ class Patches:
 
         Each is a dict: ``noise`` and ``clean`` float32 [B, p, p, 4], packed, in file orientation,
         in [0, 1] raw intensity (see :func:`sidd.read_pair`); ``iso`` and ``camera`` (index in
-        :data:`sidd.CAMERAS`) int32 [B]; ``nlf`` float32 [B, 2], from each image's METADATA.
+        ``cameras``) int32 [B]; ``nlf`` float32 [B, 2], from each image's METADATA.
 
         Args:
             batch_size: the release's is 138.

@@ -165,11 +165,18 @@ def select_frames(
     (first, end) with the end exclusive; the release uses frames 10 and 11. Without ``cameras`` and
     ``isos``, only the modelled ones are taken: :data:`CAMERAS` and :data:`ISO_LEVELS` (SIDD also
     has shots at ISO 50 to 10000, which Noise Flow does not know). Camera and ISO are those of the
-    folder's name. Raises ValueError for a split, camera or ISO that does not exist.
+    folder's name. Cameras that SIDD does not have can be asked for where ``instances`` have them;
+    of their instances that the release does not list, each with a number divisible by four is for
+    testing. Raises ValueError for a split, camera or ISO that does not exist.
     """
     if split is not None and split not in _SPLITS:
         raise ValueError(f"unknown split {split!r}; allowed: train, test, None for all")
-    cameras = _allowed("camera", cameras, CAMERAS)
+    instances = list(instances)
+    if cameras is not None:
+        found = sorted({instance.camera for instance in instances} - set(CAMERAS))
+        cameras = _allowed("camera", cameras, (*CAMERAS, *found))
+    else:
+        cameras = frozenset(CAMERAS)
     isos = _allowed("ISO", isos, ISO_LEVELS)
     first, end = frame_range
     if not 0 <= first < end:
@@ -177,10 +184,19 @@ def select_frames(
     return [
         frame
         for instance in instances
-        if split is None or instance.instance in _SPLITS[split]
+        if split is None or _split_of(instance) == split
         for frame in instance.frames
         if first <= frame.number < end and frame.camera in cameras and frame.iso in isos
     ]
+
+
+def _split_of(instance: SceneInstance) -> str | None:
+    for split, numbers in _SPLITS.items():
+        if instance.instance in numbers:
+            return split
+    if instance.camera in CAMERAS:
+        return None
+    return "train" if instance.instance % 4 else "test"
 
 
 def _allowed(what: str, given: Sequence | None, allowed: tuple) -> frozenset:

@@ -7,7 +7,7 @@ CVPR 2019: inverse gamma, linear sRGB to the camera's RGB, inverse white balance
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 import numpy as np
@@ -15,6 +15,7 @@ from skimage.io import imread
 from skimage.transform import resize
 
 from .bayer import CFA_PATTERNS, mosaic
+from .metadata import Metadata
 from .rendering import camera_to_srgb
 
 #: Pictures in the scikit-image package, by the scene number that they get. None is in both splits.
@@ -118,3 +119,37 @@ def _unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str
     balanced = VEILING_GLARE + (1 - VEILING_GLARE) * np.clip(balanced, 0, 1)
     raw = EXPOSURE[brightness] * balanced * color.as_shot_neutral(illuminant)
     return mosaic(raw, color.cfa_pattern)
+
+
+def unprocess_srgb(
+    picture: np.ndarray, metadata: Metadata, white: float = EXPOSURE["N"]
+) -> tuple[np.ndarray, Metadata]:
+    """A finished sRGB picture back to raw: a clean upright Bayer image, and how to render it.
+
+    The steps of Brooks et al. (CVPR 2019), with the inverse of what :func:`sidd.render` does at
+    each: gamma 2.2; linear sRGB to the camera's RGB by the inverse colour matrix, clipped to
+    [0, 1]; white balance by AsShotNeutral and exposure, so that white fills ``white`` of the
+    sensor's range; mosaic. Their tone curve and random gains are left out, as rendering has none.
+
+    Args:
+        picture: [H, W, 3] uint8 or uint16, H and W even.
+        metadata: the colours and the CFA pattern of the camera.
+        white: in (0, 1].
+
+    Returns:
+        The Bayer image [H, W] in [0, 1], and ``metadata`` with an AsShotNeutral that undoes the
+        exposure too: rendering with it gives the picture again, up to demosaicing and colours that
+        the camera cannot see.
+
+    Raises ValueError for another shape or type, or ``white`` out of range.
+    """
+    picture = np.asarray(picture)
+    if picture.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"a picture to unprocess is uint8 or uint16; got {picture.dtype}")
+    if not 0 < white <= 1:
+        raise ValueError(f"white must be in (0, 1]; got {white}")
+    linear = (picture / np.iinfo(picture.dtype).max) ** 2.2
+    balanced = linear @ np.linalg.inv(camera_to_srgb(metadata.color_matrix2)).T
+    neutral = white * np.asarray(metadata.as_shot_neutral)
+    bayer = mosaic(np.clip(balanced, 0, 1) * neutral, metadata.cfa_pattern)
+    return bayer.astype(np.float32), replace(metadata, as_shot_neutral=neutral)

@@ -120,7 +120,7 @@ def test_input_beside_the_results_is_kept(run_folder, tmp_path):
         *("--out", tmp_path),
     )
     assert given.read_bytes() == before
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def bad_inputs(folder):

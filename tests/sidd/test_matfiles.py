@@ -87,6 +87,12 @@ def test_fields_deeper_in_the_struct(metadata, tmp_path):
     assert_same_metadata(metadata, sidd.read_metadata(save_struct(tmp_path / "m", metadata, move)))
 
 
+def test_a_camera_of_another_maker_is_named(metadata, tmp_path):
+    path = save_struct(tmp_path / "new.MAT", metadata, lambda f: f.update(Make="Nikon"))
+    read = sidd.read_metadata(path, camera="D5")
+    assert (read.make, read.camera, read.iso) == ("Nikon", "D5", metadata.iso)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

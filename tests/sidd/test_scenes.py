@@ -123,3 +123,17 @@ def test_wrong_selections_list_what_is_allowed(arguments, message):
 def test_a_wrong_folder_name_is_named():
     with pytest.raises(sidd.SiddError, match="holiday: not a scene-instance folder"):
         SceneName.parse("holiday")
+
+
+def test_instances_of_a_new_camera_are_split_by_number(tmp_path):
+    for number in (4, 54, 301, 304):
+        folder = tmp_path / f"{number:04d}_001_P9_00100_00060_3200_L"
+        folder.mkdir()
+        for kind in ("NOISY", "GT", "METADATA"):
+            (folder / f"{number:04d}_{kind}_RAW_010.MAT").touch()
+    instances = sidd.index(tmp_path)
+    splits = {
+        split: [f.instance for f in sidd.select_frames(instances, split, cameras=["P9"])]
+        for split in ("train", "test")
+    }
+    assert splits == {"train": [4, 301], "test": [54, 304]}

@@ -1,0 +1,145 @@
+"""Raw images and photographs in files: read for sampling, and written in several forms."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from skimage.io import imread
+
+import sidd
+
+RAW_KINDS = (".mat", ".npy", ".png")
+PHOTOGRAPH_KINDS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+FORMATS = ("npy", "mat", "png")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A raw image, packed in file orientation, and the form in which it came."""
+
+    packed: np.ndarray
+    upright: bool
+    is_packed: bool
+
+    def in_given_form(self, packed: np.ndarray) -> np.ndarray:
+        """An image of the same size, from the packed file orientation to how this one came."""
+        bayer = sidd.unpack(packed)
+        bayer = bayer.T if self.upright else bayer
+        return sidd.pack(bayer) if self.is_packed else bayer
+
+
+def read_image(path: Path, orientation: str) -> Raw:
+    """A Bayer or packed image in [0, 1] from a .MAT, .npy or .png file."""
+    kind = path.suffix.lower()
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    upright = kind == ".png" or (kind == ".npy" and orientation == "upright")
+    if kind == ".mat":
+        return Raw(sidd.read_packed(path), upright=False, is_packed=False)
+    if kind == ".npy":
+        image = _read_npy(path)
+    elif kind == ".png":
+        image = _read_png(path)
+    else:
+        raise ValueError(f"{path}: unknown kind of image; give a .MAT, .npy or .png file")
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 4)) or image.size == 0:
+        raise ValueError(
+            f"{path}: a raw image is [H, W] Bayer or [H, W, 4] packed; got {list(image.shape)}"
+        )
+    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+        raise ValueError(
+            f"{path}: values must be finite and in [0, 1]; got {image.min()} to {image.max()}"
+        )
+    is_packed = image.ndim == 3
+    try:
+        bayer = sidd.unpack(image) if is_packed else image
+        packed = sidd.pack(bayer.T if upright else bayer)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Raw(packed.astype(np.float32), upright, is_packed)
+
+
+def read_photograph(path: Path, tell: Callable[[str], None]) -> np.ndarray:
+    """An ordinary picture as it is looked at: RGB `[H, W, 3]`, uint8 or uint16, H and W even.
+
+    EXIF orientation is applied, transparency laid on white, grey made RGB, and an odd last row or
+    column cut off, which `tell` is told.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            rgb = _as_rgb(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not a readable picture: {error}") from error
+    height, width = (length - length % 2 for length in rgb.shape[:2])
+    if not height or not width:
+        raise ValueError(f"{path}: a picture needs 2 x 2 pixels; got {list(rgb.shape[:2])}")
+    if (height, width) != rgb.shape[:2]:
+        tell(f"{path}: cropped from {rgb.shape[1]} x {rgb.shape[0]} to {width} x {height} pixels")
+    return rgb[:height, :width]
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        return np.stack([np.clip(values, 0, 65535).astype(np.uint16)] * 3, axis=-1)
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def save(path: Path, form: str, bayer: np.ndarray, as_given: np.ndarray) -> None:
+    """Writes a raw image, beside its place first.
+
+    Args:
+        path: the file.
+        form: "npy", `as_given`; "mat", SIDD's MATLAB v7.3 file; "png", 16 bit grey and upright,
+            1 as 65535.
+        bayer: `[H, W]` in file orientation.
+        as_given: the same in the form and orientation of the clean image.
+    """
+    if form == "mat":
+        sidd.write_raw(path, bayer)
+        return
+    with sidd.replacing(path) as beside, beside.open("wb") as file:
+        if form == "npy":
+            np.save(file, as_given)
+        else:
+            values = np.rint(np.clip(bayer.T, 0, 1) * 65535).astype(np.uint16)
+            Image.fromarray(values).save(file, format="png")
+
+
+def save_picture(path: Path, rgb: np.ndarray) -> None:
+    """Writes an uint8 RGB picture as PNG, beside its place first."""
+    with sidd.replacing(path) as beside, beside.open("wb") as file:
+        Image.fromarray(rgb).save(file, format="png")
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        image = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable .npy file: {error}") from error
+    if not isinstance(image, np.ndarray) or image.dtype.kind != "f":
+        raise ValueError(f"{path}: values must be floats in [0, 1]")
+    return image
+
+
+def _read_png(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as png:
+            png.verify()
+        image = imread(path)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable PNG: {error}") from error
+    if image.ndim != 2 or image.dtype.kind != "u":
+        raise ValueError(
+            f"{path}: a raw PNG has one channel of 8 or 16 bits, a grey Bayer image; "
+            f"got {list(image.shape)} of {image.dtype}"
+        )
+    return (image / np.iinfo(image.dtype).max).astype(np.float32)
