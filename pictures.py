@@ -20,7 +20,10 @@ class Examples:
     def __init__(self, frames: Sequence[sidd.Frame], side: int = _SIDE):
         """Reads patches of `side` packed pixels, or less, from the middle of the frames."""
         chosen = _one_for_each_iso(frames)
-        pairs = [sidd.read_pair(frame.noisy, frame.clean, frame.metadata) for frame in chosen]
+        pairs = [
+            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, _other(frame.camera))
+            for frame in chosen
+        ]
         side = min([side, *(length for pair in pairs for length in pair.clean.shape[:2])])
         self.labels = [f"{frame.camera}, ISO {frame.iso}" for frame in chosen]
         self.iso = np.array([frame.iso for frame in chosen], np.int32)
@@ -62,6 +65,11 @@ class Examples:
 
     def _render(self, i: int, noise: np.ndarray | float) -> np.ndarray:
         return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
+
+
+def _other(camera: str) -> str | None:
+    """The code of a camera that SIDD does not have, whose maker says nothing."""
+    return None if camera in sidd.CAMERAS else camera
 
 
 def _one_for_each_iso(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:

@@ -32,14 +32,18 @@ def main(arguments: list[str] | None = None) -> None:
     resuming = args.resume and run.settings.is_file()
     if not resuming:
         run.check(args.overwrite)
+    if args.new_camera:
+        make_model(args)  # before anything is read, whether that can be done
     train_frames, test_frames = select(args)
     strategy = strategies.choose(args.strategy)
+    model = make_model(args)
+    args.arch, args.width = model.arch, model.width
     tf_keras.utils.set_random_seed(args.seed)
 
-    train, test = read_patches(args, train_frames, test_frames)
+    train, test = read_patches(args, train_frames, test_frames, model.cameras)
     steps = train.num_batches(args.n_batch_train, mix_images=args.batching == "mixed")
     args.epochs = args.epochs or train_flags.default_epochs(args, steps)
-    settings = {**vars(args), "steps_per_epoch": steps, **origin()}
+    settings = {**vars(args), **export.recipe(model), "steps_per_epoch": steps, **origin()}
     if resuming and run.read_settings()["steps_per_epoch"] != steps:
         raise ValueError(
             f"{args.sidd_path or OFFLINE_DATASET} now gives {steps} batches an epoch, but the run "
@@ -68,6 +72,13 @@ def main(arguments: list[str] | None = None) -> None:
         write_report(run, args, scores, rows, [*train.skipped.items(), *test.skipped.items()])
 
 
+def make_model(args: argparse.Namespace) -> nf.NoiseFlow:
+    """A fresh model, or a trained one with a camera added."""
+    if args.new_camera:
+        return nf.add_camera(nf.load(args.from_run), args.new_camera)
+    return nf.NoiseFlow(args.arch, args.width, args.seed)
+
+
 def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]]:
     """The frames to train and to test on."""
     root = args.sidd_path or sidd.write_synthetic(OFFLINE_DATASET, exist_ok=True)
@@ -88,7 +99,7 @@ def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]
     return tuple(chosen)
 
 
-def read_patches(args, train_frames, test_frames) -> tuple[sidd.Patches, sidd.Patches]:
+def read_patches(args, train_frames, test_frames, cameras) -> tuple[sidd.Patches, sidd.Patches]:
     shared = {
         "patch_size": args.patch_height,
         "patches_per_image": args.n_patches_per_image,
@@ -96,6 +107,7 @@ def read_patches(args, train_frames, test_frames) -> tuple[sidd.Patches, sidd.Pa
         "strict": args.strict,
         "seed": args.seed,
         "parallel_reads": args.n_train_threads,
+        "cameras": cameras,
     }
     train = sidd.Patches(train_frames, sampling=args.patch_sampling, **shared)
     return train, sidd.Patches(test_frames, **shared)
@@ -150,7 +162,7 @@ def fit(args, strategy, run, writing, train, test_batches, test_frames, scores) 
     mixed = args.batching == "mixed"
     steps = train.num_batches(args.n_batch_train, mix_images=mixed)
     with strategy.scope():
-        model = nf.NoiseFlow(args.arch, args.width, args.seed)
+        model = make_model(args)
         trainer = nf.Trainer(model)
         trainer.compile(schedules.adam(args.schedule, args.lr, steps * args.epochs))
     checkpoints = Checkpoints(trainer, writing.last, steps)

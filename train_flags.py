@@ -30,6 +30,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("overwrite", action="store_true", help="remove an earlier run in that folder first")
     add("arch", default="S-Ax4-G-Ax4-CAM", help="architecture, see below")
     add("width", type=cli.positive(int), default=4, help="hidden channels of the couplings")
+    add(
+        "new_camera",
+        metavar="CODE",
+        help="train nothing but a camera's own parameters, added to the model of --from, on this "
+        "camera's frames; the other cameras stay as they are",
+    )
+    parser.add_argument(
+        "--from", dest="from_run", metavar="RUN", help="the model to which --new_camera is added"
+    )
     add("seed", type=int, default=0, help="of initial values, shuffling and samples")
     parser.add_argument(
         "--resume",
@@ -133,6 +142,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if args.resume and args.overwrite:
         parser.error("--resume and --overwrite exclude each other")
+    if bool(args.new_camera) != bool(args.from_run):
+        parser.error("--new_camera CODE and --from RUN go together")
+    if args.new_camera and args.strategy == "multiworker":
+        parser.error("--new_camera trains three numbers or less: leave --strategy multiworker out")
     settings = RunFolder(args.logdir).settings
     if args.resume and settings.is_file():
         return _of_the_run(parser, arguments, RunFolder(args.logdir).read_settings())
@@ -160,6 +173,8 @@ _not_negative.__name__ = "whole number of at least 0"
 
 def _complete(args: argparse.Namespace) -> argparse.Namespace:
     """Fills in what depends on other flags."""
+    if args.new_camera:
+        args.cam, args.average_batches = [args.new_camera], 0
     args.arch = "|".join(architecture.parse(args.arch))
     args.schedule = args.schedule or ("release" if args.lr else "cosine")
     args.lr = args.lr or schedules.RATES[args.schedule]
