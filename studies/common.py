@@ -1,0 +1,63 @@
+"""What the studies share: models trained on chosen frames of the offline dataset, and their NLL."""
+
+from collections.abc import Sequence
+
+import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
+import numpy as np
+import tensorflow as tf
+
+import noise_flow_tf as nf
+import sidd
+from noise_flow_tf.training import schedules
+
+tf.get_logger().setLevel("ERROR")
+
+DATASET = "data/synthetic_sidd"
+BATCH = 46
+
+
+def parser(name: str, about: str) -> cli.Parser:
+    parser = cli.Parser(prog=f"studies.{name}", description=about)
+    parser.option("out", metavar="FOLDER", default=f"runs/{name}", help="where the results go")
+    parser.option("epochs", type=cli.positive(int), default=24, help="of the first training")
+    parser.option(
+        "beside",
+        metavar="RUN",
+        default="runs/demo",
+        help="a run of train.py on the whole offline dataset, to compare with",
+    )
+    parser.option("seed", type=int, default=0, help="of initial values and shuffling")
+    return parser
+
+
+def frames(split: str, cameras=None, isos=None) -> list[sidd.Frame]:
+    """Frames of the offline dataset, which is written first where there is none."""
+    root = sidd.write_synthetic(DATASET, exist_ok=True)
+    return sidd.select_frames(sidd.index(root), split, cameras=cameras, isos=isos)
+
+
+def batches(chosen: Sequence[sidd.Frame], shuffle: bool, seed: int = 0) -> tf.data.Dataset:
+    """Batches of the frames' patches, with cameras by their codes."""
+    codes = tf.constant(sidd.CAMERAS)
+    patches = sidd.Patches(chosen, seed=seed, progress=False).batches(BATCH, shuffle=shuffle)
+    return patches.map(lambda batch: batch | {"camera": tf.gather(codes, batch["camera"])})
+
+
+def train(model: nf.NoiseFlow, data: tf.data.Dataset, steps: int) -> nf.NoiseFlow:
+    """Maximum likelihood as in `train.py`: Adam, a warm-up to 1e-2 and a cosine decay."""
+    trainer = nf.Trainer(model)
+    trainer.compile(schedules.adam("cosine", schedules.COSINE_RATE, steps))
+    trainer.fit(data.repeat(), steps_per_epoch=steps, epochs=1, verbose=2)
+    return model
+
+
+def nll(model: nf.NoiseFlow, data: tf.data.Dataset, iso: int | None = None) -> float:
+    """Test NLL in nats per dimension; `iso` is told to the model in place of the true one."""
+
+    @tf.function
+    def step(batch):
+        told = batch["iso"] if iso is None else iso
+        p = model(batch["clean"], told, batch["camera"])
+        return nf.metrics.nll_per_dimension(p.log_prob(batch["noise"]), batch["noise"])
+
+    return float(np.mean(np.concatenate([step(batch) for batch in data])))
