@@ -141,4 +141,16 @@ def from_standard_normal(bijector: tfb.Bijector, like: tf.Tensor) -> tfd.Transfo
         like: `[B, H, W, 4]`.
     """
     latent = tfd.Independent(tfd.Normal(tf.zeros_like(like), 1.0), 3)
-    return tfd.TransformedDistribution(latent, bijector)
+    return _KeepingLatent(latent, bijector)
+
+
+class _KeepingLatent(tfd.TransformedDistribution):
+    """Holds the latent of the noise that it was last asked about.
+
+    TFP asks for the latent and for the log-det apart, and forgets all that lies between as soon as
+    nobody holds what came of it: outside a `tf.function` the networks would run twice.
+    """
+
+    def experimental_local_measure(self, y, backward_compat=False, **kwargs):
+        self._latent = self.bijector.inverse(y)
+        return super().experimental_local_measure(y, backward_compat=backward_compat, **kwargs)

@@ -46,7 +46,7 @@ def batches(chosen: Sequence[sidd.Frame], shuffle: bool, seed: int = 0) -> tf.da
 def train(model: nf.NoiseFlow, data: tf.data.Dataset, steps: int) -> nf.NoiseFlow:
     """Maximum likelihood as in `train.py`: Adam, a warm-up to 1e-2 and a cosine decay."""
     trainer = nf.Trainer(model)
-    trainer.compile(schedules.adam("cosine", schedules.COSINE_RATE, steps))
+    trainer.compile(schedules.adam("cosine", schedules.RATES["cosine"], steps))
     trainer.fit(data.repeat(), steps_per_epoch=steps, epochs=1, verbose=2)
     return model
 

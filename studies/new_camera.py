@@ -16,6 +16,7 @@ import sidd
 from noise_flow_tf import plotting
 
 PAIRS = (1, 2, 5, 10)
+_SHOWN = 0.4
 
 
 def main(arguments=None):
@@ -61,13 +62,16 @@ def main(arguments=None):
 
 def draw(results: dict):
     """The chart of NLL against the number of pairs."""
-    return plotting.lines(
+    figure = plotting.lines(
         {name: (results["pairs"], values) for name, values in results["nll"].items()},
         f"Camera {results['camera']}, added to a model of the others",
         "image pairs of the new camera",
         "test NLL (nats per dimension)",
         results["levels"],
     )
+    best = min(results["nll"]["added camera"])
+    figure.axes[0].set_ylim(best - 0.05, best + _SHOWN)  # what begins far above would hide the rest
+    return figure
 
 
 def _turns(frames: list[sidd.Frame]) -> list[sidd.Frame]:

@@ -1,5 +1,6 @@
 """The affine coupling layer of RealNVP and Glow."""
 
+import weakref
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -21,7 +22,7 @@ class AffineCoupling(tfb.Bijector):
 
     keep the first half. Cutting an image into its channels would cost as much as a convolution.
     `fn` runs once for an image: a bijector's log-det is asked for apart from its value, so the
-    outcome for the last image is kept.
+    outcome for the last image is kept, as long as that image lives.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class AffineCoupling(tfb.Bijector):
         parameters = dict(locals())
         with tf.name_scope(name):
             self._fn = shift_and_log_scale_fn
-            self._known: list[tf.Tensor] = []
+            self._known: list[weakref.ref] = []
             self._outcome: tuple[tf.Tensor, tf.Tensor] | None = None
             super().__init__(
                 forward_min_event_ndims=3,
@@ -58,13 +59,13 @@ class AffineCoupling(tfb.Bijector):
     def _forward(self, x):
         shift, log_scale = self._shift_and_log_scale(x)
         y = (x - shift) * tf.exp(-log_scale)
-        self._known.append(y)
+        self._known.append(weakref.ref(y))
         return y
 
     def _inverse(self, y):
         shift, log_scale = self._shift_and_log_scale(y)
         x = y * tf.exp(log_scale) + shift
-        self._known.append(x)
+        self._known.append(weakref.ref(x))
         return x
 
     def _forward_log_det_jacobian(self, x):
@@ -76,7 +77,7 @@ class AffineCoupling(tfb.Bijector):
 
     def _shift_and_log_scale(self, image):
         """`fn` of an image, whose first half is the same in the data and in the latent."""
-        if not any(image is known for known in self._known):
+        if not any(image is known() for known in self._known):
             self._outcome = self._fn(image)
-            self._known = [image]
+            self._known = [weakref.ref(image)]
         return self._outcome

@@ -64,17 +64,19 @@ class Trainer(tf_keras.Model):
     def train_step(self, batch):
         with tf.GradientTape() as tape:
             p = self(batch, training=True)
+            latent = p.bijector.inverse(batch["noise"])
             nll = -p.log_prob(batch["noise"])
             loss = tf.reduce_sum(nll) / _over_replicas(tf.cast(tf.size(nll), nll.dtype))
         gradients = tape.gradient(loss, self.trainable_variables)
         with tf.control_dependencies([self._stop_unless_finite(nll, gradients, batch)]):
             gradients = [tf.identity(gradient) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        return self._report(p, nll, batch["noise"])
+        return self._report(nll, latent)
 
     def test_step(self, batch):
         p = self(batch)
-        return self._report(p, -p.log_prob(batch["noise"]), batch["noise"])
+        latent = p.bijector.inverse(batch["noise"])
+        return self._report(-p.log_prob(batch["noise"]), latent)
 
     def reestimate_averages(self, batches: Iterable) -> None:
         """Sets batch norm's averages to the moments that batches have under the present weights.
@@ -121,10 +123,9 @@ class Trainer(tf_keras.Model):
         told += [tf.broadcast_to(batch[name], tf.shape(nll)) for name in ("iso", "camera")]
         return tf.raw_ops.Assert(condition=unhappy_replicas < 0.5, data=told, summarize=-1)
 
-    def _report(self, p, nll, noise):
+    def _report(self, nll, latent):
         self._loss.update_state(nll)
-        self._nll.update_state(nll_per_dimension(-nll, noise))
-        latent = p.bijector.inverse(noise)
+        self._nll.update_state(nll_per_dimension(-nll, latent))
         self._latent_stddev.update_state(tf.zeros_like(latent), latent)
         return {metric.name: metric.result() for metric in self.metrics}
 

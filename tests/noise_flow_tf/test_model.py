@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -212,3 +215,14 @@ def test_curves_name_what_was_learned():
     curves = nf.NoiseFlow(PAPER_FORM).curves()
     assert curves["gain/ISO 400"].numpy() == pytest.approx(2, rel=1e-5)
     assert curves["camera factor of gain/G4"].numpy() == 1
+
+
+def test_what_a_distribution_was_used_on_is_freed_with_it():
+    """Outside a tf.function too, where TFP's caches could keep images alive."""
+    p = nf.NoiseFlow("sdn5|unc|gain4", seed=0)(np.full([1, 6, 6, 4], 0.5, np.float32), 800, "S6")
+    noise = p.sample(seed=1)
+    p.log_prob(noise)
+    bijector = weakref.ref(p.bijector)
+    del p, noise
+    gc.collect()
+    assert bijector() is None
