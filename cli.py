@@ -3,7 +3,9 @@
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,11 +55,24 @@ def positive(kind: type) -> Callable[[str], float]:
     return parse
 
 
+def not_negative(text: str) -> int:
+    """An argparse type: a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+not_negative.__name__ = "whole number of at least 0"
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a script; bad input ends it with one line and exit code 2.
 
     Bad input is a ValueError or an OSError, and a SiddError also where tf.data has wrapped it.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
     except (ValueError, OSError) as error:
@@ -69,6 +84,14 @@ def run(main: Callable[[], None]) -> None:
         if not chain:
             raise
         sys.exit(_fail(chain[-1]))
+
+
+class _Terminated(KeyboardInterrupt):
+    exit_code = 128 + signal.SIGTERM
+
+
+def _terminate(*_):
+    raise _Terminated("terminated")
 
 
 def _fail(message: str, code: int = 2) -> int:

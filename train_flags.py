@@ -16,6 +16,7 @@ _FREE_ON_RESUME = {
     "logdir", "overwrite", "resume", "strategy", "sidd_path", "cache", "n_train_threads",
     "checkpoint_every",
 }  # fmt: skip
+_NEEDED_TO_RESUME = ("steps_per_epoch", "data", "baselines", "starts")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -76,7 +77,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "average_batches",
-        type=_not_negative,
+        type=cli.not_negative,
         default=32,
         metavar="N",
         help="training batches that batch norm's averages are measured on before each evaluation; "
@@ -138,7 +139,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="ISO",
         help=f"only these ISO levels: {', '.join(map(str, sidd.ISO_LEVELS))}",
     )
-    add("n_train_threads", type=cli.positive(int), default=4, help="files read at the same time")
+    add(
+        "n_train_threads",
+        type=cli.positive(int),
+        default=4,
+        help="batches made, and files read, at the same time",
+    )
     args = parser.parse_args(arguments)
     if args.resume and args.overwrite:
         parser.error("--resume and --overwrite exclude each other")
@@ -161,16 +167,6 @@ def default_epochs(args: argparse.Namespace, steps_per_epoch: int) -> int:
     return math.ceil(DEFAULT_STEPS / steps_per_epoch)
 
 
-def _not_negative(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-_not_negative.__name__ = "whole number of at least 0"
-
-
 def _complete(args: argparse.Namespace) -> argparse.Namespace:
     """Fills in what depends on other flags."""
     if args.new_camera:
@@ -185,7 +181,13 @@ def _of_the_run(parser, arguments, settings: dict) -> argparse.Namespace:
     """The flags of an earlier run; those given now must not change what it computes."""
     known = vars(parser.parse_args([])).keys() & settings.keys()
     parser.set_defaults(**{name: settings[name] for name in known - {"resume", "overwrite"}})
+    missing = sorted({*_NEEDED_TO_RESUME} - settings.keys())
     args = _complete(parser.parse_args(arguments))
+    if missing:
+        parser.error(
+            f"the run in {args.logdir} was made by an earlier version: its settings lack "
+            f"{', '.join(missing)}; start another run"
+        )
     fixed = known - _FREE_ON_RESUME
     if args.schedule == "release":
         fixed -= {"epochs"}

@@ -1,4 +1,4 @@
-"""How near training comes to a known floor, and how fast.
+"""How near training comes to a known floor: python -m studies.known_floor --model PATH --out FOLDER
 
 Noise is drawn from a given model, for instance the released one, on clean patches of the offline
 dataset, with every pair of camera and ISO level that SIDD has. A new model is trained on it from
@@ -37,10 +37,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("dataset", metavar="ROOT", default="data/synthetic_sidd", help="the offline dataset")
     add("schedules", nargs="+", default=["cosine", "release"], choices=["cosine", "release"])
     add("steps", type=cli.positive(int), default=4000, help="training steps of each schedule")
-    add("lr", type=cli.positive(float), help="cosine's peak instead of train.py's default")
+    add("lr", type=cli.positive(float), help="peak of the cosine; the release's rate stays")
     add("batch", type=cli.positive(int), default=138, help="patches in a training batch")
     add("evaluations", type=cli.positive(int), default=40, help="how often the gap is measured")
-    add("average_batches", type=int, default=32, help="0: leave batch norm's averages lagging")
+    add(
+        "average_batches",
+        type=cli.not_negative,
+        default=32,
+        help="0: leave batch norm's averages lagging",
+    )
     add("seed", type=int, default=0)
     return parser.parse_args(arguments)
 

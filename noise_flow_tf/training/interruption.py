@@ -1,10 +1,10 @@
 """Leaving a training run in order when it is told to stop."""
 
+import os
 import signal
 import threading
 
 import tensorflow as tf
-from tqdm import tqdm
 
 from noise_flow_tf.training import strategies
 
@@ -47,7 +47,8 @@ class Interruption:
 
     def __exit__(self, *_):
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: it was not Python's
+                signal.signal(number, handler)
 
     def wanted(self, step: int = 0) -> bool:
         """Whether training is to leave after this step."""
@@ -72,4 +73,5 @@ class Interruption:
         if self._received:
             raise KeyboardInterrupt
         self._received = number
-        tqdm.write(f"\n{signal.Signals(number).name}: saving, then leaving; once more to leave now")
+        told = f"\n{signal.Signals(number).name}: saving, then leaving; once more to leave now\n"
+        os.write(2, told.encode())  # a print could meet another one halfway

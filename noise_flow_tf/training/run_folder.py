@@ -1,11 +1,13 @@
 """The folder of a run: what is where, and a model back out of it."""
 
 import csv
+import fcntl
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from noise_flow_tf import export
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.release import load_release
 
+_LOCK = ".lock"
 _NAMES = {
     "settings.json",
     "history.csv",
@@ -24,6 +27,8 @@ _NAMES = {
     "report.json",
     "pictures",
     "samples",
+    "settings.json.partial",
+    _LOCK,
 }
 
 
@@ -58,17 +63,17 @@ class RunFolder:
             raise ValueError(f"{self.path} is a file; give the name of a folder for the run")
         names = {entry.name for entry in self.path.iterdir()}
         foreign = sorted(names - _NAMES)
-        if foreign or (names and not self.settings.is_file()):
+        if foreign or not (self.settings.is_file() or self._is_empty()):
             raise ValueError(
                 f"{self.path} holds other files than a run: "
                 f"{', '.join(foreign or sorted(names))}; choose another folder"
             )
-        if names and not overwrite:
-            raise ValueError(
-                f"{self.path} holds a run already; choose another folder, or add --resume to go on "
-                "with it or --overwrite to remove it"
-            )
-        if names:
+        if self.settings.is_file():
+            if not overwrite:
+                raise ValueError(
+                    f"{self.path} holds a run already; choose another folder, or add --resume to "
+                    "go on with it or --overwrite to remove it"
+                )
             self.read_settings()
 
     def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
@@ -79,19 +84,45 @@ class RunFolder:
             overwrite: whether an earlier run there may go.
 
         Raises:
-            ValueError: as `check`.
+            ValueError: as `check`, or another process is writing the earlier run.
         """
         self.check(overwrite)
-        beside = RunFolder(self.path.with_name(f".{self.path.name}.{os.getpid()}.partial"))
-        shutil.rmtree(beside.path, ignore_errors=True)
-        for folder in (beside.last, beside.best, beside.pictures, beside.tensorboard):
-            folder.mkdir(parents=True)
-        packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
-        versions = {"python": platform.python_version(), **{p: version(p) for p in packages}}
-        write_text(beside.settings, json.dumps({**settings, "versions": versions}, indent=2) + "\n")
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
-        os.replace(beside.path, self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            for entry in sorted(self.path.iterdir(), key=lambda entry: entry == self.settings):
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != _LOCK:
+                    entry.unlink()
+            for folder in (self.last, self.best, self.pictures, self.tensorboard):
+                folder.mkdir(parents=True)
+            self.write_settings({**settings, "versions": versions()})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing to the run meanwhile.
+
+        Raises:
+            ValueError: another process is writing to it.
+        """
+        with (self.path / _LOCK).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"another process is writing to the run in {self.path}; wait for its end, or "
+                    "choose another folder"
+                ) from None
+            yield
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes all settings anew."""
+        write_text(self.settings, json.dumps(settings, indent=2) + "\n")
+
+    def _is_empty(self) -> bool:
+        """Whether there is nothing but empty folders, as when `create` was cut off."""
+        files = (entry for entry in self.path.rglob("*") if not entry.is_dir())
+        return all(entry.name in (_LOCK, f"{self.settings.name}.partial") for entry in files)
 
     def load(self) -> NoiseFlow:
         """The model with the best weights of the run.
@@ -162,6 +193,12 @@ def load(path: str | os.PathLike) -> NoiseFlow:
         f"{path} holds no model; give a run folder of train.py, a SavedModel, or the prefix of a "
         "released checkpoint (the path of its .index file without the ending)"
     )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers depend on."""
+    packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
 
 
 def newest_first(folder: Path) -> list[Path]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import threading
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -32,7 +34,14 @@ def choose(name: str) -> tf.distribute.Strategy:
                 '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
                 '"task": {"type": "worker", "index": 0}}'
             )
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        print(
+            f"waiting for the {len(workers)} workers of TF_CONFIG: {', '.join(workers)}", flush=True
+        )
+        handler = signal.getsignal(signal.SIGTERM)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # TensorFlow has put in its own
+        return strategy
     if name == "auto" and len(workers) > 1:
         raise ValueError(
             f"TF_CONFIG names {len(workers)} workers; say which strategy is meant: multiworker for "
@@ -82,14 +91,21 @@ def in_shares(
 
 def _workers() -> list[str]:
     text = os.environ.get("TF_CONFIG", "").strip()
+    if not text:
+        return []
     try:
-        config = json.loads(text) if text else {}
-        workers = _addresses(config.get("cluster", {}))
-        if workers and not {"type", "index"} <= config["task"].keys():
-            raise ValueError("task needs type and index")
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        for kind, addresses in cluster.items():
+            if not (isinstance(addresses, list) and all(isinstance(a, str) for a in addresses)):
+                raise ValueError(f"the addresses of {kind} must be a list of strings")
+        if cluster:
+            kind, index = config["task"]["type"], int(config["task"]["index"])
+            if kind not in cluster or not 0 <= index < len(cluster[kind]):
+                raise ValueError(f"the cluster has no task {kind} {index}")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"TF_CONFIG cannot be read: {error!r}; it was {text}") from error
-    return workers
+        raise ValueError(f"TF_CONFIG cannot be used: {error!r}; it was {text}") from error
+    return _addresses(cluster)
 
 
 def _addresses(cluster: dict) -> list[str]:

@@ -102,6 +102,33 @@ def test_a_complete_run_is_scored_again(capsys, dataset, tmp_path, undisturbed):
     assert_same_runs(folder, undisturbed)
 
 
+def test_more_epochs_of_a_constant_rate_are_kept_for_the_next_resume(dataset, tmp_path):
+    folder = tmp_path / "run"
+    basic = ["--logdir", folder, "--resume"]
+    first = [*basic, "--sidd_path", dataset, "--arch", "S-G", "--schedule", "release"]
+    train.main(list(map(str, [*first, "--epochs", 1])))
+    train.main(list(map(str, [*basic, "--epochs", 3])))
+    settings = RunFolder(folder).read_settings()
+    assert settings["epochs"] == 3
+    assert len(settings["starts"]) == 2
+    assert len(RunFolder(folder).read_history(3)) == 3
+    with pytest.raises(ValueError, match="has been trained for 3 epochs, more than 2"):
+        train.main(list(map(str, [*basic, "--epochs", 2])))
+
+
+def test_two_processes_do_not_write_one_run(dataset, tmp_path, undisturbed):
+    with RunFolder(undisturbed).locked(), pytest.raises(ValueError, match="another process is"):
+        train.main(["--logdir", str(undisturbed), "--resume"])
+
+
+def test_runs_of_an_earlier_version_cannot_be_resumed(capsys, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"arch": "sdn4|gain4", "width": 4})
+    with pytest.raises(SystemExit):
+        train.main(["--logdir", str(folder.path), "--resume"])
+    assert "made by an earlier version: its settings lack baselines" in capsys.readouterr().err
+
+
 def test_resume_begins_where_there_is_no_run(dataset, tmp_path):
     arguments = ["--logdir", tmp_path / "run", "--sidd_path", dataset, "--arch", "S-G"]
     train.main(list(map(str, [*arguments, "--epochs", 1, "--resume"])))
@@ -115,7 +142,7 @@ def test_resume_begins_where_there_is_no_run(dataset, tmp_path):
         (["--arch", "S-G"], "--arch sdn4|gain4 does not go with --resume"),
         (["--epochs", "9"], "--epochs 9 does not go with --resume"),
         (["--overwrite"], "--resume and --overwrite exclude each other"),
-        (["--sidd_path", "{other}"], "batches an epoch, but the run in {run} began with"),
+        (["--sidd_path", "{other}"], "frames of {other} are not those that the run in {run} began"),
     ],
 )
 def test_resume_with_other_settings(capsys, dataset, tmp_path, undisturbed, arguments, message):

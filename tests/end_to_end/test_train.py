@@ -36,10 +36,11 @@ def test_release_command_line_leaves_a_whole_run(run_folder):
     assert settings["arch"] == "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"
     assert (settings["schedule"], settings["lr"]) == ("release", 1e-4)
     report = json.loads((folder / "report.json").read_text())
-    assert report["versions"]["tensorflow"] == tf.__version__
     assert report["seed"] == 0
-    assert "--epochs" in report["command"]
-    assert re.fullmatch("unknown|[0-9a-f]{40}(-dirty)?", report["git_commit"])
+    (start,) = report["starts"]
+    assert start["versions"]["tensorflow"] == tf.__version__
+    assert "--epochs" in start["command"]
+    assert re.fullmatch("unknown|[0-9a-f]{40}(-dirty)?", start["git_commit"])
     assert len(list(csv.DictReader((folder / "history.csv").open()))) == 2
     assert "| NLL |" in told
 

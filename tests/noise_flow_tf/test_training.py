@@ -11,7 +11,7 @@ import tf_keras
 
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation
-from noise_flow_tf.training import RunFolder, callbacks, run_folder, schedules
+from noise_flow_tf.training import RunFolder, callbacks, run_folder, schedules, strategies
 from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.run_folder import newest_first
@@ -208,6 +208,14 @@ def test_run_folder_keeps_what_it_does_not_know(tmp_path):
     (run.path / "mine.txt").unlink()
     run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
     assert json.loads(run.settings.read_text())["arch"] == "S-G-CAM"
+    assert {path.name for path in run.path.iterdir()} >= {"settings.json", "checkpoints"}
+    run.settings.unlink()  # as when a kill falls into create
+    run.create({"arch": "S-G", "width": 4})
+    link = tmp_path / "link"
+    (tmp_path / "elsewhere").mkdir()
+    link.symlink_to(tmp_path / "elsewhere")
+    RunFolder(link).create({"arch": "S-G", "width": 4})
+    assert (tmp_path / "elsewhere" / "settings.json").is_file()
     with pytest.raises(ValueError, match="is a file"):
         RunFolder(tmp_path / "thesis.tex").create({})
 
@@ -268,3 +276,34 @@ def test_text_is_written_whole(tmp_path):
     run_folder.write_text(tmp_path / "report.md", "two")
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
     assert (tmp_path / "report.md").read_text() == "two"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "TF_CONFIG cannot be used"),
+        ('{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}', "list of str"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 5}}', "no task"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "wrker", "index": 0}}', "no task"),
+        ('{"cluster": {"worker": ["a:1"]}}', "KeyError"),
+        ("", "multiworker needs the workers' addresses in TF_CONFIG"),
+    ],
+)
+def test_a_wrong_cluster_is_told_before_anything_waits(monkeypatch, config, message):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(ValueError, match=message):
+        strategies.choose("multiworker")
+
+
+def test_strategies_of_one_machine(monkeypatch):
+    with pytest.raises(ValueError, match="unknown strategy 'all'; allowed are auto, none"):
+        strategies.choose("all")
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    strategy = strategies.choose("none")
+    assert strategies.is_chief(strategy)
+    assert strategies.num_workers(strategy) == 1
+    assert isinstance(strategies.choose("mirrored"), tf.distribute.MirroredStrategy)
+    two = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(two))
+    with pytest.raises(ValueError, match="names 2 workers; say which strategy is meant"):
+        strategies.choose("auto")

@@ -1,0 +1,70 @@
+"""What train.py leaves for a person to read: the pictures and the report of a run."""
+
+import json
+
+import noise_flow_tf as nf
+import pictures
+import sidd
+from noise_flow_tf import architecture, report
+from noise_flow_tf.training import run_folder
+from train_flags import OFFLINE_DATASET
+
+
+def draw(run, examples, gaussian, best, rows, baselines) -> None:
+    """Writes the pictures of samples and of the history."""
+    camera_nlf = nf.CameraNLF(examples.nlf[:, 0], examples.nlf[:, 1])
+    models = {"Gaussian": gaussian, "Camera NLF": camera_nlf, "Noise Flow": best}
+    figures = {"samples": examples.comparison(models), **pictures.history(rows, baselines)}
+    for name, figure in figures.items():
+        with sidd.replacing(run.pictures / f"{name}.png") as path:
+            figure.savefig(path, format="png")
+
+
+def write(run, args, scores, rows, skipped) -> None:
+    """Writes `report.md` and `report.json`, and prints the scores and where things are."""
+    dataset = args.sidd_path or f"the offline stand-in for SIDD ({OFFLINE_DATASET})"
+    settings = run.read_settings()
+    minutes = sum(row["seconds"] for row in rows) / 60
+    steps = settings["steps_per_epoch"] * len(rows)
+    table = report.table(scores)
+    text = [
+        f"# {architecture.title(args.arch)} on {dataset}",
+        "",
+        "Test NLL in nats per dimension and marginal KL divergence in nats; in parentheses the "
+        "relative improvement of Noise Flow, as in Table 1 of the paper.",
+        "",
+        table,
+        "",
+        f"{len(rows)} epochs, {steps} steps of {args.n_batch_train} patches in {minutes:.1f} "
+        f"minutes; schedule {args.schedule} at {args.lr:g}, seed {args.seed}. The best weights by "
+        "test NLL were kept, as in the original release.",
+        "",
+        *[_told(start) for start in settings["starts"]],
+        "",
+        *[f"Frame left out: {reason}" for _, reason in skipped],
+        *([""] if skipped else []),
+        *[f"![{path.stem}](pictures/{path.name})" for path in sorted(run.pictures.glob("*.png"))],
+        "",
+    ]
+    numbers = {
+        "test": scores,
+        "dataset": str(dataset),
+        "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
+        "left_out": [reason for _, reason in skipped],
+        "seed": args.seed,
+        "starts": settings["starts"],
+    }
+    run_folder.write_text(run.report, json.dumps(numbers, indent=2) + "\n")
+    run_folder.write_text(run.report_text, "\n".join(text))
+    print(f"\n{table}\n")
+    print(f"report    {run.report_text}")
+    print(f"pictures  {run.pictures}")
+    print(f"model     {run.saved_model}")
+    print(f"curves    tensorboard --logdir {run.tensorboard}")
+
+
+def _told(start: dict) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in start["versions"].items())
+    return (
+        f"Started with `{' '.join(start['command'])}` at commit {start['git_commit']}, {versions}."
+    )
