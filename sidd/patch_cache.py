@@ -35,7 +35,10 @@ _HASHED_BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """A frame's packed size and conditions, and sums over all values of its noise."""
+    """A frame's packed size and conditions, sums over all values of its noise, and a hash.
+
+    ``sha256`` is of all values of noise and clean image: the same wherever the same data lie.
+    """
 
     height: int
     width: int
@@ -44,6 +47,7 @@ class FrameInfo:
     nlf: tuple[float, float]
     noise_sum: float
     noise_squares: float
+    sha256: str
 
 
 class Tiles(Protocol):
@@ -193,10 +197,14 @@ def _read(frame: Frame, patch_size: int) -> tuple[Pair, FrameInfo]:
     other = None if frame.camera in CAMERAS else frame.camera
     pair = read_pair(frame.noisy, frame.clean, frame.metadata, other)
     height, width, _ = pair.noise.shape
+    values = hashlib.sha256()
+    for image in (pair.noise, pair.clean):
+        values.update(np.ascontiguousarray(image, "<f4"))
     info = FrameInfo(
         height, width, pair.camera, pair.iso, pair.nlf,
         noise_sum=float(pair.noise.sum(dtype=np.float64)),
         noise_squares=float(np.square(pair.noise).sum(dtype=np.float64)),
+        sha256=values.hexdigest(),
     )  # fmt: skip
     _check(frame, info, patch_size)
     return pair, info

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ class Patches:
         frames: those that can be used.
         skipped: those that cannot, each with the reason, which also went to the log once.
         num_patches: in an epoch.
+        digest: of all of them: see there.
     """
 
     def __init__(
@@ -113,6 +116,28 @@ class Patches:
         self._iso = np.array([info.iso for info in self._infos], np.int32)
         self._nlf = np.array([info.nlf for info in self._infos], np.float32)
         self._corners = functools.lru_cache(512)(self._make_corners)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """A hash, 64 hexadecimal digits, of all that decides which patches there are.
+
+        That is: the frames that are used, in order, with all values of their images and their
+        conditions, patch size, sampling, how many patches each has, the seed and the cameras'
+        indices. Where two runs have the same digest, :meth:`batches` with the same arguments gives
+        the same batches. A skipped frame or a changed file gives another one; where the files
+        lie, their dates, and whether there is a cache, do not matter.
+        """
+        frames = [
+            (
+                frame.instance, frame.number, info.height, info.width, info.camera, camera,
+                info.iso, list(info.nlf), info.sha256, count,
+            )
+            for frame, info, camera, count in zip(
+                self.frames, self._infos, self._camera.tolist(), self._counts, strict=True
+            )
+        ]  # fmt: skip
+        content = json.dumps([self._patch_size, self._sampling, self._seed, frames])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def noise_stddev(self) -> float:
         """Of all noise values of the frames, [0, 1] raw intensity: also where no patch lies."""

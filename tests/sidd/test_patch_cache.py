@@ -82,6 +82,46 @@ def test_the_second_run_reads_and_writes_nothing(frames, tmp_path, monkeypatch):
     assert files(tmp_path / "cache") == before
 
 
+def test_the_digest_is_of_the_data(frames, dataset, tmp_path):
+    first = patches(frames, tmp_path / "cache").digest
+    assert patches(frames, tmp_path / "cache").digest == first
+    assert patches(frames, None).digest == first
+    moved = Path(shutil.copytree(dataset, tmp_path / "moved", copy_function=shutil.copyfile))
+    assert patches(sidd.select_frames(sidd.index(moved), "train"), None).digest == first
+
+    others = [
+        patches(frames[1:], None),
+        patches([frames[1], frames[0], *frames[2:]], None),
+        patches(frames, None, seed=1),
+        patches(frames, None, patches_per_image=3),
+        patches(frames, None, sampling="random"),
+        patches(frames, None, cameras=sidd.CAMERAS[::-1]),
+        sidd.Patches(frames, PATCH // 2, progress=False),
+    ]
+    digests = {first, *(other.digest for other in others)}
+    assert len(digests) == 1 + len(others)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("kind", ["noisy", "clean", "metadata", "gone"])
+def test_a_change_of_one_file_gives_another_digest(frames, tmp_path, kind, cached):
+    cache = tmp_path / "cache" if cached else None
+    first = patches(frames, cache).digest
+    path = frames[0].noisy if kind == "gone" else getattr(frames[0], kind)
+    if kind == "gone":
+        path.unlink()
+    elif kind == "metadata":
+        metadata = sidd.read_metadata(path)
+        sidd.write_metadata(path, dataclasses.replace(metadata, nlf=(0.5, 0.5)))
+    else:
+        raw = sidd.read_raw(path)
+        raw[0, 0] = 0.5
+        sidd.write_raw(path, raw)
+    changed = patches(frames, cache)
+    assert len(changed.skipped) == (kind == "gone")
+    assert changed.digest != first
+
+
 def test_other_frames_share_what_is_there(frames, tmp_path):
     cache = tmp_path / "cache"
     patches(frames[:3], cache)
