@@ -57,6 +57,12 @@ def main(arguments: list[str] | None = None) -> None:
                 f"the frames of {args.sidd_path or OFFLINE_DATASET} are not those that the run in "
                 f"{run.path} began with; resume it on these"
             )
+        done = max((int(p.name.rpartition("-")[2]) for p in newest_first(run.last)), default=0)
+        if done > args.epochs * steps:
+            raise ValueError(
+                f"{run.path} has been trained for {done / steps:.4g} epochs, more than "
+                f"{args.epochs}"
+            )
     else:
         settings = {**vars(args), **export.recipe(model), "steps_per_epoch": steps, "data": data}
         settings |= {"baselines": score_baselines(args, train, test_batches), "starts": []}
@@ -176,8 +182,6 @@ def fit(args, strategy, run, writing, train, test_batches, test_frames, settings
     checkpoints = Checkpoints(trainer, writing.last, steps)
     checkpoints.restore(run.last)
     done, _ = checkpoints.position
-    if done > args.epochs:
-        raise ValueError(f"{run.path} has been trained for {done} epochs, more than {args.epochs}")
     history = callbacks.History(writing.history, model, run.read_history(done))
     print(
         f"{architecture.title(args.arch)} ({model.arch}) with {model.num_parameters} parameters on "
