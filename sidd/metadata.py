@@ -18,6 +18,7 @@ import scipy.io
 from .bayer import cfa_name
 from .errors import SiddError
 from .files import replacing
+from .mat5 import read_variable
 
 #: The maker that METADATA names, for each camera code.
 MAKES = {"IP": "Apple", "GP": "Google", "S6": "samsung", "N6": "motorola", "G4": "LGE"}
@@ -61,10 +62,10 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
     if not Path(path).is_file():
         raise SiddError(f"{path}: no such file; expected a METADATA file")
     try:
-        struct = scipy.io.loadmat(path, variable_names=["metadata"])["metadata"]
+        struct = read_variable(path, "metadata")
     except KeyError:
         raise SiddError(f"{path}: has no struct `metadata`") from None
-    except Exception as error:  # scipy raises many kinds for a broken file
+    except Exception as error:  # of many kinds for a broken file
         raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
     try:
         return _metadata(_Fields(struct, path), path, camera)
@@ -144,7 +145,10 @@ class _Fields:
 
     def tag(self, tag: int, count: int) -> np.ndarray:
         for struct in self._structs:
-            if {"ID", "Value"} <= set(struct.dtype.names) and np.all(struct["ID"] == tag):
+            if not {"ID", "Value"} <= set(struct.dtype.names):
+                continue
+            number = np.ravel(struct["ID"])
+            if number.size == 1 and number[0] == tag:
                 value = np.ravel(struct["Value"])
                 if value.size >= count:
                     return value[:count]

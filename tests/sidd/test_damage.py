@@ -27,6 +27,13 @@ def damage_pixels(path):
     path.write_bytes(content)
 
 
+def unknown_type(path):
+    """Gives a number in METADATA a type that no MATLAB knows, which crashes scipy 1.15."""
+    content = path.read_bytes()
+    start = content.index(np.array([9, 48], "<u4").tobytes())  # the noise profile
+    path.write_bytes(content[: start + 1] + b"\xe0" + content[start + 2 :])
+
+
 def datasets(**arrays):
     def write(path):
         with h5py.File(path, "w") as file:
@@ -61,6 +68,11 @@ def without_tag(tag):
     return fields(change)
 
 
+def empty_tags(values):
+    for row in values["UnknownTags"].ravel():
+        row["ID"] = np.zeros((0, 0))
+
+
 def conditions(**values):
     return lambda path: sidd.write_metadata(
         path, dataclasses.replace(sidd.read_metadata(path), **values)
@@ -93,6 +105,7 @@ REFUSED = {
     "odd height": ("clean", pixels(lambda x: x[:-1]), "even H and W; got shape (95, 80)"),
     "no pixel": ("noisy", datasets(x=BAYER[:0]), "even H and W; got shape (0, 80)"),
     "other size than noisy": ("clean", pixels(lambda x: x[:-2]), "does not fit"),
+    "a number of unknown type": ("metadata", unknown_type, "6 numbers in 48 bytes of type 57353"),
     "no struct": ("metadata", lambda p: scipy.io.savemat(p, {"x": 1}), "has no struct `metadata`"),
     "no make": ("metadata", fields(lambda v: v.pop("Make")), "`metadata` has no Make"),
     "unknown make": ("metadata", conditions(make="Nikon"), "unknown Make 'Nikon'; allowed: Apple"),
@@ -102,6 +115,7 @@ REFUSED = {
     ),
     "no noise profile": ("metadata", without_tag(51041), "no tag 51041 in UnknownTags"),
     "infinite noise profile": ("metadata", conditions(nlf=(np.inf, 0)), "profile is not finite"),
+    "a tag without a number": ("metadata", fields(empty_tags), "no tag 33422 in UnknownTags"),
     "no CFA pattern": ("metadata", without_tag(33422), "no tag 33422 in UnknownTags"),
     "CFA pattern of no Bayer sensor": (
         "metadata", conditions(cfa_pattern=np.zeros((2, 2))), "unknown colour filter pattern",
