@@ -7,7 +7,9 @@ MATLAB stores by columns, so that HDF5 hands a MATLAB array of H x W over as W x
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,17 +80,14 @@ def read_raw(path: str | os.PathLike) -> np.ndarray:
     Reads the dataset ``x``, or under another name the file's only float dataset of two dimensions.
     Raises SiddError for a missing, truncated or foreign file, and for an odd height or width.
     """
-    with _opened(path) as file:
-        try:
-            return _dataset(file, path)[()].astype(np.float32, copy=False)
-        except OSError as error:
-            raise SiddError(f"{path}: cannot be read: {error}") from error
+    with _image(path) as data:
+        return data[()].astype(np.float32, copy=False)
 
 
 def raw_shape(path: str | os.PathLike) -> tuple[int, int]:
     """The shape that :func:`read_raw` would give, from the file's header alone."""
-    with _opened(path) as file:
-        return _dataset(file, path).shape
+    with _image(path) as data:
+        return data.shape
 
 
 def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
@@ -121,15 +120,20 @@ def read_packed(path: str | os.PathLike) -> np.ndarray:
     return np.clip(packed, 0, 1, out=packed)
 
 
-def _opened(path: str | os.PathLike) -> h5py.File:
+@contextlib.contextmanager
+def _image(path: str | os.PathLike) -> Iterator[h5py.Dataset]:
+    """The dataset of an image; what it raises, also while it is used, becomes a SiddError."""
     if not Path(path).is_file():
         raise SiddError(f"{path}: no such file; expected a NOISY or GT file")
+    reason = "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise SiddError(
-            f"{path}: not a readable MATLAB v7.3 (HDF5) file, or a truncated one: {error}"
-        ) from error
+        with h5py.File(path, "r") as file:
+            reason = "cannot be read"
+            yield _dataset(file, path)
+    except SiddError:
+        raise
+    except Exception as error:  # h5py raises many kinds for a broken file
+        raise SiddError(f"{path}: {reason}: {error or type(error).__name__}") from error
 
 
 def _dataset(file: h5py.File, path: str | os.PathLike) -> h5py.Dataset:

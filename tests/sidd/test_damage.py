@@ -27,6 +27,17 @@ def damage_pixels(path):
     path.write_bytes(content)
 
 
+def one_byte(place, value):
+    """Changes a byte of HDF5's own structures, which :func:`sidd.write_raw` lays out alike."""
+
+    def write(path):
+        content = bytearray(path.read_bytes())
+        content[place] = value
+        path.write_bytes(content)
+
+    return write
+
+
 def unknown_type(path):
     """Gives a number in METADATA a type that no MATLAB knows, which crashes scipy 1.15."""
     content = path.read_bytes()
@@ -98,6 +109,9 @@ REFUSED = {
     "raw without its last byte": ("clean", cut(0.9999), "or a truncated one"),
     "metadata cut in half": ("metadata", cut(0.5), "not a readable MATLAB v5 file"),
     "wrong bytes among the pixels": ("noisy", damage_pixels, "cannot be read"),
+    "a KeyError of h5py": ("noisy", one_byte(526, 2), "cannot be read"),
+    "a RuntimeError of h5py": ("clean", one_byte(644, 64), "cannot be read"),
+    "a ValueError of h5py": ("noisy", one_byte(1403, 24), "cannot be read"),
     "no dataset": ("noisy", datasets(), "found no dataset"),
     "two images, none named x": ("clean", datasets(a=BAYER, b=BAYER), "found /a float32 (96, 80)"),
     "whole numbers": ("noisy", datasets(x=BAYER.astype(np.uint16)), "found /x uint16 (96, 80)"),
