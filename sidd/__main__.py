@@ -2,13 +2,12 @@
 
 import argparse
 import logging
-import os
 import sys
 import time
 from pathlib import Path
 
-from .checking import check
-from .download import download
+from .checking import check, default_processes
+from .download import download, name_of
 from .extraction import extract
 from .scenes import index
 from .survey import survey
@@ -23,16 +22,24 @@ def main(arguments: list[str] | None = None) -> int:
 
     table = commands.add_parser("index", help="a table by camera and ISO, and what is missing")
     table.set_defaults(run=_index)
-    whole = commands.add_parser("check", help="read every file and list the damaged ones")
+    whole = commands.add_parser(
+        "check", help="read every file; 1 where one is damaged or missing",
+        description="Reads every file and lists those that are damaged or missing: exits with 1 "
+        "where there are any, with 0 where all are there and whole.",
+    )  # fmt: skip
     whole.set_defaults(run=_check)
     whole.add_argument(
-        "--processes", type=_positive, default=os.cpu_count() or 1, metavar="N",
-        help="files read at once, by default one a core",
+        "--processes", type=_positive, default=default_processes(), metavar="N",
+        help="files read at once, by default one a core, fewer where memory is short",
     )  # fmt: skip
     for command in (table, whole):
         command.add_argument("root", metavar="ROOT", help="SIDD_Medium_Raw, SIDD_Full or a part")
 
-    fetch = commands.add_parser("download", help="download and unpack, again where it was cut off")
+    fetch = commands.add_parser(
+        "download", help="download and unpack, again where it was cut off",
+        description="Downloads and unpacks; goes on where it was cut off. Exits with 1 where no "
+        "scene instance is found afterwards.",
+    )  # fmt: skip
     fetch.set_defaults(run=_download)
     add = fetch.add_argument
     add("--dataset", choices=DATASETS, default="medium-raw", help="what it is a mirror of")
@@ -64,18 +71,22 @@ def _check(args: argparse.Namespace) -> int:
     seconds = time.monotonic() - start
     for message in damaged:
         print(f"damaged: {message}")
-    for path in (path for instance in instances for path in instance.missing):
+    missing = [path for instance in instances for path in instance.missing]
+    for path in missing:
         print(f"missing: {path}")
     print(
-        f"{len(damaged)} damaged; read {size / 1e9:.2f} GB in {seconds:.1f} s, "
-        f"{size / 1e6 / seconds:.0f} MB/s"
+        f"{len(damaged)} damaged, {len(missing)} missing; "
+        f"read {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"
     )
-    return 1 if damaged else 0
+    return 1 if damaged or missing else 0
 
 
 def _download(args: argparse.Namespace) -> int:
     if args.sha256 and len(args.sha256) != len(args.url):
         raise ValueError(f"{len(args.sha256)} hashes for {len(args.url)} URLs; give one for each")
+    names = [name_of(url) for url in args.url]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)}: two URLs end with this name; give each file once")
     out = Path(args.out)
     hashes = args.sha256 or [None] * len(args.url)
     for url, sha256 in zip(args.url, hashes, strict=True):
@@ -84,6 +95,8 @@ def _download(args: argparse.Namespace) -> int:
     instances = [i for root in (out, *filter(Path.is_dir, out.iterdir())) for i in _found(root)]
     expected = DATASETS[args.dataset]
     print(f"{out}: {len(instances)} of {expected} scene instances of {args.dataset}")
+    if not instances:
+        return _fail(f"{out}: no scene instance was found in what was downloaded", 1)
     return 0
 
 

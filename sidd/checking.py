@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from .errors import SiddError
 from .matfiles import check_shapes, read_raw
@@ -13,6 +15,20 @@ from .metadata import read_metadata
 from .parallel import in_parallel
 from .patch_cache import check_conditions
 from .scenes import Frame, SceneInstance
+
+_FRAME_BYTES = 300_000_000
+
+
+def default_processes() -> int:
+    """One a core, but no more than have a frame of SIDD's full size fit in available memory."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        with open("/proc/meminfo") as file:
+            sizes = dict(line.split(":") for line in file)
+        available = int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):  # not Linux
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores or 1, available // _FRAME_BYTES))
 
 
 def check_frame(frame: Frame) -> tuple[int, list[str]]:
@@ -54,5 +70,14 @@ def check(
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     )
-    results = list(in_parallel(check_frame, frames, executor, "checking", "frame", progress))
+    results = []
+    try:
+        results.extend(in_parallel(check_frame, frames, executor, "checking", "frame", progress))
+    except BrokenProcessPool:
+        first = frames[len(results)]
+        raise SiddError(
+            f"{first.noisy}: a process was killed while this frame or one of the {processes} after "
+            f"it was read; {len(frames) - len(results)} of {len(frames)} are unfinished: give "
+            "fewer processes, since memory may be short"
+        ) from None
     return sum(size for size, _ in results), [m for _, messages in results for m in messages]

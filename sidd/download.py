@@ -44,12 +44,7 @@ def download(
 
     Raises ValueError for another URL than http or https, SiddError where the file cannot be had.
     """
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url}: expected a URL that begins with http:// or https://")
-    name = Path(urllib.parse.unquote(parts.path)).name
-    if not name or name.startswith("."):
-        raise ValueError(f"{url}: expected the URL of a file; its path ends without a name")
+    name = name_of(url)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     target, partial = folder / name, folder / f"{name}.partial"
@@ -67,6 +62,17 @@ def download(
     elif sha256:
         _verify(target, sha256, progress)
     return target
+
+
+def name_of(url: str) -> str:
+    """The name that :func:`download` gives the file of a URL; ValueError where it has none."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"{url}: expected a URL that begins with http:// or https://")
+    name = Path(urllib.parse.unquote(parts.path)).name
+    if not name or name.startswith("."):
+        raise ValueError(f"{url}: expected the URL of a file; its path ends without a name")
+    return name
 
 
 class _Transfer:

@@ -1,7 +1,10 @@
 """What each kind of damaged input gets: its message, in training and from check alike."""
 
 import dataclasses
+import io
+import os
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 
 import h5py
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import scipy.io
 
 import sidd
+from sidd import checking
 from sidd.__main__ import main
 from sidd.checking import check, check_frame
 
@@ -206,7 +210,7 @@ def test_read_as_the_release_does(frames, name):
 def test_check_lists_every_damaged_file(offline, tmp_path, capsys):
     root = shutil.copytree(offline, tmp_path / "sidd")
     assert main(["check", str(root), "--processes", "1"]) == 0
-    assert capsys.readouterr().out.startswith("0 damaged; read 0.00 GB in ")
+    assert capsys.readouterr().out.startswith("0 damaged, 0 missing; read 0.00 GB in ")
     first, second, third = sidd.select_frames(sidd.index(root))[:3]
     cut(0.5)(first.noisy)
     damage_pixels(first.clean)
@@ -219,9 +223,39 @@ def test_check_lists_every_damaged_file(offline, tmp_path, capsys):
         lines, (first.noisy, first.clean, second.metadata, third.noisy), strict=False
     ):
         assert line.startswith(f"damaged: {path}: ")
-    assert lines[4] == f"missing: {third.clean}" and lines[5].startswith("4 damaged; read ")
+    assert lines[4] == f"missing: {third.clean}" and lines[5].startswith(
+        "4 damaged, 1 missing; read "
+    )
     size, messages = check(sidd.index(root)[1:], processes=1, progress=False)
     assert size > 0 and len(messages) == 1, "the third frame is of the second instance"
+
+
+def test_check_fails_for_a_missing_file(offline, tmp_path, capsys):
+    root = shutil.copytree(offline, tmp_path / "sidd")
+    sidd.select_frames(sidd.index(root))[0].clean.unlink()
+    assert main(["check", str(root), "--processes", "1"]) == 1
+    assert "0 damaged, 1 missing; read " in capsys.readouterr().out
+
+
+def test_a_killed_process_is_one_error_that_names_a_frame(offline, monkeypatch):
+    def broken(function, items, *_):
+        yield function(items[0])
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(checking, "in_parallel", broken)
+    instances = sidd.index(offline)
+    second = [frame for i in instances for frame in i.frames][1]
+    with pytest.raises(sidd.SiddError, match=r"killed .* 21 of 22 are unfinished") as raised:
+        check(instances, processes=2, progress=False)
+    assert str(raised.value).startswith(f"{second.noisy}: ")
+
+
+@pytest.mark.parametrize(("available", "expected"), [(100, 1), (700, 2), (10**6, 16)])
+def test_processes_fit_in_memory(monkeypatch, available, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
+    content = f"MemTotal: 9 kB\nMemAvailable: {available * 1000} kB\n"
+    monkeypatch.setattr(checking, "open", lambda _: io.StringIO(content), raising=False)
+    assert checking.default_processes() == expected
 
 
 def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
@@ -250,6 +284,10 @@ def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
         (
             ["download", "--url", "http://h/x", "--out", "{tmp}", "--sha256", "0", "1"],
             "2 hashes for 1 URLs",
+        ),
+        (
+            ["download", "--url", "http://h/x.zip", "http://other/a/x.zip", "--out", "{tmp}"],
+            "x.zip: two URLs end with this name",
         ),
     ],
 )

@@ -278,3 +278,11 @@ def test_the_command_ends_with_the_dataset(server, offline, tmp_path, capsys):
     server.requests.clear()
     assert main(command) == 0
     assert "0 files extracted" in capsys.readouterr().out and not server.requests
+
+
+def test_a_download_without_any_scene_fails(server, archive, tmp_path, capsys):
+    server.content = archive.read_bytes()
+    assert main(["download", "--url", server.url, "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "0 of 160 scene instances" in told.out
+    assert "no scene instance was found" in told.err.splitlines()[-1]
