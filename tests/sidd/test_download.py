@@ -1,3 +1,4 @@
+import fcntl
 import hashlib
 import http.server
 import json
@@ -208,6 +209,24 @@ def test_extraction_is_taken_up_again(archive, tmp_path):
     assert extract(archive, out, progress=False) == 2
     assert (out / "Data/b/2.MAT").read_bytes() == CONTENT[:50_000] + b"Data/b/2.MAT"
     assert extract(archive, out, progress=False) == 0
+
+
+def test_leftovers_of_a_killed_extraction_are_removed(archive, tmp_path):
+    out = tmp_path / "out"
+    extract(archive, out, progress=False)
+    (out / "Data/b/.2.MAT.4711.tmp").write_bytes(b"half")
+    (out / "Data/b/.other.4711.tmp").write_bytes(b"not of this archive")
+    (out / "Data/b/2.MAT").unlink()
+    assert extract(archive, out, progress=False) == 1
+    assert {path.name for path in (out / "Data/b").iterdir()} == {"2.MAT", ".other.4711.tmp"}
+
+
+def test_two_extractions_of_one_archive(archive, tmp_path):
+    with open(archive, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(sidd.SiddError, match=r"archive\.zip: another run is unpacking it"):
+            extract(archive, tmp_path / "out", progress=False)
+    assert extract(archive, tmp_path / "out", progress=False) == 3
 
 
 @pytest.mark.parametrize(
