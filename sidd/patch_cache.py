@@ -8,6 +8,7 @@ JSON is written last, each file beside and renamed: where it stands, its frame i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -169,9 +170,11 @@ def _write(
                 name: error for name, error in zip(names, results, strict=True) if error is not None
             }
     except OSError as error:
+        cure = "name another folder"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            cure = "make room there (32 bytes a packed pixel) or name another folder"
         raise SiddError(
-            f"{cache}: the patch cache cannot be written: {error.strerror or error}; make room "
-            "there (32 bytes a packed pixel) or name another folder"
+            f"{cache}: the patch cache cannot be written: {error.strerror or error}; {cure}"
         ) from error
 
 
