@@ -42,10 +42,10 @@ def items(given: Path, kinds: Collection[str], out: Path) -> list[Item]:
 
     A folder is searched with its subfolders; of SIDD's .MAT files only GT_RAW ones are taken, and
     nothing below `out`. A list is a .txt or .csv file with a line `PATH` or `PATH,ISO,CAMERA` for
-    each image; paths are relative to it.
+    each image; paths are relative to it; blank lines and those that begin with # say nothing.
 
     Raises:
-        ValueError: nothing found, a line of another form, two images with one name.
+        ValueError: nothing found, a line of another form or of no file, two images with one name.
     """
     if given.is_dir():
         paths = [path for path in sorted(given.rglob("*")) if _is_clean(path, kinds, out)]
@@ -144,18 +144,20 @@ def _is_clean(path: Path, kinds: Collection[str], out: Path) -> bool:
 def _read_list(path: Path) -> list[Item]:
     found = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as a list of images: {error}") from error
     for number, row in enumerate(csv.reader(lines), 1):
         values = [value.strip() for value in row]
-        if not any(values):
+        if not any(values) or values[0].startswith("#"):
             continue
         if len(values) not in (1, 3) or (len(values) == 3 and not values[1].isdecimal()):
             raise ValueError(
                 f"{path}: line {number} must be PATH or PATH,ISO,CAMERA; got {','.join(row)!r}"
             )
         file = path.parent / values[0]
+        if not file.is_file():
+            raise ValueError(f"{path}: line {number}: {file}: no such file")
         conditions = (int(values[1]), values[2]) if len(values) == 3 else (None, None)
         found.append(Item(file, file.stem, *conditions))
     if not found:

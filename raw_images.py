@@ -14,6 +14,9 @@ RAW_KINDS = (".mat", ".npy", ".png")
 PHOTOGRAPH_KINDS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 FORMATS = ("npy", "mat", "png")
 
+_BAND = 256
+_MARGIN = 4
+
 
 @dataclass(frozen=True)
 class Raw:
@@ -114,6 +117,16 @@ def save(path: Path, form: str, bayer: np.ndarray, as_given: np.ndarray) -> None
             Image.fromarray(values).save(file, format="png")
 
 
+def render(packed: np.ndarray, metadata: sidd.Metadata) -> np.ndarray:
+    """`sidd.render_packed` in bands, so that large images need little memory beside their own."""
+    bands = []
+    for start in range(0, packed.shape[1], _BAND):
+        before = min(start, _MARGIN)
+        part = sidd.render_packed(packed[:, start - before : start + _BAND + _MARGIN], metadata)
+        bands.append(part[2 * before :][: 2 * _BAND])
+    return np.concatenate(bands)
+
+
 def save_picture(path: Path, rgb: np.ndarray) -> None:
     """Writes an uint8 RGB picture as PNG, beside its place first."""
     with sidd.replacing(path) as beside, beside.open("wb") as file:
@@ -122,10 +135,11 @@ def save_picture(path: Path, rgb: np.ndarray) -> None:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        image = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            image = np.lib.format.read_array(file, allow_pickle=False)
+    except ValueError as error:
         raise ValueError(f"{path}: not a readable .npy file: {error}") from error
-    if not isinstance(image, np.ndarray) or image.dtype.kind != "f":
+    if image.dtype.kind != "f":
         raise ValueError(f"{path}: values must be floats in [0, 1]")
     return image
 

@@ -29,7 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 or, with --from_srgb, an ordinary picture: gamma, colours and white balance of the camera are undone
 as in Brooks et al. (CVPR 2019), and the result is a raw image that is rendered again
 --clean is one of them, a folder of them (with its subfolders), or a list: a .txt or .csv file with
-a line PATH or PATH,ISO,CAMERA for each, relative to the list
+a line PATH or PATH,ISO,CAMERA for each, relative to the list; # begins a comment line
 
 writes to the folder --out; NAME is the image's, with _000, _001, .. where there are --draws
   NAME_noise.npy   the noise, in the form and orientation of the clean image (format npy)
@@ -185,7 +185,7 @@ def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
             with sidd.replacing(path) as beside:
                 draw_figure(source, noisy, kl).savefig(beside, format="png")
         elif path.name.endswith("_srgb.png"):
-            raw_images.save_picture(path, sidd.render_packed(noisy, metadata))
+            raw_images.save_picture(path, raw_images.render(noisy, metadata))
         else:
             packed = noise if path.name.endswith("_noise.npy") else noisy
             as_given = source.raw.in_given_form(packed)
@@ -200,7 +200,7 @@ def draw_figure(source: Source, noisy: np.ndarray, kl: float | None):
     """The figure of clean | sampled | real, the whole and its middle."""
     images = {"Clean": source.raw.packed, "Sampled": noisy, "Real": source.real}
     rendered = {
-        name: sidd.render_packed(image, source.metadata)
+        name: raw_images.render(image, source.metadata)
         for name, image in images.items()
         if image is not None
     }

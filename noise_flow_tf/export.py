@@ -20,14 +20,29 @@ RECIPE = ("arch", "width", "cameras", "iso_levels", "iso_interpolation", "new_ca
 _ABOUT = "noise_flow.json"
 
 
+def _image(name: str) -> tf.TensorSpec:
+    return tf.TensorSpec([None, None, None, 4], tf.float32, name)
+
+
+_CONDITIONS = [
+    _image("clean"),
+    tf.TensorSpec([None], tf.int32, "iso"),
+    tf.TensorSpec([None], tf.int32, "camera"),
+]
+_LATENT = [tf.TensorSpec([], tf.float32, "temperature"), tf.TensorSpec([], tf.int32, "seed")]
+
+
 class _Export(tf.Module):
-    """The model with the functions that become signatures."""
+    """The model with the functions that become signatures.
+
+    With an `input_signature` each is traced once; without one, saving would trace it again.
+    """
 
     def __init__(self, model: NoiseFlow):
         super().__init__()
         self.noise_model = model
 
-    @tf.function
+    @tf.function(input_signature=[*_CONDITIONS, *_LATENT], autograph=False)
     def sample(self, clean, iso, camera, temperature, seed):
         allowed = (temperature >= 0) & (temperature < np.inf)
         message = "temperature must be finite and not negative; got"
@@ -35,15 +50,11 @@ class _Export(tf.Module):
             noise = sample_noise(self.noise_model, clean, iso, camera, seed, temperature)
         return {"noise": noise}
 
-    @tf.function
+    @tf.function(input_signature=[_image("noise"), *_CONDITIONS], autograph=False)
     def log_prob(self, noise, clean, iso, camera):
         return {"log_prob": self.noise_model(clean, iso, camera).log_prob(noise)}
 
-    @tf.function
-    def scale(self, clean, iso, camera):
-        return {"scale": predicted_scale(self.noise_model, clean, iso, camera)}
-
-    @tf.function
+    @tf.function(input_signature=[], autograph=False)
     def conditions(self):
         known = self.noise_model.known
         return {
@@ -51,6 +62,20 @@ class _Export(tf.Module):
             "iso_levels": tf.constant(known.iso_levels, tf.int32),
             "iso_interpolation": tf.constant(known.iso_interpolation),
         }
+
+    def signatures(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("sample", "log_prob", "conditions")}
+
+
+class _ExportWithScale(_Export):
+    """The same for models whose scale is defined."""
+
+    @tf.function(input_signature=_CONDITIONS, autograph=False)
+    def scale(self, clean, iso, camera):
+        return {"scale": predicted_scale(self.noise_model, clean, iso, camera)}
+
+    def signatures(self) -> dict[str, Any]:
+        return super().signatures() | {"scale": self.scale}
 
 
 def save(model: NoiseFlow, path: str | os.PathLike) -> None:
@@ -71,28 +96,10 @@ def save(model: NoiseFlow, path: str | os.PathLike) -> None:
     """
     path = Path(path)
     model = settled(model)
-    image = tf.TensorSpec([None, None, None, 4], tf.float32)
-    condition = tf.TensorSpec([None], tf.int32)
-    export = _Export(model)
-
-    def named(spec, name):
-        return tf.TensorSpec(spec.shape, spec.dtype, name)
-
-    conditions = [named(image, "clean"), named(condition, "iso"), named(condition, "camera")]
-    signatures = {
-        "sample": export.sample.get_concrete_function(
-            *conditions,
-            tf.TensorSpec([], tf.float32, "temperature"),
-            tf.TensorSpec([], tf.int32, "seed"),
-        ),
-        "log_prob": export.log_prob.get_concrete_function(named(image, "noise"), *conditions),
-        "conditions": export.conditions.get_concrete_function(),
-    }
-    if has_scale(model):
-        signatures["scale"] = export.scale.get_concrete_function(*conditions)
+    export = (_ExportWithScale if has_scale(model) else _Export)(model)
     beside = path.with_name(path.name + ".partial")
     shutil.rmtree(beside, ignore_errors=True)
-    tf.saved_model.save(export, str(beside), signatures)
+    tf.saved_model.save(export, str(beside), export.signatures())
     (beside / _ABOUT).write_text(json.dumps(recipe(model)))
     shutil.rmtree(path, ignore_errors=True)
     os.replace(beside, path)

@@ -91,7 +91,9 @@ class NoiseFlowLayer(tf_keras.layers.Layer):
             "train_noise_model": bool(train_noise_model),
         }
         random = tf.random.Generator
-        self._random = random.from_seed(seed) if seed is not None else random.from_entropy()
+        self._random = (
+            random.from_non_deterministic_state() if seed is None else random.from_seed(seed)
+        )
 
     def call(self, inputs, training=None):
         """The noisy images in training, the clean ones otherwise."""

@@ -63,8 +63,8 @@ def sample_image(
 
     Raises:
         ValueError: `clean` of another shape, an unknown ISO or camera, a temperature that is
-            negative or not finite, a seed that is no whole number from 0 to 2^31 - 1, a tile below
-            1.
+            negative or not finite, a seed that is no whole number from 0 to 2^31 - 1, a tile that
+            is no whole number from 1.
 
     >>> from noise_flow_tf import NoiseFlow
     >>> sample_image(NoiseFlow(seed=0), np.full([6, 8, 4], 0.5), iso=800, camera="S6").shape
@@ -75,14 +75,10 @@ def sample_image(
         raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
     if not 0 <= temperature < np.inf:
         raise ValueError(f"temperature must be finite and not negative; got {temperature}")
-    try:
-        known = 0 <= operator.index(seed) < _SEEDS
-    except TypeError:
-        known = False
-    if not known:
+    if not 0 <= _whole(seed) < _SEEDS:
         raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
-    if tile is not None and tile < 1:
-        raise ValueError(f"tile must be at least 1 packed pixel; got {tile}")
+    if tile is not None and _whole(tile) < 1:
+        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
 
     known = Known.of(model)
     camera = known.camera_index(camera)
@@ -96,6 +92,14 @@ def sample_image(
             _within(inner, outer)
         ]
     return noise
+
+
+def _whole(value: Any) -> int:
+    """A whole number of any kind; -1 for what is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return -1
 
 
 def _forward(model: Any, known: Known) -> Callable:

@@ -170,24 +170,36 @@ def test_exif_orientation(run_folder, tmp_path):
     assert from_srgb(run_folder, tmp_path / "turned.jpg", tmp_path / "out").shape == (30, 20, 3)
 
 
+def _list(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "l.txt").write_text("\n".join(names))
+
+
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
         (lambda p: (p / "empty").mkdir(), {"clean": "empty"}, "empty: no clean image found"),
         (lambda p: (p / "l.txt").write_text(""), {"clean": "l.txt"}, "the list names no image"),
         (
+            lambda p: (p / "l.txt").write_text("# first\n\na.npy"),
+            {"clean": "l.txt"},
+            "l.txt: line 3: a.npy: no such file",
+        ),
+        (
             lambda p: (p / "l.txt").write_text("a.npy,100"),
             {"clean": "l.txt"},
             "line 1 must be PATH or PATH,ISO,CAMERA; got 'a.npy,100'",
         ),
         (
-            lambda p: (p / "l.txt").write_text("a.npy\nsub/a.npy"),
+            lambda p: _list(p, "a.npy", "sub/a.npy"),
             {"clean": "l.txt"},
             "would both be written as a",
         ),
         (lambda p: (p / "l.txt").write_text("gone.npy"), {"clean": "l.txt"}, "no such file"),
         (
-            lambda p: (p / "l.txt").write_text("a.npy\nb.npy"),
+            lambda p: _list(p, "a.npy", "b.npy"),
             {"clean": "l.txt", "real": "a.npy"},
             "--real and --metadata are for one clean image",
         ),

@@ -78,7 +78,8 @@ def test_temperature_scales_the_latent():
         ({"temperature": float("nan")}, "temperature must be finite"),
         ({"seed": 2**31}, "seed must be a whole number from 0 to 2147483647; got 2147483648"),
         ({"seed": 1.5}, "seed must be a whole number"),
-        ({"tile": 0}, "tile must be at least 1"),
+        ({"tile": 0}, "tile must be a whole number of packed pixels, 1 or more; got 0"),
+        ({"tile": 2.5}, "tile must be a whole number of packed pixels, 1 or more; got 2.5"),
     ],
 )
 def test_refuses_bad_requests(changed, message):
@@ -238,7 +239,7 @@ def test_load_refuses_a_checkpoint_of_another_architecture(saved, tmp_path):
     run.create({"arch": "S-G", "width": 4})
     with pytest.raises(ValueError, match="has no trained model yet"):
         nf.load(run.path)
-    tf.train.Checkpoint(noise_model=model).write(str(run.best))
+    tf.train.Checkpoint(noise_model=model).write(str(run.best / "epoch-1"))
     settings = json.loads(run.settings.read_text())
     run.settings.write_text(json.dumps(settings | {"arch": "S-Ax4-G-Ax4-CAM"}))
     with pytest.raises(ValueError, match="cannot be read as 'S-Ax4-G-Ax4-CAM'"):
