@@ -2,12 +2,12 @@
 
 import json
 
+import dataset
 import noise_flow_tf as nf
 import pictures
 import sidd
 from noise_flow_tf import architecture, report
 from noise_flow_tf.training import run_folder
-from train_flags import OFFLINE_DATASET
 
 
 def draw(run, examples, gaussian, best, rows, baselines) -> None:
@@ -22,13 +22,12 @@ def draw(run, examples, gaussian, best, rows, baselines) -> None:
 
 def write(run, args, scores, rows, skipped) -> None:
     """Writes `report.md` and `report.json`, and prints the scores and where things are."""
-    dataset = args.sidd_path or f"the offline stand-in for SIDD ({OFFLINE_DATASET})"
     settings = run.read_settings()
     minutes = sum(row["seconds"] for row in rows) / 60
     steps = settings["steps_per_epoch"] * len(rows)
     table = report.table(scores)
     text = [
-        f"# {architecture.title(args.arch)} on {dataset}",
+        f"# {architecture.title(args.arch)} on {dataset.told(args)}",
         "",
         "Test NLL in nats per dimension and marginal KL divergence in nats; in parentheses the "
         "relative improvement of Noise Flow, as in Table 1 of the paper.",
@@ -48,7 +47,7 @@ def write(run, args, scores, rows, skipped) -> None:
     ]
     numbers = {
         "test": scores,
-        "dataset": str(dataset),
+        "dataset": dataset.told(args),
         "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
         "left_out": [reason for _, reason in skipped],
         "seed": args.seed,

@@ -13,10 +13,10 @@ import tensorflow as tf
 import tf_keras
 from tqdm import tqdm
 
+import dataset
 import noise_flow_tf as nf
 import pictures
 import run_report
-import sidd
 import train_flags
 from noise_flow_tf import architecture, evaluation, export
 from noise_flow_tf.training import callbacks, run_folder, schedules, strategies
@@ -24,7 +24,6 @@ from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepSta
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.run_folder import RunFolder, newest_first
 from noise_flow_tf.training.trainer import DivergedError
-from train_flags import OFFLINE_DATASET
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,18 +34,19 @@ def main(arguments: list[str] | None = None) -> None:
         run.check(args.overwrite)
     if args.new_camera:
         make_model(args)  # before anything is read, whether that can be done
-    train_frames, test_frames = select(args)
+    train_frames, test_frames = dataset.frames(args, "train"), dataset.frames(args, "test")
     strategy = strategies.choose(args.strategy)
     model = make_model(args)
     args.arch, args.width = model.arch, model.width
     tf_keras.utils.set_random_seed(args.seed)
 
-    train, test = read_patches(args, train_frames, test_frames, model.cameras)
+    train = dataset.patches(args, train_frames, model.cameras, args.patch_sampling)
+    test = dataset.patches(args, test_frames, model.cameras)
     steps = train.num_batches(args.n_batch_train, mix_images=args.batching == "mixed")
     test_batches = test.batches(args.n_batch_test, shuffle=False)
     print(
         f"{train.num_patches} training and {test.num_patches} test patches in {steps} and "
-        f"{len(test_batches)} batches an epoch, from {args.sidd_path or OFFLINE_DATASET}"
+        f"{len(test_batches)} batches an epoch, from {dataset.root(args)}"
     )
     args.epochs = args.epochs or train_flags.default_epochs(args, steps)
     data = {"train": train.digest, "test": test.digest}
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings = run.read_settings()
         if settings["data"] != data:
             raise ValueError(
-                f"the frames of {args.sidd_path or OFFLINE_DATASET} are not those that the run in "
+                f"the frames of {dataset.root(args)} are not those that the run in "
                 f"{run.path} began with; resume it on these"
             )
         done = max((int(p.name.rpartition("-")[2]) for p in newest_first(run.last)), default=0)
@@ -96,40 +96,6 @@ def make_model(args: argparse.Namespace) -> nf.NoiseFlow:
     if args.new_camera:
         return nf.add_camera(nf.load(args.from_run), args.new_camera)
     return nf.NoiseFlow(args.arch, args.width, args.seed)
-
-
-def select(args: argparse.Namespace) -> tuple[list[sidd.Frame], list[sidd.Frame]]:
-    """The frames to train and to test on."""
-    root = args.sidd_path or sidd.write_synthetic(OFFLINE_DATASET, exist_ok=True)
-    instances = sidd.index(root)
-    ranges = {
-        "train": (args.start_tr_im_idx, args.end_tr_im_idx),
-        "test": (args.start_ts_im_idx, args.end_ts_im_idx),
-    }
-    chosen = []
-    for split, frame_range in ranges.items():
-        frames = sidd.select_frames(instances, split, frame_range, args.cam, args.iso)
-        if not frames:
-            raise ValueError(
-                f"{root} has no {split} frame left after choosing frames {frame_range[0]} to "
-                f"{frame_range[1] - 1}, cameras {args.cam or 'all'} and ISO {args.iso or 'all'}"
-            )
-        chosen.append(frames)
-    return tuple(chosen)
-
-
-def read_patches(args, train_frames, test_frames, cameras) -> tuple[sidd.Patches, sidd.Patches]:
-    shared = {
-        "patch_size": args.patch_height,
-        "patches_per_image": args.n_patches_per_image,
-        "cache": args.cache,
-        "strict": args.strict,
-        "seed": args.seed,
-        "parallel_reads": args.n_train_threads,
-        "cameras": cameras,
-    }
-    train = sidd.Patches(train_frames, sampling=args.patch_sampling, **shared)
-    return train, sidd.Patches(test_frames, **shared)
 
 
 def start() -> dict[str, object]:
@@ -199,14 +165,15 @@ def fit(args, strategy, run, writing, train, test_batches, test_frames, settings
 
     examples = pictures.Examples(test_frames)
     scores = settings["baselines"]["scores"]
-    baseline_nll = {name: score["nll"] for name, score in scores.items()}
+    kl = evaluation.sampled_kl(evaluation.for_batches(model), test_batches, args.seed)
     with Interruption(strategy) as interruption:
         kept = [
             callbacks.StopOnDivergence(),
+            callbacks.MarginalKL(kl),
             BestWeights(writing.best, checkpoints),
             history,
             callbacks.keras_curves(writing.tensorboard),
-            callbacks.LearnedCurves(model, writing.tensorboard, baseline_nll),
+            callbacks.LearnedCurves(model, writing.tensorboard, scores),
             callbacks.NoisePictures(writing.tensorboard, lambda: examples.strips(model)),
             KeepState(checkpoints, interruption, args.checkpoint_every),
         ]

@@ -4,11 +4,10 @@ import argparse
 import math
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
-import sidd
+import dataset
 from noise_flow_tf import architecture
 from noise_flow_tf.training import RunFolder, schedules, strategies
 
-OFFLINE_DATASET = "data/synthetic_sidd"
 OFFLINE_EPOCHS = 60
 DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
@@ -106,45 +105,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
 
     add(
-        "sidd_path",
-        metavar="ROOT",
-        help="SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to "
-        f"{OFFLINE_DATASET}",
-    )
-    add(
-        "cache",
-        metavar="FOLDER",
-        default="data/patch_cache",
-        help="where packed patches are kept for the next run (SIDD_Medium_Raw: about 15 GB)",
-    )
-    add("strict", action="store_true", help="stop at a damaged frame instead of leaving it out")
-    add("patch_height", type=cli.positive(int), default=32, help="patch side in packed pixels")
-    add(
         "patch_sampling", choices=["uniform", "random"], default="uniform", help="grid, or anywhere"
     )
-    add(
-        "n_patches_per_image",
-        type=cli.positive(int),
-        help="at most so many patches of an image (default its whole grid; the release has 2898)",
-    )
-    add("start_tr_im_idx", type=int, default=10, help="first frame of each training instance")
-    add("end_tr_im_idx", type=int, default=12, help="end of the training frames, exclusive")
-    add("start_ts_im_idx", type=int, default=10, help="first frame of each test instance")
-    add("end_ts_im_idx", type=int, default=12, help="end of the test frames, exclusive")
-    add("cam", nargs="+", metavar="CODE", help=f"only these cameras: {', '.join(sidd.CAMERAS)}")
-    add(
-        "iso",
-        nargs="+",
-        type=int,
-        metavar="ISO",
-        help=f"only these ISO levels: {', '.join(map(str, sidd.ISO_LEVELS))}",
-    )
-    add(
-        "n_train_threads",
-        type=cli.positive(int),
-        default=4,
-        help="batches made, and files read, at the same time",
-    )
+    dataset.add_flags(parser)
     args = parser.parse_args(arguments)
     if args.resume and args.overwrite:
         parser.error("--resume and --overwrite exclude each other")

@@ -167,8 +167,9 @@ class Patches:
         """Batches of patches, the same ones whenever they are asked for with the same arguments.
 
         Each is a dict: ``noise`` and ``clean`` float32 [B, p, p, 4], packed, in file orientation,
-        in [0, 1] raw intensity (see :func:`sidd.read_pair`); ``iso`` and ``camera`` (index in
-        ``cameras``) int32 [B]; ``nlf`` float32 [B, 2], from each image's METADATA.
+        in [0, 1] raw intensity (see :func:`sidd.read_pair`); ``iso``, ``camera`` (index in
+        ``cameras``) and ``frame`` (index in ``frames``) int32 [B]; ``nlf`` float32 [B, 2], from
+        each image's METADATA.
 
         Args:
             batch_size: the release's is 138.
@@ -214,18 +215,19 @@ class Patches:
             bounds = [len(patches) * part // count for part in (index, index + 1)]
             return self._read(epoch, patches[slice(*bounds)])
 
-        types = (tf.float32, tf.float32, tf.int32, tf.int32, tf.float32)
+        names = ("noise", "clean", "iso", "camera", "nlf", "frame")
+        types = (tf.float32, tf.float32, tf.int32, tf.int32, tf.float32, tf.int32)
         size = None
         if drop_remainder:
             size = batch_size * (index + 1) // count - batch_size * index // count
         image = (size, self._patch_size, self._patch_size, 4)
-        shapes = (image, image, (size,), (size,), (size, 2))
+        shapes = (image, image, (size,), (size,), (size, 2), (size,))
 
         def batch(number: tf.Tensor) -> dict[str, tf.Tensor]:
             tensors = tf.numpy_function(read, (number,), types)
             for tensor, shape in zip(tensors, shapes, strict=True):
                 tensor.set_shape(shape)
-            return dict(zip(("noise", "clean", "iso", "camera", "nlf"), tensors, strict=True))
+            return dict(zip(names, tensors, strict=True))
 
         if repeat:
             numbers = tf.data.Dataset.counter(first_batch)
@@ -271,7 +273,7 @@ class Patches:
             self._tiles[frame].expect(corners[0], corners[-1], self._patch_size)
 
     def _read(self, epoch: int, patches: np.ndarray) -> tuple[np.ndarray, ...]:
-        """A batch of patches by their numbers: noise, clean, ISO, camera and NLF."""
+        """A batch of patches by their numbers: noise, clean, ISO, camera, NLF and frame."""
         epoch = epoch if self._sampling == "random" else 0
         frames = np.searchsorted(self._starts, patches, "right") - 1
         shape = (len(patches), self._patch_size, self._patch_size, 4)
@@ -280,7 +282,8 @@ class Patches:
         for i, (frame, number) in enumerate(zip(frames.tolist(), within.tolist(), strict=True)):
             row, column = self._corners(epoch, frame)[number].tolist()
             self._tiles[frame].read(row, column, noise[i], clean[i])
-        return noise, clean, self._iso[frames], self._camera[frames], self._nlf[frames]
+        conditions = (self._iso[frames], self._camera[frames], self._nlf[frames])
+        return noise, clean, *conditions, frames.astype(np.int32)
 
 
 def _check_positive(**values: int) -> None:

@@ -15,25 +15,27 @@ from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from noise_flow_tf.training.run_folder import write_text
 
-_NLL_TAG = "epoch_nll"
+_BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}
 
 
 class LearnedCurves(tf_keras.callbacks.Callback):
     """Writes what the model has learned to TensorBoard after each epoch.
 
     Those are `NoiseFlow.curves()`: beta1, beta2, the gain of every ISO level and the camera
-    factors, each kind drawn together under "Custom scalars"; and the NLL of the baselines as level
-    lines in the chart of Keras' own `epoch_nll`.
+    factors, each kind drawn together under "Custom scalars"; and NLL and KL of the baselines as
+    level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
     """
 
-    def __init__(self, noise_model: Any, folder: Path, baseline_nll: Mapping[str, float]):
-        """Writes below `folder`; `baseline_nll` is in nats per dimension, by name."""
+    def __init__(
+        self, noise_model: Any, folder: Path, baselines: Mapping[str, Mapping[str, float]]
+    ):
+        """Writes below `folder`; `baselines` has by name `nll`, nats per dimension, and `kl`."""
         super().__init__()
         self._noise_model = noise_model
         self._learned = tf.summary.create_file_writer(str(folder / "learned"))
         self._baselines = {
-            name: (nll, tf.summary.create_file_writer(str(folder / name)))
-            for name, nll in baseline_nll.items()
+            name: (scores, tf.summary.create_file_writer(str(folder / name)))
+            for name, scores in baselines.items()
         }
 
     def on_train_begin(self, logs=None):
@@ -55,9 +57,10 @@ class LearnedCurves(tf_keras.callbacks.Callback):
         with self._learned.as_default(epoch):
             for name, value in self._noise_model.curves().items():
                 tf.summary.scalar(name, value)
-        for nll, writer in self._baselines.values():
+        for scores, writer in self._baselines.values():
             with writer.as_default(epoch):
-                tf.summary.scalar(_NLL_TAG, nll)
+                for tag, metric in _BASELINE_TAGS.items():
+                    tf.summary.scalar(tag, scores[metric])
 
     def on_train_end(self, logs=None):
         for writer in (self._learned, *(writer for _, writer in self._baselines.values())):
@@ -93,6 +96,22 @@ class SettledAverages(tf_keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self.model.reestimate_averages(self._batches)
+
+
+class MarginalKL(tf_keras.callbacks.Callback):
+    """After each evaluation, adds the marginal KL of the test set to the logs as `val_kl`.
+
+    Callbacks that are to see it stand behind this one.
+    """
+
+    def __init__(self, measure: Callable[[], float]):
+        """`measure` as `evaluation.sampled_kl` gives it."""
+        super().__init__()
+        self._measure = measure
+
+    def on_epoch_end(self, epoch, logs=None):
+        if "val_nll" in logs:
+            logs["val_kl"] = self._measure()
 
 
 class StopOnDivergence(tf_keras.callbacks.Callback):

@@ -225,6 +225,8 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     run.create({"arch": trainer.noise_model.arch, "width": 4})
     picture = np.zeros((4, 8, 3), np.uint8)
     checkpoints = Checkpoints(trainer, run.last, 3)
+    baselines = {"gaussian": {"nll": -1.5, "kl": 0.5}}
+    kl = evaluation.sampled_kl(evaluation.for_batches(trainer.noise_model), make_batches(seed=1))
     trainer.fit(
         make_batches(),
         validation_data=make_batches(seed=1),
@@ -232,17 +234,19 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
         epochs=3,
         verbose=0,
         callbacks=[
+            callbacks.MarginalKL(kl),
             BestWeights(run.best, checkpoints),
             callbacks.History(run.history, trainer.noise_model),
             callbacks.keras_curves(run.tensorboard),
-            callbacks.LearnedCurves(trainer.noise_model, run.tensorboard, {"gaussian": -1.5}),
+            callbacks.LearnedCurves(trainer.noise_model, run.tensorboard, baselines),
             callbacks.NoisePictures(run.tensorboard, lambda: {"patches/S6": picture}),
             KeepState(checkpoints, Interruption(), every=2),
         ],
     )
     rows = list(csv.DictReader(run.history.open()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert rows[1]["val_nll"] == ""
+    assert rows[1]["val_nll"] == rows[1]["val_kl"] == ""
+    assert float(rows[2]["val_kl"]) == kl()
     assert all(float(row["seconds"]) > 0 for row in rows)
     final = trainer.noise_model.curves()["beta/beta1"].numpy()
     assert float(rows[2]["beta/beta1"]) == pytest.approx(final, rel=1e-4)
@@ -256,8 +260,8 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
 
     tags = {folder.name: _tags(folder) for folder in run.tensorboard.iterdir()}
     assert {"epoch_nll", "epoch_latent_stddev"} <= tags["train"]
-    assert {"epoch_nll", "epoch_latent_stddev"} <= tags["validation"]
-    assert tags["gaussian"] == {"epoch_nll"}
+    assert {"epoch_nll", "epoch_latent_stddev", "epoch_kl"} <= tags["validation"]
+    assert tags["gaussian"] == {"epoch_nll", "epoch_kl"}
     assert set(trainer.noise_model.curves()) <= tags["learned"]
     assert tags["pictures"] == {"patches/S6"}
 

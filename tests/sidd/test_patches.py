@@ -7,7 +7,7 @@ from sidd import patch_cache
 
 #: The tiny offline dataset's packed images are 48 x 40: three by two patches of 16.
 PATCH, GRID = 16, 6
-NAMES = ("noise", "clean", "iso", "camera", "nlf")
+NAMES = ("noise", "clean", "iso", "camera", "nlf", "frame")
 
 
 def batches(dataset):
@@ -55,17 +55,19 @@ def test_batches_in_order_are_the_files_patches(make, train_frames, size, mix_im
         "iso": (np.int32, ()),
         "camera": (np.int32, ()),
         "nlf": (np.float32, (2,)),
+        "frame": (np.int32, ()),
     }
     row = 0
-    noise, clean, iso, camera, nlf = (joined(dataset, name) for name in NAMES)
-    for frame in train_frames:
+    noise, clean, iso, camera, nlf, of = (joined(dataset, name) for name in NAMES)
+    for number, frame in enumerate(train_frames):
         pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata)
         for top, left in sidd.uniform_corners(*pair.clean.shape[:2], size):
             place = np.s_[top : top + size, left : left + size]
             np.testing.assert_array_equal(noise[row], pair.noise[place])
             np.testing.assert_array_equal(clean[row], pair.clean[place])
             np.testing.assert_array_equal(nlf[row], np.float32(pair.nlf))
-            assert (iso[row], camera[row]) == (frame.iso, sidd.CAMERAS.index(frame.camera))
+            conditions = (frame.iso, sidd.CAMERAS.index(frame.camera), number)
+            assert (iso[row], camera[row], of[row]) == conditions
             row += 1
     assert row == len(noise) == patches.num_patches
 
