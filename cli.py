@@ -1,6 +1,7 @@
 """What the scripts' command lines share."""
 
 import argparse
+import logging
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 _WRAPPED = re.compile(r"SiddError: (.*)")
 

@@ -1,6 +1,7 @@
 """Rendered pictures of real and sampled noise, for training and for the report."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,38 @@ import sidd
 from noise_flow_tf import plotting, report
 
 _SIDE = 64
+_LIGHTS = {"N": "normal light", "L": "low light", "H": "bright light"}
+_SHOWN_LIGHTS = ("N", "L")
 _LOGARITHMIC = ("beta", "gain")
 
 
 class Examples:
     """Patches of test frames, one for each ISO level, with all that is needed to show them."""
 
-    def __init__(self, frames: Sequence[sidd.Frame], side: int = _SIDE):
-        """Reads patches of `side` packed pixels, or less, from the middle of the frames."""
-        chosen = _one_for_each_iso(frames)
+    def __init__(self, frames: Sequence[sidd.Frame], side: int = _SIDE, by_light: bool = False):
+        """Reads patches of `side` packed pixels, or less, from the middle of the frames.
+
+        With `by_light`, there is one for each ISO level in normal and one in low light, as far as
+        the frames have them.
+        """
+        of_light = [[f for f in frames if f.brightness == light] for light in _SHOWN_LIGHTS]
+        kinds = of_light if by_light and any(of_light) else [frames]
+        chosen = [frame for kind in kinds for frame in _varied(kind)]
+        chosen.sort(key=lambda frame: frame.iso)
         pairs = [
             sidd.read_pair(frame.noisy, frame.clean, frame.metadata, _other(frame.camera))
             for frame in chosen
         ]
         side = min([side, *(length for pair in pairs for length in pair.clean.shape[:2])])
-        self.labels = [f"{frame.camera}, ISO {frame.iso}" for frame in chosen]
+        lights = [f", {_LIGHTS[frame.brightness]}" if by_light else "" for frame in chosen]
+        self.labels = [
+            f"{frame.camera}, ISO {frame.iso}{light}"
+            for frame, light in zip(chosen, lights, strict=True)
+        ]
         self.iso = np.array([frame.iso for frame in chosen], np.int32)
         self.camera = [frame.camera for frame in chosen]
-        self.nlf = np.array([pair.nlf for pair in pairs], np.float32)
+        nlf = np.array([pair.nlf for pair in pairs], np.float32)
+        self.camera_nlf = nf.CameraNLF(nlf[:, 0], nlf[:, 1])
         self._metadata = [pair.metadata for pair in pairs]
         self.clean = np.stack([plotting.middle(pair.clean, side) for pair in pairs])
         self.noise = np.stack([plotting.middle(pair.noise, side) for pair in pairs])
@@ -47,9 +62,11 @@ class Examples:
             for i, label in enumerate(self.labels)
         }
 
-    def comparison(self, models: Mapping[str, Any]) -> Figure:
-        """The figure of the samples of each model beside the real noise, with the KL on each."""
-        samples = {title: self.sample(model) for title, model in models.items()}
+    def comparison(
+        self, models: Mapping[str, Any], seed: int = 0
+    ) -> dict[str, dict[str, plotting.Picture]]:
+        """By label, the samples of each model beside the real noise, with the KL on each."""
+        samples = {title: self.sample(model, seed) for title, model in models.items()}
         rows = {}
         for i, label in enumerate(self.labels):
             row = {
@@ -61,7 +78,7 @@ class Examples:
             row["Real"] = plotting.Picture(self._render(i, self.noise[i]))
             row["Clean"] = plotting.Picture(self._render(i, 0.0))
             rows[label] = row
-        return plotting.comparison(rows, "Noise of the test set, rendered to sRGB (KL in nats)")
+        return rows
 
     def _render(self, i: int, noise: np.ndarray | float) -> np.ndarray:
         return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
@@ -72,7 +89,42 @@ def _other(camera: str) -> str | None:
     return None if camera in sidd.CAMERAS else camera
 
 
-def _one_for_each_iso(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
+def comparison_figure(rows: Mapping[str, Mapping[str, plotting.Picture]]) -> Figure:
+    """The figure of `Examples.comparison`, as Figure 5 of the paper."""
+    return plotting.comparison(rows, "Noise of the test set, rendered to sRGB (KL in nats)")
+
+
+def save(path: Path, rows: Mapping[str, Mapping[str, plotting.Picture]]) -> None:
+    """Keeps rows of pictures in an .npz file."""
+    images = {
+        f"{label}/{title}": picture.image
+        for label, row in rows.items()
+        for title, picture in row.items()
+    }
+    divergences = {
+        f"{label}/{title}/KL": picture.kl
+        for label, row in rows.items()
+        for title, picture in row.items()
+        if picture.kl is not None
+    }
+    with sidd.replacing(path) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **images, **divergences)
+
+
+def load(path: Path) -> dict[str, dict[str, plotting.Picture]]:
+    """The rows of pictures that `save` kept."""
+    rows: dict[str, dict[str, plotting.Picture]] = {}
+    with np.load(path, allow_pickle=False) as kept:
+        for name in kept.files:
+            label, title, *metric = name.split("/")
+            if not metric:
+                kl = kept.get(f"{name}/KL")
+                kl = None if kl is None else float(kl)
+                rows.setdefault(label, {})[title] = plotting.Picture(kept[name], kl)
+    return rows
+
+
+def _varied(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
     """For each ISO level a frame, of another camera than the levels before where there is one."""
     chosen: dict[int, sidd.Frame] = {}
     for iso in sorted({frame.iso for frame in frames}):

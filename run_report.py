@@ -3,7 +3,6 @@
 import json
 
 import dataset
-import noise_flow_tf as nf
 import pictures
 import sidd
 from noise_flow_tf import architecture, report
@@ -12,9 +11,9 @@ from noise_flow_tf.training import run_folder
 
 def draw(run, examples, gaussian, best, rows, baselines) -> None:
     """Writes the pictures of samples and of the history."""
-    camera_nlf = nf.CameraNLF(examples.nlf[:, 0], examples.nlf[:, 1])
-    models = {"Gaussian": gaussian, "Camera NLF": camera_nlf, "Noise Flow": best}
-    figures = {"samples": examples.comparison(models), **pictures.history(rows, baselines)}
+    models = {"Gaussian": gaussian, "Camera NLF": examples.camera_nlf, "Noise Flow": best}
+    samples = pictures.comparison_figure(examples.comparison(models))
+    figures = {"samples": samples, **pictures.history(rows, baselines)}
     for name, figure in figures.items():
         with sidd.replacing(run.pictures / f"{name}.png") as path:
             figure.savefig(path, format="png")

@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     test = dataset.patches(args, test_frames, model.cameras)
     steps = train.num_batches(args.n_batch_train, mix_images=args.batching == "mixed")
     test_batches = test.batches(args.n_batch_test, shuffle=False)
+    test_images = test.batches(args.n_batch_test, mix_images=False, shuffle=False)
     print(
         f"{train.num_patches} training and {test.num_patches} test patches in {steps} and "
         f"{len(test_batches)} batches an epoch, from {dataset.root(args)}"
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
     else:
         settings = {**vars(args), **export.recipe(model), "steps_per_epoch": steps, "data": data}
-        settings |= {"baselines": score_baselines(args, train, test_batches), "starts": []}
+        settings |= {"baselines": score_baselines(args, train, test_images), "starts": []}
     settings["starts"] = [*settings["starts"], start()]
     settings["epochs"] = args.epochs
 
@@ -73,17 +74,17 @@ def main(arguments: list[str] | None = None) -> None:
     with run_to_write(run, settings, args.overwrite, resuming, chief) as writing:
         rows = fit(args, strategy, run, writing, train, test_batches, test_frames, settings)
         if chief:
-            finish(args, run, train, test, test_batches, test_frames, rows)
+            finish(args, run, train, test, test_images, test_frames, rows)
 
 
-def finish(args, run, train, test, test_batches, test_frames, rows) -> None:
+def finish(args, run, train, test, test_images, test_frames, rows) -> None:
     """Exports and scores the best weights, and writes the pictures and the report."""
     best = run.load()
     export.save(best, run.saved_model)
     baselines = run.read_settings()["baselines"]
     scores = baselines["scores"] | evaluation.evaluate(
         {"noise_flow": evaluation.for_batches(best)},
-        tqdm(test_batches, "scoring the best model", unit="batch", leave=False),
+        tqdm(test_images, "scoring the best model", unit="batch", leave=False),
         args.seed,
     )
     gaussian = nf.GaussianNoise(baselines["gaussian_stddev"])
@@ -109,14 +110,14 @@ def start() -> dict[str, object]:
     return {"command": sys.argv, "git_commit": commit, "versions": run_folder.versions()}
 
 
-def score_baselines(args, train, test_batches) -> dict[str, object]:
+def score_baselines(args, train, test_images) -> dict[str, object]:
     everything = train.batches(args.n_batch_train, shuffle=False)
     stddev = evaluation.gaussian_stddev(
         tqdm(everything, "fitting the Gaussian", unit="batch", leave=False)
     )
     gaussian = evaluation.for_batches(nf.GaussianNoise(stddev))
     models = {"gaussian": gaussian, "camera_nlf": evaluation.camera_nlf}
-    bar = tqdm(test_batches, "scoring the baselines", unit="batch", leave=False)
+    bar = tqdm(test_images, "scoring the baselines", unit="batch", leave=False)
     return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, args.seed)}
 
 

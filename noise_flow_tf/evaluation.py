@@ -119,6 +119,7 @@ class ImageScores:
                 {
                     "iso": int(batch["iso"][first]),
                     "camera": int(batch["camera"][first]),
+                    "nlf": batch["nlf"][first].astype(float).tolist(),
                     "patches": 0,
                     "kl_patches": 0,
                     "sums": {name: dict.fromkeys(METRICS, 0.0) for name in told},
@@ -132,15 +133,16 @@ class ImageScores:
                     row["sums"][name][metric] += float(values[few].sum())
 
     def rows(self) -> list[dict[str, Any]]:
-        """One for each image: `frame`, `iso`, `camera`, `patches`, `kl_patches`, and `scores`.
+        """One for each image: its number `frame`, its conditions, and `scores`.
 
-        `scores` has, for each model's name, the `METRICS`; the divergences are None for an image
-        without any fifth patch.
+        The conditions are `iso`, `camera`, `nlf`, `patches` and `kl_patches`; `scores` has, for
+        each model's name, the `METRICS`; the divergences are None for an image without any fifth
+        patch.
         """
         return [
             {
                 "frame": frame,
-                **{name: row[name] for name in ("iso", "camera", "patches", "kl_patches")},
+                **{name: value for name, value in row.items() if name != "sums"},
                 "scores": {
                     name: {metric: _ratio(sums[metric], row[_weight(metric)]) for metric in METRICS}
                     for name, sums in row["sums"].items()
@@ -178,6 +180,29 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | 
             if metric != "kl_floor":
                 summary[name][f"{metric}_stderr"] = error
     return summary
+
+
+def paired_difference(
+    rows: Sequence[Mapping[str, Any]], name: str, other: str, metric: str
+) -> tuple[float | None, float | None]:
+    """By how much a model's metric is above another's on the same images, with standard error.
+
+    Images differ far more from each other than models do on one image, so this tells models apart
+    that the standard errors of their means do not.
+
+    Args:
+        rows: as `ImageScores.rows` gives them.
+        name: a model.
+        other: the model whose metric is subtracted.
+        metric: one of `METRICS`.
+
+    Returns:
+        The weighted mean of the differences, and its standard error; see `summarise`.
+    """
+    pairs = [[row["scores"][which][metric] for which in (name, other)] for row in rows]
+    measured = [i for i, pair in enumerate(pairs) if None not in pair]
+    values = np.array([pairs[i][0] - pairs[i][1] for i in measured])
+    return _weighted_mean(values, np.array([rows[i][_weight(metric)] for i in measured], float))
 
 
 def evaluate(

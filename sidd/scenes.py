@@ -88,6 +88,7 @@ class Frame:
     scene: int
     camera: str
     iso: int
+    brightness: str
     noisy: Path
     clean: Path
     metadata: Path
@@ -224,7 +225,7 @@ def _read_instance(folder: Path) -> SceneInstance:
     frames, incomplete = [], []
     for number, found in sorted(files.items()):
         frame = Frame(
-            number, name.instance, name.scene, name.camera, name.iso,
+            number, name.instance, name.scene, name.camera, name.iso, name.brightness,
             *(found.get(kind) or _expected(found, kind) for kind in _KINDS),
         )  # fmt: skip
         (frames if len(found) == len(_KINDS) else incomplete).append(frame)

@@ -111,42 +111,6 @@ def test_evaluation_epochs_of_short_runs():
     assert schedules.evaluation_epochs(1, 1) == [1]
 
 
-def test_evaluate_knows_the_entropy_of_a_gaussian():
-    rng = np.random.default_rng(0)
-    clean = np.full((40, 32, 32, 4), 0.5, np.float32)
-    batches = tf.data.Dataset.from_tensor_slices(
-        {
-            "clean": clean,
-            "noise": rng.normal(0, 0.02, clean.shape).astype(np.float32),
-            "iso": np.full(40, 100, np.int32),
-            "camera": np.full(40, 2, np.int32),
-            "nlf": np.tile(np.float32([8e-4, 0.0]), (40, 1)),
-        }
-    ).batch(16)
-    assert evaluation.gaussian_stddev(batches) == pytest.approx(0.02, rel=0.01)
-    models = {
-        "gaussian": evaluation.for_batches(nf.GaussianNoise(0.02)),
-        "camera_nlf": evaluation.camera_nlf,
-        "wide": evaluation.for_batches(nf.GaussianNoise(0.04)),
-    }
-    scores = evaluation.evaluate(models, batches)
-    entropy = 0.5 * np.log(2 * np.pi * np.e * 0.02**2)
-    standard_error = np.sqrt(0.5 / clean.size)
-    for name in ("gaussian", "camera_nlf"):
-        assert scores[name]["nll"] == pytest.approx(entropy, abs=3 * standard_error)
-        assert scores[name]["kl"] < 0.03
-    assert scores["wide"]["nll"] == pytest.approx(entropy + np.log(2) - 3 / 8, abs=0.01)
-    assert scores["wide"]["kl"] == pytest.approx(np.log(2) - 3 / 8, abs=0.03)
-    assert evaluation.evaluate(models, batches) == scores
-
-
-def test_evaluate_refuses_an_empty_test_set():
-    with pytest.raises(ValueError, match="no batch"):
-        evaluation.evaluate({"nlf": evaluation.camera_nlf}, [])
-    with pytest.raises(ValueError, match="no batch"):
-        evaluation.gaussian_stddev([])
-
-
 def test_divergence_ends_training_before_the_weights_move(trainer):
     batch = next(iter(make_batches()))
     weights = [weight.numpy() for weight in trainer.trainable_variables]
