@@ -136,39 +136,51 @@ def _varied(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
 
 def history(
     rows: Sequence[Mapping[str, float]], baselines: Mapping[str, Mapping[str, float]]
-) -> dict[str, Figure]:
+) -> dict[str, plotting.Chart]:
     """What training measured and learned against the epoch, as in Figures 4, 6 and 7 of the paper.
 
     Args:
         rows: one an epoch, as in `history.csv`.
-        baselines: scores whose `nll`, in nats per dimension, are drawn as lines across.
+        baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are drawn as lines
+            across.
 
     Returns:
-        By name `nll`, and one figure for each kind of learned value that the model has.
+        By name `nll`, `kl`, and one chart for each kind of learned value that the model has.
     """
-    named = {"training": "nll", "test": "val_nll"}
-    figures = {
-        "nll": plotting.lines(
-            {title: _against_epoch(rows, name) for title, name in named.items()},
+    levels = {
+        metric: {report.TITLES[name]: score[metric] for name, score in baselines.items()}
+        for metric in ("nll", "kl")
+    }
+    curves = {
+        "nll": plotting.Chart(
+            {"training": _against_epoch(rows, "nll"), "test": _against_epoch(rows, "val_nll")},
             title="Negative log-likelihood",
             xlabel="epoch",
             ylabel="NLL in nats per dimension",
-            levels={report.TITLES[name]: score["nll"] for name, score in baselines.items()},
-        )
+            levels=levels["nll"],
+        ),
+        "kl": plotting.Chart(
+            {"test": _against_epoch(rows, "val_kl")},
+            title="Marginal KL divergence, sampled to real",
+            xlabel="epoch",
+            ylabel="KL in nats (logarithmic)",
+            levels=levels["kl"],
+            logarithmic=True,
+        ),
     }
     kinds: dict[str, list[str]] = {}
     for name in rows[-1] if rows else ():
         if "/" in name:
             kinds.setdefault(name.split("/")[0], []).append(name)
     for kind, names in kinds.items():
-        figures[kind.replace(" ", "_")] = plotting.lines(
+        curves[kind.replace(" ", "_")] = plotting.Chart(
             {name.split("/")[1]: _against_epoch(rows, name) for name in names},
             title=f"Learned {kind}",
             xlabel="epoch",
             ylabel=f"{kind} (logarithmic)" if kind in _LOGARITHMIC else kind,
             logarithmic=kind in _LOGARITHMIC,
         )
-    return figures
+    return curves
 
 
 def _against_epoch(rows, name) -> tuple[list[float], list[float]]:

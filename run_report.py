@@ -5,7 +5,7 @@ import json
 import dataset
 import pictures
 import sidd
-from noise_flow_tf import architecture, report
+from noise_flow_tf import architecture, plotting, report
 from noise_flow_tf.training import run_folder
 
 
@@ -13,7 +13,9 @@ def draw(run, examples, gaussian, best, rows, baselines) -> None:
     """Writes the pictures of samples and of the history."""
     models = {"Gaussian": gaussian, "Camera NLF": examples.camera_nlf, "Noise Flow": best}
     samples = pictures.comparison_figure(examples.comparison(models))
-    figures = {"samples": samples, **pictures.history(rows, baselines)}
+    charts = pictures.history(rows, baselines)
+    figures = {"samples": samples}
+    figures |= {name: plotting.charts(chart) for name, chart in charts.items()}
     for name, figure in figures.items():
         with sidd.replacing(run.pictures / f"{name}.png") as path:
             figure.savefig(path, format="png")

@@ -142,13 +142,14 @@ def main(arguments: list[str] | None = None) -> None:
     curves = {name: train(name, args, examples, held_out, floor) for name in args.schedules}
     with sidd.replacing(out / "known_floor.json") as path:
         path.write_text(json.dumps({**vars(args), "floor": floor, "curves": curves}, indent=2))
-    figure = plotting.lines(
+    chart = plotting.Chart(
         {name: ([p["minutes"] for p in c], [p["gap"] for p in c]) for name, c in curves.items()},
         title="Gap to the model that the noise was drawn from",
         xlabel="minutes of training",
         ylabel="gap in nats per dimension",
         logarithmic=True,
     )
+    figure = plotting.charts(chart)
     with sidd.replacing(out / "known_floor.png") as path:
         figure.savefig(path, format="png")
 

@@ -62,13 +62,14 @@ def main(arguments=None):
 
 def draw(results: dict):
     """The chart of NLL against the number of pairs."""
-    figure = plotting.lines(
+    chart = plotting.Chart(
         {name: (results["pairs"], values) for name, values in results["nll"].items()},
         f"Camera {results['camera']}, added to a model of the others",
         "image pairs of the new camera",
         "test NLL (nats per dimension)",
         results["levels"],
     )
+    figure = plotting.charts(chart)
     best = min(results["nll"]["added camera"])
     figure.axes[0].set_ylim(best - 0.05, best + _SHOWN)  # what begins far above would hide the rest
     return figure

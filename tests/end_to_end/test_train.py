@@ -42,7 +42,7 @@ def test_release_command_line_leaves_a_whole_run(run_folder):
     assert "--epochs" in start["command"]
     assert re.fullmatch("unknown|[0-9a-f]{40}(-dirty)?", start["git_commit"])
     assert len(list(csv.DictReader((folder / "history.csv").open()))) == 2
-    assert "| NLL |" in told
+    assert "| NLL  " in told
 
 
 def test_report_says_what_the_saved_model_scores(run_folder, dataset):

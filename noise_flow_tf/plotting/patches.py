@@ -1,11 +1,10 @@
-"""Figures of real and sampled noise."""
+"""Rendered patches of real and sampled noise, side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 _LABEL_INCHES = 0.22
 
@@ -47,40 +46,6 @@ def comparison(
                 axis.set_xlabel(f"KL {picture.kl:.4f}", fontsize=7)
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=9)
-    return figure
-
-
-def lines(
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    levels: Mapping[str, float] | None = None,
-    logarithmic: bool = False,
-) -> Figure:
-    """Curves in one chart.
-
-    Args:
-        series: by name, x and y of the same length.
-        title: what stands above.
-        xlabel: what x is, with its unit.
-        ylabel: what y is, with its unit.
-        levels: by name, a y that is drawn as a dashed line across.
-        logarithmic: whether y is on a logarithmic scale.
-    """
-    figure = Figure(figsize=(5.5, 3.6), dpi=150, layout="constrained")
-    axis = figure.subplots()
-    for name, (x, y) in series.items():
-        axis.plot(x, y, label=name, marker="." if len(x) < 20 else "", linewidth=1.2)
-    for number, (name, y) in enumerate((levels or {}).items()):
-        axis.axhline(y, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1)
-    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    if logarithmic:
-        axis.set_yscale("log")
-    if all(float(value).is_integer() for x, _ in series.values() for value in x):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
     return figure
 
 

@@ -1,0 +1,75 @@
+"""Curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's, which colour-blind readers can tell apart."""
+_MARKERS = "osD^vP*"
+_LINES = ("-", "--", "-.", ":")
+_FEW = 20
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves with the same axes.
+
+    Attributes:
+        series: by name, x and y of the same length.
+        title: what stands above.
+        xlabel: what x is, with its unit.
+        ylabel: what y is, with its unit.
+        levels: by name, a y that is drawn as a dashed line across.
+        logarithmic: whether y is on a logarithmic scale.
+        loglog: whether x is, too.
+        marked: by name, a point (x, y) that is marked.
+    """
+
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    title: str
+    xlabel: str
+    ylabel: str
+    levels: Mapping[str, float] = field(default_factory=dict)
+    logarithmic: bool = False
+    loglog: bool = False
+    marked: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def draw(self, axis: Axes) -> None:
+        """Draws the chart on an axis."""
+        for number, (name, (x, y)) in enumerate(self.series.items()):
+            axis.plot(
+                x,
+                y,
+                label=name,
+                color=COLORS[number % len(COLORS)],
+                linestyle=_LINES[number // len(COLORS) % len(_LINES)],
+                marker=_MARKERS[number % len(_MARKERS)] if len(x) < _FEW else "",
+                markersize=3,
+                linewidth=1.2,
+            )
+        for number, (name, y) in enumerate(self.levels.items()):
+            axis.axhline(y, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1)
+        for name, (x, y) in self.marked.items():
+            axis.plot([x], [y], "*", markersize=11, color="black", label=name, zorder=3)
+        axis.set(title=self.title, xlabel=self.xlabel, ylabel=self.ylabel)
+        if self.logarithmic or self.loglog:
+            axis.set_yscale("log")
+        values = [float(value) for x, _ in self.series.values() for value in x]
+        if self.loglog:
+            axis.set_xscale("log")
+        elif all(value.is_integer() for value in values):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+
+
+def charts(*parts: Chart) -> Figure:
+    """One figure of charts, side by side."""
+    figure = Figure(figsize=(5.5 * len(parts), 3.6), dpi=150, layout="constrained")
+    for axis, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
+        part.draw(axis)
+    return figure

@@ -1,0 +1,153 @@
+"""What paper.py leaves to look at: the figures of the paper, and the report."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import evaluation_report
+import pictures
+import sidd
+from noise_flow_tf import architecture, evaluation, plotting, report
+from noise_flow_tf.training import RunFolder, run_folder
+
+FORMULAS = "paper_formulas"
+_CAPTIONS = {
+    "figure4": "Figure 4: NLL on training and test set, and marginal KL on the test set, over "
+    "training.",
+    "figure6": "Figure 6: the learned beta1 and beta2, and the gain of each ISO level.",
+    "figure7": "Figure 7: the learned camera factors of the gain, and beta1 of each camera's own "
+    "noise level function.",
+}
+_BASELINES = ("gaussian", "camera_nlf")
+
+
+def draw(out: Path, run: RunFolder) -> None:
+    """Draws Figures 4, 6 and 7 from a run's history and the results of the evaluation."""
+    settings = run.read_settings()
+    rows = run.read_history(settings["epochs"])
+    results = evaluation_report.load(out / "evaluation")
+    charts = pictures.history(rows, settings["baselines"]["scores"])
+    figures = {
+        "figure4": [charts["nll"], charts["kl"]],
+        "figure6": [charts["beta"], charts["gain"]],
+        "figure7": [charts["camera_factor_of_gain"], nlf_chart(results["images"])],
+    }
+    (out / "figures").mkdir(exist_ok=True)
+    for name, parts in figures.items():
+        with sidd.replacing(out / "figures" / f"{name}.png") as path:
+            plotting.charts(*parts).savefig(path, format="png")
+
+
+def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:
+    """Figure 7b: beta1 of the cameras' noise level functions against ISO."""
+    series = {}
+    for camera in sidd.CAMERAS:
+        of_iso: dict[int, list[float]] = {}
+        for row in images:
+            if row["camera"] == camera:
+                of_iso.setdefault(row["iso"], []).append(row["nlf"][0])
+        if of_iso:
+            isos = sorted(of_iso)
+            series[camera] = (isos, [sum(of_iso[iso]) / len(of_iso[iso]) for iso in isos])
+    return plotting.Chart(
+        series,
+        title="Camera NLF: beta1 in METADATA",
+        xlabel="ISO level",
+        ylabel="beta1 (raw intensity)",
+        logarithmic=True,
+    )
+
+
+def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
+    """Writes `report.md` and `report.json`, and prints Tables 1 and 2."""
+    results = evaluation_report.load(out / "evaluation")
+    found = evaluation_report.summaries(results)
+    scores = found["all"]["all"]["scores"]
+    first = report.table(
+        {name: scores[name] for name in (*_BASELINES, ours)},
+        report.TITLES | {ours: "Noise Flow"},
+        ours,
+        report.PAPER_TABLE_1,
+    )
+    ablation = results["models"]
+    differences = {
+        metric: {
+            name: evaluation.paired_difference(results["images"], name, ours, metric)
+            for name in ablation
+        }
+        for metric in ("nll", "kl")
+    }
+    second = table_2(ablation, scores, differences, ours)
+    starts = [run.read_settings() for run in runs.values()]
+    minutes = sum(
+        row["seconds"] for run, s in zip(runs.values(), starts, strict=True)
+        for row in run.read_history(s["epochs"])
+    ) / 60  # fmt: skip
+    text = [
+        f"# Noise Flow, Section 4 of the paper, on {results['dataset']}",
+        "",
+        evaluation_report.source(results),
+        "",
+        "NLL in nats per dimension and marginal KL divergence in nats, with standard errors over "
+        "images; in parentheses the relative improvement of Noise Flow, as the paper computes it: "
+        "that of the likelihood, exp(difference of NLL) - 1, and the part of the divergence that "
+        "is gone. The KL floor is the divergence between two samples of the same model, which is "
+        "what patches of this size give where the model is perfect.",
+        "",
+        "## Table 1",
+        "",
+        first,
+        "",
+        "## Table 2",
+        "",
+        second,
+        "",
+        "The differences from Noise Flow are paired, image by image, and so tell models apart "
+        "that differ by less than the standard errors of their scores. "
+        f"{FORMULAS} is Noise Flow in the form of the paper's Eq. 12 to 16, the others in that of "
+        "the original release.",
+        "",
+        "## Figures",
+        "",
+        *_shown("figures", _CAPTIONS),
+        *results.get("properties", {}).get("text", []),
+        "",
+        f"Training took {minutes:.0f} minutes in all, seed {starts[-1]['seed']}; each variant's "
+        "own report is in its folder.",
+        "",
+    ]
+    run_folder.write_text(out / "report.md", "\n".join(text))
+    numbers = {
+        "summaries": found,
+        "differences": differences,
+        "training_minutes": minutes,
+        "versions": starts[-1]["versions"],
+    }
+    run_folder.write_text(out / "report.json", json.dumps(numbers, indent=2) + "\n")
+    print(f"\n{first}\n\n{second}\n\nreport    {out / 'report.md'}")
+
+
+def table_2(models: Mapping, scores: Mapping, differences: Mapping, ours: str) -> str:
+    """Table 2: each variant's scores, how far it is from Noise Flow, and the paper's numbers."""
+    heads = ["Model", "parameters"]
+    heads += [f"{metric}{end}" for metric in ("NLL", "KL") for end in ("", ", above Noise Flow")]
+    rows = [[*heads, "NLL in the paper (SIDD)", "KL in the paper (SIDD)"]]
+    for name, model in models.items():
+        cells = [architecture.title(model["arch"]) if name == ours else name]
+        cells.append(str(model["parameters"]))
+        for metric, digits in (("nll", 4), ("kl", 4)):
+            value = report.with_improvement(metric, scores[name], scores[ours], name == ours)
+            difference, error = differences[metric][name]
+            told = "-" if name == ours else f"{difference:+.{digits}f}"
+            if error is not None and name != ours:
+                told += f" ± {error:.{digits}f}"
+            cells += [value, told]
+        rows.append([*cells, *report.PAPER_TABLE_2.get(name, ["-", "-"])])
+    return report.markdown(rows)
+
+
+def _shown(folder: str, captions: Mapping[str, str]) -> list[str]:
+    lines = []
+    for name, caption in captions.items():
+        lines += [f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", ""]
+    return lines
