@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := runs/demo
 
-.PHONY: help setup train test test-all lint
+.PHONY: help setup train paper test test-all lint
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sampl
 	@echo "scores    $(RUN)/report.md"
 	@echo "pictures  $(RUN)/pictures/samples.png and $(RUN)/samples"
 	@echo "curves    $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
+
+paper: $(READY)  ## the tables and figures of the paper; ARGS="--full --sidd_path ROOT" on the real SIDD
+	$(BIN)/python paper.py $(ARGS)
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

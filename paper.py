@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
-import evaluation_figures
-
 import evaluate
+import evaluation_figures
 import noise_flow_tf as nf
 import paper_report
 from noise_flow_tf.training import RunFolder
@@ -25,7 +24,7 @@ VARIANTS = {
     "paper_formulas": "eq12|unc|unc|unc|unc|eq16|unc|unc|unc|unc",
     OURS: OURS,
 }
-_OFFLINE = ("--epochs", "60")
+_OFFLINE = ("--epochs", "60", "--n_batch_train", "46")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

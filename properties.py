@@ -146,8 +146,8 @@ def temperature_text(found: Mapping, titles: Mapping[str, str], ours: str) -> st
     )
     return (
         f"The release's sampling script went to a temperature of {_RELEASE_TEMPERATURE}, because "
-        "users found the noise of the released weights too strong at 1; a lower temperature weakens "
-        "all noise alike, and so hides a misfit instead of mending it. Here the KL of "
+        "users found the noise of the released weights too strong at 1; a lower temperature "
+        "weakens all noise alike, and so hides a misfit instead of mending it. Here the KL of "
         f"{titles[ours]} is lowest at {best:g}, {verdict}: {kl[best]:.4f} nats, against "
         f"{kl[1.0]:.4f} at 1 and {kl[_RELEASE_TEMPERATURE]:.4f} at {_RELEASE_TEMPERATURE}. Batch "
         "norm on the moments of the batch, another trait of that script, puts the lowest at "

@@ -25,11 +25,11 @@ def correlation_maps(rhos: Mapping[str, np.ndarray], errors: Mapping[str, float]
         for row, values in enumerate(pair):
             axis = axes[row, column]
             image = axis.imshow(values, cmap="PuOr", vmin=-highest[row], vmax=highest[row])
-            for place in np.ndindex(values.shape):
-                if not np.isnan(values[place]):
-                    dark = abs(values[place]) > 0.6 * highest[row]
-                    axis.text(*place[::-1], f"{values[place]:.2f}".replace("-0.00", "0.00"), ha="center", va="center",
-                              fontsize=6.5, color="white" if dark else "black")  # fmt: skip
+            for place in zip(*np.nonzero(~np.isnan(values)), strict=True):
+                dark = abs(values[place]) > 0.6 * highest[row]
+                told = f"{values[place]:.2f}".replace("-0.00", "0.00")
+                axis.text(*place[::-1], told, ha="center", va="center", fontsize=6.5,
+                          color="white" if dark else "black")  # fmt: skip
             if column == len(kept) - 1:
                 bar = figure.colorbar(image, ax=axes[row], shrink=0.8, pad=0.02)
                 bar.set_label("correlation coefficient", fontsize=8)
