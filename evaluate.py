@@ -71,7 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
     if not args.draw:
         models = load(args.model)
         out.mkdir(parents=True, exist_ok=True)
-        evaluate(args, models, out)
+        results = evaluate(args, models, out)
+        print(f"\n{evaluation_report.table_1(results, evaluation_report.summaries(results))}")
     evaluation_figures.draw(out)
     print(f"\nreport    {out / 'evaluation.md'}\nfigures   {out / 'figures'}")
 

@@ -65,14 +65,13 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def write(out: Path, results: Mapping) -> None:
-    """Writes `evaluation.json`, `evaluation.md`, `scores.csv` and `images.csv`; prints Table 1."""
+    """Writes `evaluation.json`, `evaluation.md`, `scores.csv` and `images.csv`."""
     found = summaries(results)
     text = json.dumps({**results, "summaries": found}, indent=2)
     run_folder.write_text(out / "evaluation.json", text + "\n")
     run_folder.write_text(out / "scores.csv", _csv(_score_lines(found)))
     run_folder.write_text(out / "images.csv", _csv(_image_lines(results)))
     run_folder.write_text(out / "evaluation.md", "\n".join(_markdown(results, found)))
-    print(f"\n{table_1(results, found)}")
 
 
 def source(results: Mapping) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import evaluation_report
 import pictures
 import sidd
-from noise_flow_tf import architecture, evaluation, plotting, report
+from noise_flow_tf import evaluation, plotting, report
 from noise_flow_tf.training import RunFolder, run_folder
 
-FORMULAS = "paper_formulas"
+_TITLES = {"paper_formulas": "Noise Flow by the paper's Eq. 12 to 16"}
 _CAPTIONS = {
     "figure4": "Figure 4: NLL on training and test set, and marginal KL on the test set, over "
     "training.",
@@ -103,9 +103,8 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         second,
         "",
         "The differences from Noise Flow are paired, image by image, and so tell models apart "
-        "that differ by less than the standard errors of their scores. "
-        f"{FORMULAS} is Noise Flow in the form of the paper's Eq. 12 to 16, the others in that of "
-        "the original release.",
+        "that differ by less than the standard errors of their scores. The other variants have "
+        "the form of the original release, which differs from the paper's equations.",
         "",
         "## Figures",
         "",
@@ -133,8 +132,8 @@ def table_2(models: Mapping, scores: Mapping, differences: Mapping, ours: str) -
     heads += [f"{metric}{end}" for metric in ("NLL", "KL") for end in ("", ", above Noise Flow")]
     rows = [[*heads, "NLL in the paper (SIDD)", "KL in the paper (SIDD)"]]
     for name, model in models.items():
-        cells = [architecture.title(model["arch"]) if name == ours else name]
-        cells.append(str(model["parameters"]))
+        title = f"{name} (Noise Flow)" if name == ours else _TITLES.get(name, name)
+        cells = [title, str(model["parameters"])]
         for metric, digits in (("nll", 4), ("kl", 4)):
             value = report.with_improvement(metric, scores[name], scores[ours], name == ours)
             difference, error = differences[metric][name]
