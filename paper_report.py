@@ -6,6 +6,7 @@ from pathlib import Path
 
 import evaluation_report
 import pictures
+import properties
 import sidd
 from noise_flow_tf import evaluation, plotting, report
 from noise_flow_tf.training import RunFolder, run_folder
@@ -63,9 +64,10 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     results = evaluation_report.load(out / "evaluation")
     found = evaluation_report.summaries(results)
     scores = found["all"]["all"]["scores"]
+    titles = report.TITLES | {ours: "Noise Flow"}
     first = report.table(
         {name: scores[name] for name in (*_BASELINES, ours)},
-        report.TITLES | {ours: "Noise Flow"},
+        titles,
         ours,
         report.PAPER_TABLE_1,
     )
@@ -109,7 +111,7 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         "## Figures",
         "",
         *_shown("figures", _CAPTIONS),
-        *results.get("properties", {}).get("text", []),
+        *properties.text(results["properties"], titles, ours, "evaluation/figures"),
         "",
         f"Training took {minutes:.0f} minutes in all, seed {starts[-1]['seed']}; each variant's "
         "own report is in its folder.",

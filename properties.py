@@ -94,8 +94,10 @@ class Properties:
             calibration.add(group, np.concatenate([one[name].latent for one in told]))
 
 
-def text(found: Mapping, titles: Mapping[str, str], ours: str) -> list[str]:
-    """Markdown lines on what `Properties.results` found."""
+def text(
+    found: Mapping, titles: Mapping[str, str], ours: str, figures: str = "figures"
+) -> list[str]:
+    """Markdown lines on what `Properties.results` found; the figures are in a folder `figures`."""
     errors, mine = found["correlation_error"], titles[ours]
     share = errors[ours] / errors["camera_nlf"]
     latent = [["latent of", "mean", "variance", "excess kurtosis", "whiteness error"]]
@@ -109,10 +111,10 @@ def text(found: Mapping, titles: Mapping[str, str], ours: str) -> list[str]:
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
         f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: {share:.0%} of it.",
         "",
-        *_picture("correlation"),
+        *_picture(figures, "correlation"),
         "## Variance against intensity",
         "",
-        *_picture("variance"),
+        *_picture(figures, "variance"),
         "## Calibration of the latent",
         "",
         "Perfect are mean 0, variance 1, excess kurtosis 0 and whiteness error 0 (the RMS of the "
@@ -120,15 +122,15 @@ def text(found: Mapping, titles: Mapping[str, str], ours: str) -> list[str]:
         "",
         report.markdown(latent),
         "",
-        *_picture("latent"),
+        *_picture(figures, "latent"),
         "## Sampling temperature",
         "",
         temperature_text(found, titles, ours),
         "",
-        *_picture("temperature"),
+        *_picture(figures, "temperature"),
         "## Patches",
         "",
-        *_picture("samples"),
+        *_picture(figures, "samples"),
     ]
 
 
@@ -155,5 +157,5 @@ def temperature_text(found: Mapping, titles: Mapping[str, str], ours: str) -> st
     )
 
 
-def _picture(name: str) -> list[str]:
-    return [f"![{CAPTIONS[name]}](figures/{name}.png)", "", f"*{CAPTIONS[name]}*", ""]
+def _picture(folder: str, name: str) -> list[str]:
+    return [f"![{CAPTIONS[name]}]({folder}/{name}.png)", "", f"*{CAPTIONS[name]}*", ""]
