@@ -1,0 +1,165 @@
+import csv
+import json
+import shutil
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+import evaluate
+import paper
+import sidd
+
+FIGURES = ("correlation", "latent", "samples", "temperature", "variance")
+
+
+@pytest.fixture(scope="module")
+def results(run_folder, dataset, tmp_path_factory):
+    """The folder of an evaluation of the trained run."""
+    out = tmp_path_factory.mktemp("evaluations") / "one"
+    run, _ = run_folder
+    evaluate.main(["--model", str(run), "--sidd_path", str(dataset), "--out", str(out)])
+    return out
+
+
+def test_results_agree_with_the_run_and_among_each_other(results, run_folder, dataset):
+    told = json.loads((results / "evaluation.json").read_text())
+    of_run = json.loads((run_folder[0] / "report.json").read_text())["test"]
+    scores = told["summaries"]["all"]["all"]["scores"]
+    assert list(scores) == ["gaussian", "camera_nlf", "noise_flow"]
+    for name, score in scores.items():
+        assert score == pytest.approx(of_run[name], abs=1e-6)
+    frames = sidd.select_frames(sidd.index(dataset), "test")
+    assert [(row["instance"], row["number"]) for row in told["images"]] == [
+        (frame.instance, frame.number) for frame in frames
+    ]
+    with (results / "images.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * len(frames)
+    of_one = [float(line["nll"]) for line in lines if line["model"] == "noise_flow"]
+    assert np.mean(of_one) == pytest.approx(scores["noise_flow"]["nll"], abs=1e-6)
+    with (results / "scores.csv").open() as file:
+        groups = list(csv.DictReader(file))
+    cameras = [line for line in groups if line["by"] == "camera" and line["model"] == "gaussian"]
+    assert {line["group"] for line in cameras} == {frame.camera for frame in frames}
+    assert sum(int(line["images"]) for line in cameras) == len(frames)
+    text = (results / "evaluation.md").read_text()
+    assert "whose sensors are made up" in text
+    assert f"{scores['noise_flow']['nll']:.3f} ±" in text
+    assert "| KL in the paper (SIDD)  | 0.394 (97.9%)" in text
+
+
+def test_what_kl_does_not_see(results):
+    found = json.loads((results / "evaluation.json").read_text())["properties"]
+    assert set(found["correlation"]) == {"real", "camera_nlf", "noise_flow"}
+    errors = found["correlation_error"]
+    assert errors["camera_nlf"] > 0.03
+    assert (
+        found["variance"].keys()
+        == found["nlf"].keys()
+        == found["latent"]["noise_flow"]["groups"].keys()
+    )
+    assert found["temperatures"] == pytest.approx(np.arange(0.4, 1.25, 0.1))
+    assert {len(kl) for kl in found["kl_over_temperature"].values()} == {9}
+
+
+def test_figures_are_drawn_from_what_was_saved(results, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    shutil.rmtree(copy / "figures")
+    evaluate.main(["--draw", "--out", str(copy)])
+    for name in FIGURES:
+        drawn, before = (
+            matplotlib.image.imread(folder / "figures" / f"{name}.png")
+            for folder in (copy, results)
+        )
+        np.testing.assert_array_equal(drawn, before)
+
+
+def test_several_models_side_by_side(run_folder, dataset, tmp_path):
+    run = str(run_folder[0])
+    evaluate.main([
+        "--model", run, f"{run}/saved_model", "--sidd_path", str(dataset), "--scores_only",
+        "--gaussian_stddev", "0.05", "--cam", "S6", "--out", str(tmp_path / "two"),
+    ])  # fmt: skip
+    told = json.loads((tmp_path / "two" / "evaluation.json").read_text())
+    scores = told["summaries"]["all"]["all"]["scores"]
+    assert scores[run] == pytest.approx(scores[f"{run}/saved_model"])
+    assert (told["gaussian_stddev"], told["ours"]) == (0.05, f"{run}/saved_model")
+    assert set(told["summaries"]["camera"]) == {"S6"}
+    assert not (tmp_path / "two" / "figures").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--draw", "--out", "nowhere"], "nowhere/evaluation.json holds no results of evaluate.py"),
+        (["--model", "RUN", "RUN"], "names the same model twice"),
+        (["--model", "RUN", "--cam", "XX"], "unknown camera XX"),
+        (["--model", "RUN", "--start_ts_im_idx", "90", "--end_ts_im_idx", "91"], "no test frame"),
+        (["--model", "RUN", "--out", "README.md"], "README.md is a file"),
+    ],
+)
+def test_errors(run_folder, dataset, tmp_path, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").touch()
+    flags = [str(run_folder[0]) if flag == "RUN" else flag for flag in flags]
+    with pytest.raises(ValueError, match=message):
+        evaluate.main(["--sidd_path", str(dataset), *flags])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--out", "x"], "--model PATH is needed"),
+        (["--model", "nothing"], "nothing holds no model"),
+    ],
+)
+def test_errors_are_one_line(script, flags, message):
+    done = script("evaluate.py", *flags)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_gaussian_needs_training_frames(run_folder, dataset, tmp_path):
+    only_test = tmp_path / "only_test"
+    for frame in sidd.select_frames(sidd.index(dataset), "test")[:2]:
+        folder = frame.noisy.parent
+        shutil.copytree(folder, only_test / folder.name, dirs_exist_ok=True)
+    with pytest.raises(ValueError, match="no train frame.*give --gaussian_stddev"):
+        evaluate.main([
+            "--model", str(run_folder[0]), "--sidd_path", str(only_test),
+            "--out", str(tmp_path / "out"),
+        ])  # fmt: skip
+
+
+def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys):
+    variants = {"S-G": "S-G", paper.OURS: "sdn5|gain4"}
+    monkeypatch.setattr(paper, "VARIANTS", variants)
+    out = tmp_path / "paper"
+    flags = ["--full", "--sidd_path", str(dataset), "--out", str(out), "--cache", str(tmp_path)]
+    paper.main([*flags, "--", "--epochs", "2"])
+    report = (out / "report.md").read_text()
+    assert "| S-G " in report
+    assert "0.067 (88.1%)" in report
+    told = json.loads((out / "report.json").read_text())
+    assert told["differences"]["nll"][paper.OURS] == [0.0, 0.0]
+    for line in report.splitlines():
+        if line.startswith("!["):
+            assert (out / line.rpartition("(")[2].rstrip(")")).is_file(), line
+    for name in ("figure4", "figure6", "figure7"):
+        (out / "figures" / f"{name}.png").unlink()
+    monkeypatch.setattr(paper, "train", lambda *flags: pytest.fail("nothing is left to train"))
+    paper.main([*flags, "--draw"])
+    assert (out / "figures" / "figure7.png").is_file()
+    assert (out / "report.md").read_text() == report
+    capsys.readouterr()
+
+
+def test_paper_stops_where_training_fails(tmp_path, dataset):
+    with pytest.raises(ValueError, match="train.py .*--batching none.* ended with exit code 2"):
+        paper.main([
+            "--full", "--sidd_path", str(dataset), "--out", str(tmp_path / "paper"),
+            "--", "--batching", "none",
+        ])  # fmt: skip
