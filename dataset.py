@@ -82,19 +82,23 @@ def patches(
     chosen: Sequence[sidd.Frame],
     cameras: Sequence[str],
     sampling: str = "uniform",
+    **other,
 ) -> sidd.Patches:
-    """The patches of frames, with cameras counted through the codes of a model."""
-    return sidd.Patches(
-        chosen,
-        patch_size=args.patch_height,
-        sampling=sampling,
-        patches_per_image=args.n_patches_per_image,
-        cache=args.cache,
-        strict=args.strict,
-        seed=args.seed,
-        parallel_reads=args.n_train_threads,
-        cameras=cameras,
-    )
+    """The patches of frames, with cameras counted through the codes of a model.
+
+    `other` are arguments of `sidd.Patches` that no flag says, or other values than the flags'.
+    """
+    asked = {
+        "patch_size": args.patch_height,
+        "sampling": sampling,
+        "patches_per_image": args.n_patches_per_image,
+        "cache": args.cache,
+        "strict": args.strict,
+        "seed": args.seed,
+        "parallel_reads": args.n_train_threads,
+        "cameras": cameras,
+    }
+    return sidd.Patches(chosen, **{**asked, **other})
 
 
 def told(args: argparse.Namespace) -> str:

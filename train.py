@@ -1,12 +1,7 @@
 """Trains a noise model on SIDD, or on the offline dataset where no other is given."""
 
 import argparse
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import tensorflow as tf
@@ -17,9 +12,10 @@ import dataset
 import noise_flow_tf as nf
 import pictures
 import run_report
+import running
 import train_flags
 from noise_flow_tf import architecture, evaluation, export
-from noise_flow_tf.training import callbacks, run_folder, schedules, strategies
+from noise_flow_tf.training import callbacks, schedules, strategies
 from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.run_folder import RunFolder, newest_first
@@ -53,25 +49,15 @@ def main(arguments: list[str] | None = None) -> None:
     data = {"train": train.digest, "test": test.digest}
     if resuming:
         settings = run.read_settings()
-        if settings["data"] != data:
-            raise ValueError(
-                f"the frames of {dataset.root(args)} are not those that the run in "
-                f"{run.path} began with; resume it on these"
-            )
-        done = max((int(p.name.rpartition("-")[2]) for p in newest_first(run.last)), default=0)
-        if done > args.epochs * steps:
-            raise ValueError(
-                f"{run.path} has been trained for {done / steps:.4g} epochs, more than "
-                f"{args.epochs}"
-            )
+        running.check_going_on(run, settings, data, dataset.root(args), args.epochs, steps)
     else:
         settings = {**vars(args), **export.recipe(model), "steps_per_epoch": steps, "data": data}
         settings |= {"baselines": score_baselines(args, train, test_images), "starts": []}
-    settings["starts"] = [*settings["starts"], start()]
+    settings["starts"] = [*settings["starts"], running.start()]
     settings["epochs"] = args.epochs
 
     chief = strategies.is_chief(strategy)
-    with run_to_write(run, settings, args.overwrite, resuming, chief) as writing:
+    with running.to_write(run, settings, args.overwrite, resuming, chief) as writing:
         rows = fit(args, strategy, run, writing, train, test_batches, test_frames, settings)
         if chief:
             finish(args, run, train, test, test_images, test_frames, rows)
@@ -99,17 +85,6 @@ def make_model(args: argparse.Namespace) -> nf.NoiseFlow:
     return nf.NoiseFlow(args.arch, args.width, args.seed)
 
 
-def start() -> dict[str, object]:
-    """With what training starts: command, versions, and the commit of this code if git knows it."""
-    here = str(Path(__file__).parent)
-    git = ["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    return {"command": sys.argv, "git_commit": commit, "versions": run_folder.versions()}
-
-
 def score_baselines(args, train, test_images) -> dict[str, object]:
     everything = train.batches(args.n_batch_train, shuffle=False)
     stddev = evaluation.gaussian_stddev(
@@ -119,24 +94,6 @@ def score_baselines(args, train, test_images) -> dict[str, object]:
     models = {"gaussian": gaussian, "camera_nlf": evaluation.camera_nlf}
     bar = tqdm(test_images, "scoring the baselines", unit="batch", leave=False)
     return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, args.seed)}
-
-
-@contextmanager
-def run_to_write(run, settings, overwrite, resuming, chief) -> Iterator[RunFolder]:
-    """The run's folder, which no other process may write to; for a worker beside the chief one
-    that goes away.
-    """
-    if chief:
-        if not resuming:
-            run.create(settings, overwrite)
-        with run.locked():
-            run.write_settings({"versions": run_folder.versions(), **settings})
-            yield run
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        own = RunFolder(Path(folder) / "worker")
-        own.create(settings)
-        yield own
 
 
 def fit(args, strategy, run, writing, train, test_batches, test_frames, settings) -> list[dict]:

@@ -5,6 +5,7 @@ import math
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import dataset
+import running
 from noise_flow_tf import architecture
 from noise_flow_tf.training import RunFolder, schedules, strategies
 
@@ -116,9 +117,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if args.new_camera and args.strategy == "multiworker":
         parser.error("--new_camera trains three numbers or less: leave --strategy multiworker out")
     settings = RunFolder(args.logdir).settings
-    if args.resume and settings.is_file():
-        return _of_the_run(parser, arguments, RunFolder(args.logdir).read_settings())
-    return _complete(args)
+    if not (args.resume and settings.is_file()):
+        return _complete(args)
+    settings = RunFolder(args.logdir).read_settings()
+    return running.flags_going_on(
+        parser,
+        arguments,
+        settings,
+        _complete,
+        needed=_NEEDED_TO_RESUME,
+        free={*_FREE_ON_RESUME, *(["epochs"] if settings.get("schedule") == "release" else [])},
+    )
 
 
 def default_epochs(args: argparse.Namespace, steps_per_epoch: int) -> int:
@@ -137,27 +146,4 @@ def _complete(args: argparse.Namespace) -> argparse.Namespace:
     args.arch = "|".join(architecture.parse(args.arch))
     args.schedule = args.schedule or ("release" if args.lr else "cosine")
     args.lr = args.lr or schedules.RATES[args.schedule]
-    return args
-
-
-def _of_the_run(parser, arguments, settings: dict) -> argparse.Namespace:
-    """The flags of an earlier run; those given now must not change what it computes."""
-    known = vars(parser.parse_args([])).keys() & settings.keys()
-    parser.set_defaults(**{name: settings[name] for name in known - {"resume", "overwrite"}})
-    missing = sorted({*_NEEDED_TO_RESUME} - settings.keys())
-    args = _complete(parser.parse_args(arguments))
-    if missing:
-        parser.error(
-            f"the run in {args.logdir} was made by an earlier version: its settings lack "
-            f"{', '.join(missing)}; start another run"
-        )
-    fixed = known - _FREE_ON_RESUME
-    if args.schedule == "release":
-        fixed -= {"epochs"}
-    for name in sorted(fixed):
-        if getattr(args, name) != settings[name]:
-            parser.error(
-                f"--{name} {getattr(args, name)} does not go with --resume: the run in "
-                f"{args.logdir} has {settings[name]}; leave it out, or start another run"
-            )
     return args

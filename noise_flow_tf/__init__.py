@@ -4,7 +4,7 @@ Noise Flow: Noise Modeling with Conditional Normalizing Flows, Abdelhamed, Bruba
 ICCV 2019.
 """
 
-from noise_flow_tf import analysis, metrics, release, sampling
+from noise_flow_tf import analysis, denoising, metrics, release, sampling
 from noise_flow_tf.baselines import CameraNLF, GaussianNoise
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS
 from noise_flow_tf.fit_camera import fit_camera
@@ -26,6 +26,7 @@ __all__ = [
     "Trainer",
     "add_camera",
     "analysis",
+    "denoising",
     "fit_camera",
     "load",
     "load_release",

@@ -2,13 +2,14 @@
 
 import operator
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.conditions import Known
+from noise_flow_tf.tiling import tiles, within
 
 _SEEDS = 2**31
 _forwards: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -87,9 +88,9 @@ def sample_image(
     latent = _latent(clean.shape, seed).numpy()
     latent *= np.float32(temperature)
     noise = np.empty_like(clean)
-    for inner, outer in _tiles(clean.shape[:2], tile, getattr(model, "reach", 0)):
+    for inner, outer in tiles(clean.shape[:2], tile, getattr(model, "reach", 0)):
         noise[inner] = forward(clean[outer], latent[outer], iso, camera).numpy()[
-            _within(inner, outer)
+            within(inner, outer)
         ]
     return noise
 
@@ -127,22 +128,3 @@ def _forward(model: Any, known: Known) -> Callable:
 
 def _latent(shape: Any, seed: Any) -> tf.Tensor:
     return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int32), 0]))
-
-
-def _tiles(size: tuple[int, int], tile: int | None, reach: int) -> Iterator[tuple]:
-    """Each tile's place in the image, without and with the surroundings that it depends on."""
-    for corner in np.ndindex(*(1 if tile is None else -(-length // tile) for length in size)):
-        inner, outer = [], []
-        for number, length in zip(corner, size, strict=True):
-            side = tile or length
-            start, stop = number * side, min(length, (number + 1) * side)
-            inner.append(slice(start, stop))
-            outer.append(slice(max(0, start - reach), min(length, stop + reach)))
-        yield tuple(inner), tuple(outer)
-
-
-def _within(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
-    """The place of the inner tile in the outer one."""
-    return tuple(
-        slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True)
-    )

@@ -6,17 +6,25 @@ import numpy as np
 
 
 def uniform_corners(
-    height: int, width: int, patch_size: int, limit: int | None = None
+    height: int,
+    width: int,
+    patch_size: int,
+    limit: int | None = None,
+    stride: int | None = None,
 ) -> np.ndarray:
-    """Upper left corners [n, 2] of the non-overlapping grid from (0, 0), row by row.
+    """Upper left corners [n, 2] of a grid from (0, 0), row by row.
 
-    At most ``limit`` of them, the first ones. Sizes are in packed pixels.
+    Patches lie ``stride`` apart, without overlap and without gaps where it is None. At most
+    ``limit`` of them, the first ones. Sizes are in packed pixels.
 
     >>> uniform_corners(70, 100, 32, limit=4).tolist()
     [[0, 0], [0, 32], [0, 64], [32, 0]]
+    >>> uniform_corners(70, 100, 32, stride=64).tolist()
+    [[0, 0], [0, 64]]
     """
-    rows = np.arange(0, height - patch_size + 1, patch_size)
-    columns = np.arange(0, width - patch_size + 1, patch_size)
+    stride = stride or patch_size
+    rows = np.arange(0, height - patch_size + 1, stride)
+    columns = np.arange(0, width - patch_size + 1, stride)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
     return grid.reshape(-1, 2)[:limit]
 

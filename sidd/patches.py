@@ -48,6 +48,7 @@ class Patches:
         parallel_reads: int = 4,
         progress: bool = True,
         cameras: Sequence[str] = CAMERAS,
+        stride: int | None = None,
     ):
         """Reads all frames, or finds them in the cache; nothing later depends on their files.
 
@@ -67,6 +68,7 @@ class Patches:
                 most: h5py reads one file at a time, and each takes 300 MB at SIDD's full size.
             progress: show progress bars.
             cameras: the codes that the batches' camera indices count through.
+            stride: of the uniform grid, in packed pixels; None for patches side by side.
 
         Raises ValueError for wrong arguments, SiddError where no frame can be used, for the first
         bad frame where ``strict``, for frames that do not fit in memory, and for a cache folder
@@ -77,12 +79,15 @@ class Patches:
         _check_positive(patch_size=patch_size, parallel_reads=parallel_reads)
         if patches_per_image is not None:
             _check_positive(patches_per_image=patches_per_image)
+        if stride is not None:
+            _check_positive(stride=stride)
         if seed < 0:
             raise ValueError(f"seed must not be negative; got {seed}")
         frames = list(frames)
         if not frames:
             raise ValueError("no frames given: nothing was selected")
         self._patch_size, self._sampling, self._seed = patch_size, sampling, seed
+        self._stride = stride or patch_size
         self._parallel_reads = parallel_reads
         options = (min(parallel_reads, _MOST_READERS), strict, progress)
         if cache is None:
@@ -136,7 +141,8 @@ class Patches:
                 self.frames, self._infos, self._camera.tolist(), self._counts, strict=True
             )
         ]  # fmt: skip
-        content = json.dumps([self._patch_size, self._sampling, self._seed, frames])
+        stride = [self._stride] if self._stride != self._patch_size else []
+        content = json.dumps([self._patch_size, self._sampling, self._seed, frames, *stride])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def noise_stddev(self) -> float:
@@ -145,6 +151,13 @@ class Patches:
         mean = sum(info.noise_sum for info in self._infos) / count
         squares = sum(info.noise_squares for info in self._infos) / count
         return float(np.sqrt(squares - mean**2))
+
+    def nlf_table(self) -> dict[tuple[str, int], tuple[float, float]]:
+        """The frames' pairs of camera and ISO, sorted, each with the mean NLF of its METADATA."""
+        found: dict[tuple[str, int], list] = {}
+        for info in self._infos:
+            found.setdefault((info.camera, info.iso), []).append(info.nlf)
+        return {pair: tuple(np.mean(nlfs, axis=0).tolist()) for pair, nlfs in sorted(found.items())}
 
     def num_batches(
         self, batch_size: int, mix_images: bool = True, drop_remainder: bool = False
@@ -251,7 +264,11 @@ class Patches:
         return Mixed(*basic, self._seed, window, block) if shuffle else InOrder(*basic)
 
     def _count(self, height: int, width: int, limit: int | None) -> int:
-        grid = (height // self._patch_size) * (width // self._patch_size)
+        rows, columns = (
+            max(0, length - self._patch_size + self._stride) // self._stride
+            for length in (height, width)
+        )
+        grid = rows * columns
         if limit is None:
             return grid
         return min(grid, limit) if self._sampling == "uniform" else limit
@@ -259,7 +276,8 @@ class Patches:
     def _make_corners(self, epoch: int, frame: int) -> np.ndarray:
         info, count = self._infos[frame], self._counts[frame]
         if self._sampling == "uniform":
-            return uniform_corners(info.height, info.width, self._patch_size, count)
+            size = (info.height, info.width, self._patch_size)
+            return uniform_corners(*size, count, self._stride)
         random = corner_generator(self._seed, epoch, frame)
         corners = random_corners(info.height, info.width, self._patch_size, count, random)
         return corners[np.lexsort(corners.T[::-1])]  # neighbours in the list are so in the file

@@ -11,10 +11,14 @@ _LABEL_INCHES = 0.22
 
 @dataclass(frozen=True)
 class Picture:
-    """One rendered patch: `image` uint8 RGB `[H, W, 3]`, and its noise's KL to the real noise."""
+    """One rendered patch: `image` uint8 RGB `[H, W, 3]`, and what stands below it.
+
+    That is its noise's KL to the real noise, or another `caption`.
+    """
 
     image: np.ndarray
     kl: float | None = None
+    caption: str | None = None
 
 
 def comparison(
@@ -44,6 +48,8 @@ def comparison(
             axis.set(xticks=[], yticks=[])
             if picture.kl is not None:
                 axis.set_xlabel(f"KL {picture.kl:.4f}", fontsize=7)
+            elif picture.caption:
+                axis.set_xlabel(picture.caption, fontsize=7)
     for axis, column in zip(axes[0], columns, strict=True):
         axis.set_title(column, fontsize=9)
     return figure

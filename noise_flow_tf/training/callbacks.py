@@ -14,6 +14,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from noise_flow_tf.training.run_folder import write_text
+from noise_flow_tf.training.trainer import DivergedError
 
 _BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}
 
@@ -77,7 +78,7 @@ class NoisePictures(tf_keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(str(folder / "pictures"))
 
     def on_epoch_end(self, epoch, logs=None):
-        if "val_nll" in (logs or {}):
+        if any(name.startswith("val_") for name in logs or {}):
             with self._writer.as_default(epoch):
                 for name, picture in self._draw().items():
                     tf.summary.image(name, picture[np.newaxis])
@@ -126,8 +127,26 @@ class StopOnDivergence(tf_keras.callbacks.Callback):
             )
 
 
+class StopAtNaN(tf_keras.callbacks.Callback):
+    """Ends training with a DivergedError after the first step whose loss is not finite.
+
+    It has to stand before `KeepState`: the weights that such a step leaves are never saved.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            raise DivergedError(
+                f"training diverged: the loss was {loss} at epoch {self._epoch + 1}, step "
+                f"{batch + 1}; a lower learning rate (--lr) may help"
+            )
+
+
 def keras_curves(folder: Path) -> tf_keras.callbacks.Callback:
-    """Keras' own curves of loss, NLL and latent spread in training and in evaluation."""
+    """Keras' own curves of loss and metrics in training and in evaluation."""
     return tf_keras.callbacks.TensorBoard(str(folder), write_graph=False)
 
 
@@ -137,8 +156,13 @@ class History(tf_keras.callbacks.Callback):
     One row an epoch, counted from 1, with its `seconds`; what was not measured is left empty.
     """
 
-    def __init__(self, path: Path, noise_model: Any, rows: Iterable[Mapping[str, float]] = ()):
-        """Writes to `path`; `rows` are those of the epochs before, where a run goes on."""
+    def __init__(
+        self, path: Path, noise_model: Any = None, rows: Iterable[Mapping[str, float]] = ()
+    ):
+        """Writes to `path`; `rows` are those of the epochs before, where a run goes on.
+
+        `noise_model` is the one that learns, if what is trained is one with `curves()`.
+        """
         super().__init__()
         self.rows = list(rows)
         self._path = path
@@ -148,7 +172,8 @@ class History(tf_keras.callbacks.Callback):
         self._begun = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        learned = {name: float(value) for name, value in self._noise_model.curves().items()}
+        curves = self._noise_model.curves() if self._noise_model is not None else {}
+        learned = {name: float(value) for name, value in curves.items()}
         measured = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._begun, 3)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, **measured, **learned})

@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.run_folder import newest_first
-from noise_flow_tf.training.trainer import Trainer
 
 _KEPT = 2
 _PLACE = re.compile(r"\{\{.*?\}\} | \[Op:\w+\]")
@@ -20,25 +19,31 @@ class Checkpoints:
     """Checkpoints of all that training changes, the newest two of them on disk.
 
     Those are the weights and batch norm's averages, the optimiser with its step, the sums behind
-    the metrics of the epoch, and the best test NLL so far. Where in the training set a run stands
+    the metrics of the epoch, and the best score so far. Where in the training set a run stands
     follows from the step.
     """
 
-    def __init__(self, trainer: Trainer, folder: Path, steps_per_epoch: int):
-        """Makes the checkpoints of a compiled `trainer` in `folder`; writes nothing yet."""
+    def __init__(
+        self, trainer: tf_keras.Model, folder: Path, steps_per_epoch: int, score: str = "nll"
+    ):
+        """Makes the checkpoints of a compiled `trainer` in `folder`; writes nothing yet.
+
+        The trainer says by `checkpointed` what of it belongs to them; `score` is the metric by
+        which `BestWeights` chooses.
+        """
         self._trainer = trainer
         self._steps_per_epoch = steps_per_epoch
         with trainer.distribute_strategy.scope():
             trainer.optimizer.build(trainer.trainable_variables)
-            self.best_nll = tf.Variable(float("inf"), trainable=False, name="best_nll")
+            self.best = tf.Variable(float("inf"), trainable=False, name=f"best_{score}")
         self._manager = _manager(
             folder,
             _KEPT,
             "step",
-            noise_model=trainer.noise_model,
+            **trainer.checkpointed,
             optimizer=trainer.optimizer,
             metrics=trainer.metrics,
-            best_nll=self.best_nll,
+            **{f"best_{score}": self.best},
         )
 
     @property
@@ -84,19 +89,30 @@ class Checkpoints:
 
 
 class BestWeights(tf_keras.callbacks.Callback):
-    """Keeps the weights with the lowest test NLL, looking after epochs that were evaluated."""
+    """Keeps the weights with the best test score, looking after epochs that were evaluated."""
 
-    def __init__(self, folder: Path, checkpoints: Checkpoints):
-        """Writes to `folder`; the best test NLL is kept in `checkpoints`."""
+    def __init__(
+        self,
+        folder: Path,
+        checkpoints: Checkpoints,
+        metric: str = "val_nll",
+        highest: bool = False,
+    ):
+        """Writes to `folder` the weights with the lowest `metric`, or with the highest.
+
+        The best one so far is kept in `checkpoints`, with its sign changed where the highest is
+        wanted.
+        """
         super().__init__()
         self._folder = folder
-        self._best_nll = checkpoints.best_nll
+        self._best = checkpoints.best
+        self._metric, self._sign = metric, -1 if highest else 1
 
     def on_epoch_end(self, epoch, logs=None):
-        nll = (logs or {}).get("val_nll", float("inf"))
-        if nll < self._best_nll.numpy():
-            _save(_manager(self._folder, 1, "epoch", noise_model=self.model.noise_model), epoch + 1)
-            self._best_nll.assign(nll)
+        score = self._sign * (logs or {}).get(self._metric, self._sign * float("inf"))
+        if score < self._best.numpy():
+            _save(_manager(self._folder, 1, "epoch", **self.model.checkpointed), epoch + 1)
+            self._best.assign(score)
 
 
 class KeepState(tf_keras.callbacks.Callback):

@@ -35,6 +35,9 @@ _NAMES = {
 class RunFolder:
     """The places of a run's outputs."""
 
+    script = "train.py"
+    needed = frozenset({"arch", "width", "versions"})
+
     def __init__(self, path: str | os.PathLike):
         """Names the places below `path`; makes nothing."""
         self.path = Path(path)
@@ -80,7 +83,7 @@ class RunFolder:
         """Makes the folder with its settings, and removes an earlier run where `check` allows it.
 
         Args:
-            settings: what JSON can hold; `arch` and `width` are needed to load the model.
+            settings: what JSON can hold; those of `needed` load the model again.
             overwrite: whether an earlier run there may go.
 
         Raises:
@@ -147,8 +150,8 @@ class RunFolder:
             settings = json.loads(self.settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.settings} cannot be read: {error}") from error
-        if not isinstance(settings, dict) or not {"arch", "width", "versions"} <= settings.keys():
-            raise ValueError(f"{self.settings} is not the settings of a run of train.py")
+        if not isinstance(settings, dict) or not self.needed <= settings.keys():
+            raise ValueError(f"{self.settings} is not the settings of a run of {self.script}")
         return settings
 
     def read_history(self, epochs: int) -> list[dict[str, float]]:

@@ -43,6 +43,11 @@ class Trainer(tf_keras.Model):
     def metrics(self):
         return [self._loss, self._nll, self._latent_stddev]
 
+    @property
+    def checkpointed(self) -> dict[str, tf.Module]:
+        """What of the model a checkpoint holds, by name."""
+        return {"noise_model": self.noise_model}
+
     def call(self, batch, training=False):
         """The distribution of the noise of a batch."""
         return self.noise_model(batch["clean"], batch["iso"], batch["camera"], training=training)

@@ -1,0 +1,110 @@
+"""Denoisers as SavedModels and in run folders, and back."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from noise_flow_tf.denoising.dncnn import DnCNN
+from noise_flow_tf.training.run_folder import RunFolder, newest_first
+
+_ABOUT = "denoiser.json"
+
+
+class DenoiserRun(RunFolder):
+    """The folder of a run of train_denoiser.py."""
+
+    script = "train_denoiser.py"
+    needed = frozenset({"depth", "width", "noise", "versions"})
+
+    def load(self) -> DnCNN:
+        """The denoiser with the best weights of the run.
+
+        Raises:
+            ValueError: no run there, or one that has not saved a denoiser yet.
+        """
+        settings = self.read_settings()
+        weights = newest_first(self.best)
+        if not weights:
+            raise ValueError(
+                f"{self.path} has no trained denoiser yet: {self.best} holds no weights"
+            )
+        return restore(settings["depth"], settings["width"], weights[0])
+
+
+class _Export(tf.Module):
+    def __init__(self, network: DnCNN):
+        super().__init__()
+        self.network = network
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 4], tf.float32, "noisy")],
+        autograph=False,
+    )
+    def denoise(self, noisy):
+        return {"denoised": tf.clip_by_value(self.network(noisy), 0.0, 1.0)}
+
+
+def save(network: DnCNN, path: str | os.PathLike) -> None:
+    """Writes a denoiser as a SavedModel that plain TensorFlow can serve.
+
+    Its signature `denoise(noisy)` takes packed noisy raw images `[B, H, W, 4]` in [0, 1], any batch
+    and image size, and gives `denoised` of the same shape, clipped to [0, 1]. An existing
+    SavedModel is replaced once the new one is complete.
+    """
+    path = Path(path)
+    export = _Export(network)
+    beside = path.with_name(path.name + ".partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    tf.saved_model.save(export, str(beside), {"denoise": export.denoise})
+    (beside / _ABOUT).write_text(json.dumps({"depth": network.depth, "width": network.width}))
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(beside, path)
+
+
+def load(path: str | os.PathLike) -> DnCNN:
+    """The denoiser that training saved.
+
+    Args:
+        path: a run folder of train_denoiser.py (its best weights), or a SavedModel.
+
+    Raises:
+        ValueError: nothing of the kind, or something damaged.
+    """
+    path = Path(path)
+    run = DenoiserRun(path)
+    if run.settings.is_file():
+        return run.load()
+    if (path / "saved_model.pb").is_file():
+        return _load_saved_model(path)
+    raise ValueError(
+        f"{path} holds no denoiser; give a run folder of train_denoiser.py or a SavedModel"
+    )
+
+
+def restore(depth: int, width: int, prefix: str | os.PathLike) -> DnCNN:
+    """A denoiser with the weights of a checkpoint in which it is called `network`.
+
+    Raises:
+        ValueError: no such checkpoint, a damaged one, or one of another size.
+    """
+    network = DnCNN(depth, width)
+    try:
+        status = tf.train.Checkpoint(network=network).read(str(prefix))
+        status.assert_existing_objects_matched().expect_partial()
+    except Exception as error:  # TensorFlow raises many kinds for a damaged file
+        raise ValueError(
+            f"checkpoint {prefix} cannot be read as a DnCNN of depth {depth} and width {width}: "
+            f"{error}"
+        ) from error
+    return network
+
+
+def _load_saved_model(path: Path) -> DnCNN:
+    try:
+        about = json.loads((path / _ABOUT).read_text())
+        return restore(**about, prefix=path / "variables" / "variables")
+    except (OSError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a SavedModel of a denoiser: {error}") from error

@@ -1,0 +1,159 @@
+"""Where the noise comes from that a denoiser is trained on.
+
+A source is called with a batch, `{"noise", "clean", ...}` as `sidd.Patches` gives it, and with a
+stateless seed `[2]`, and gives noise `[B, H, W, 4]` in units of raw intensity. The same seed gives
+the same noise, so that training goes on exactly where it was interrupted. All of them can be traced
+into a `tf.data` pipeline.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noise_flow_tf.baselines import CameraNLF
+from noise_flow_tf.conditions import Known
+from noise_flow_tf.sampling import sample_noise
+
+Batch = Mapping[str, tf.Tensor]
+Source = Callable[[Batch, tf.Tensor], tf.Tensor]
+
+SIGMAS = (0.24186 / 255, 11.507 / 255)
+"""The release's range of the Gaussian noise's standard deviation, that of SIDD's images."""
+
+
+def real(batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+    """The noise of the real pairs ("DnCNN-Real")."""
+    return batch["noise"]
+
+
+@dataclass(frozen=True)
+class Gauss:
+    """White Gaussian noise ("DnCNN-Gauss"): each patch has a sigma of its own, of U(low, high).
+
+    >>> noise = Gauss(0.1, 0.1)({"clean": tf.zeros([1, 64, 64, 4])}, tf.constant([0, 1]))
+    >>> round(float(tf.math.reduce_std(noise)), 2)
+    0.1
+    """
+
+    low: float = SIGMAS[0]
+    high: float = SIGMAS[1]
+
+    def __call__(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        clean = batch["clean"]
+        seeds = tf.random.split(seed, 2)
+        shape = [tf.shape(clean)[0], 1, 1, 1]
+        sigma = tf.random.stateless_uniform(shape, seeds[0], self.low, self.high)
+        return sigma * tf.random.stateless_normal(tf.shape(clean), seeds[1])
+
+
+class TableNLF:
+    """Noise of camera NLFs ("DnCNN-CamNLF"): each patch has that of a random row of a table.
+
+    That is n ~ N(0, beta1 * clean + beta2), Eq. 5 and 6 of the paper.
+    """
+
+    def __init__(self, table: Any):
+        """Takes the rows (beta1, beta2), `[N, 2]`.
+
+        Raises:
+            ValueError: another shape, or betas with which there is no variance.
+        """
+        table = np.asarray(table, np.float32)
+        if table.ndim != 2 or table.shape[1] != 2 or not len(table):
+            raise ValueError(f"a table of NLFs has rows (beta1, beta2); got {list(table.shape)}")
+        if not (np.isfinite(table).all() and (table[:, 0] >= 0).all() and (table[:, 1] > 0).all()):
+            raise ValueError("a table of NLFs needs beta1 >= 0 and beta2 > 0 in each row")
+        self._table = table
+
+    def __call__(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        seeds = tf.random.split(seed, 2)
+        beta = tf.gather(self._table, _rows(len(self._table), batch, seeds[0]))
+        model = CameraNLF(beta[:, 0], beta[:, 1])
+        return sample_noise(model, batch["clean"], 100, 0, _whole(seeds[1]))
+
+
+class ModelNoise:
+    """Noise of a noise model ("DnCNN-NF"): each patch has a random (camera, ISO) of a table."""
+
+    def __init__(self, model: Any, pairs: Sequence[tuple[int | str, int]]):
+        """Takes anything that is called like `NoiseFlow`, and the pairs (camera, ISO).
+
+        Raises:
+            ValueError: no pair, or a camera or ISO that the model does not know.
+        """
+        if not pairs:
+            raise ValueError("the noise model needs at least one pair of camera and ISO")
+        known = Known.of(model)
+        cameras, isos = zip(*pairs, strict=True)
+        known.iso_index(list(isos))
+        self._cameras = np.array([int(known.camera_index(c)) for c in cameras], np.int32)
+        self._isos = np.array(isos, np.int32)
+        self._model = model
+
+    def __call__(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        seeds = tf.random.split(seed, 2)
+        row = _rows(len(self._isos), batch, seeds[0])
+        iso, camera = tf.gather(self._isos, row), tf.gather(self._cameras, row)
+        return sample_noise(self._model, batch["clean"], iso, camera, _whole(seeds[1]))
+
+
+@dataclass(frozen=True)
+class GaussMix:
+    """Another source, but a part of the batches get Gaussian noise (half of them in the release).
+
+    Attributes:
+        source: the other source.
+        part: of the batches that get `gauss`, in [0, 1].
+        gauss: the Gaussian source.
+    """
+
+    source: Source
+    part: float
+    gauss: Source = Gauss()
+
+    def __call__(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        seeds = tf.random.split(seed, 2)
+        is_gauss = tf.random.stateless_uniform([], seeds[0]) < self.part
+        return tf.cond(
+            is_gauss, lambda: self.gauss(batch, seeds[1]), lambda: self.source(batch, seeds[1])
+        )
+
+
+def noisy_batches(
+    batches: tf.data.Dataset,
+    source: Source,
+    seed: tuple[int, int] = (0, 0),
+    first_batch: int = 0,
+    parallel: int = 2,
+) -> tf.data.Dataset:
+    """Batches `(noisy, clean)` to train or test a denoiser on, both `[B, H, W, 4]` in [0, 1].
+
+    Args:
+        batches: of `{"noise", "clean", ...}`.
+        source: of the noise, which is drawn anew for each batch; what it makes of the clean image
+            is clipped to [0, 1].
+        seed: of the noise; workers that share batches have different ones.
+        first_batch: the number of the first of `batches`: each has noise of its own number.
+        parallel: how many are made at the same time.
+    """
+
+    def noisy(batch: Batch, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        drawn = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int64), number)
+        noise = source(batch, tf.cast(drawn, tf.int32))
+        return tf.clip_by_value(batch["clean"] + noise, 0.0, 1.0), batch["clean"]
+
+    numbered = tf.data.Dataset.zip(batches, tf.data.Dataset.counter(first_batch))
+    return numbered.map(noisy, num_parallel_calls=parallel, deterministic=True).prefetch(parallel)
+
+
+def _rows(count: int, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+    """A random row of a table for each patch."""
+    size = [tf.shape(batch["clean"])[0]]
+    return tf.random.stateless_uniform(size, seed, 0, count, tf.int32)
+
+
+def _whole(seed: tf.Tensor) -> tf.Tensor:
+    return tf.random.stateless_uniform([], seed, 0, 2**31 - 1, tf.int32)

@@ -1,0 +1,51 @@
+"""Denoising whole images, in tiles where they are large."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from noise_flow_tf.denoising.dncnn import DnCNN
+from noise_flow_tf.tiling import tiles, within
+
+
+def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) -> np.ndarray:
+    """A denoised whole image of any size.
+
+    Args:
+        network: the denoiser.
+        noisy: `[H, W, 4]`, the packed noisy raw image in [0, 1].
+        tile: the side of the tiles, in packed pixels, that the image is worked on in, so that
+            memory beside the image's own stays bounded; None for the whole at once. Tiles overlap
+            by the network's reach, so that they do not show.
+
+    Returns:
+        `[H, W, 4]` float32, clipped to [0, 1].
+
+    Raises:
+        ValueError: `noisy` of another shape, or a tile below 1.
+
+    >>> denoise_image(DnCNN(depth=3, width=4, seed=0), np.full([6, 8, 4], 0.5)).shape
+    (6, 8, 4)
+    """
+    noisy = np.asarray(noisy, np.float32)
+    if noisy.ndim != 3 or noisy.shape[-1] != 4 or not noisy.size:
+        raise ValueError(f"noisy must have shape [H, W, 4]; got {list(noisy.shape)}")
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
+    denoise = _compiled(network)
+    denoised = np.empty_like(noisy)
+    for inner, outer in tiles(noisy.shape[:2], tile, network.reach):
+        denoised[inner] = denoise(noisy[outer][np.newaxis]).numpy()[0][within(inner, outer)]
+    return denoised
+
+
+def _compiled(network: DnCNN) -> Callable:
+    """The network and the clipping as one function of images of all sizes."""
+    if not hasattr(network, "_denoise"):
+        network._denoise = tf.function(
+            lambda noisy: tf.clip_by_value(network(noisy), 0.0, 1.0),
+            input_signature=[tf.TensorSpec([None, None, None, 4])],
+            autograph=False,
+        )
+    return network._denoise
