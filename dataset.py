@@ -14,12 +14,6 @@ def add_flags(parser: cli.Parser, splits: Sequence[str] = ("train", "test")) -> 
     """Adds the flags that say which patches of which frames; `splits` as those that are used."""
     add = parser.option
     add(
-        "sidd_path",
-        metavar="ROOT",
-        help="SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to "
-        f"{OFFLINE}",
-    )
-    add(
         "cache",
         metavar="FOLDER",
         default="data/patch_cache",
@@ -31,6 +25,24 @@ def add_flags(parser: cli.Parser, splits: Sequence[str] = ("train", "test")) -> 
         "n_patches_per_image",
         type=cli.positive(int),
         help="at most so many patches of an image (default its whole grid; the release has 2898)",
+    )
+    add(
+        "n_train_threads",
+        type=cli.positive(int),
+        default=4,
+        help="batches made, and files read, at the same time",
+    )
+    add_frame_flags(parser, splits)
+
+
+def add_frame_flags(parser: cli.Parser, splits: Sequence[str]) -> None:
+    """Adds the flags that say which frames; `splits` as those that are used."""
+    add = parser.option
+    add(
+        "sidd_path",
+        metavar="ROOT",
+        help="SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to "
+        f"{OFFLINE}",
     )
     for split in splits:
         short, name = _SPLITS[split]
@@ -46,12 +58,6 @@ def add_flags(parser: cli.Parser, splits: Sequence[str] = ("train", "test")) -> 
         type=int,
         metavar="ISO",
         help=f"only these ISO levels: {', '.join(map(str, sidd.ISO_LEVELS))}",
-    )
-    add(
-        "n_train_threads",
-        type=cli.positive(int),
-        default=4,
-        help="batches made, and files read, at the same time",
     )
 
 

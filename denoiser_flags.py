@@ -30,8 +30,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 It is drawn anew for each batch, on the clean patches of frame 010 of the training instances; the
 noisy patch is clipped to [0, 1]. evaluate_denoiser.py scores what was trained.
 
-The defaults are the original release's, but for --average_batches, --epochs, which it does not say,
-and --gauss_mix: pure Noise Flow noise is the paper's text.""",
+The defaults are the original release's but for three: --average_batches; --epochs, of which nothing
+is known; and --gauss_mix, since pure Noise Flow noise is the paper's text.""",
     )
     add = parser.option
     add("noise", choices=NOISES, help="what to train on, see below; needed but with --resume")
@@ -68,6 +68,13 @@ and --gauss_mix: pure Noise Flow noise is the paper's text.""",
 
     add("depth", type=cli.positive(int), default=9, help="convolutions (17 in the larger DnCNN)")
     add("width", type=cli.positive(int), default=32, help="filters of each (64 in the larger one)")
+    add(
+        "noise_scale",
+        type=cli.positive(float),
+        default=1.0,
+        help="what the last convolution gives is multiplied by; about the noise's standard "
+        "deviation (0.03) shortens training by far",
+    )
     add(
         "epochs",
         type=cli.positive(int),

@@ -61,7 +61,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def write_run(run, args, rows, best: DnCNN, examples: Examples, skipped) -> None:
     """Writes pictures, `report.md` and `report.json` of a training run; prints where things are."""
-    title = scores.TITLES[args.noise]
+    title = scores.title(args.noise)
     curves = {
         name: _against_epoch(rows, column)
         for name, column in (("training", "psnr"), ("test", "val_psnr"))

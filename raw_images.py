@@ -64,6 +64,15 @@ def read_image(path: Path, orientation: str) -> Raw:
     return Raw(packed.astype(np.float32), upright, is_packed)
 
 
+def beside(path: Path, own: str, kind: str) -> Path | None:
+    """The file of another kind of the same SIDD frame as one of its `own` kind, where there is one.
+
+    Kinds are NOISY, GT and METADATA.
+    """
+    sister = Path(str(path).replace(f"_{own}_RAW", f"_{kind}_RAW"))
+    return sister if f"_{own}_RAW" in path.name and sister.is_file() else None
+
+
 def read_photograph(path: Path, tell: Callable[[str], None]) -> np.ndarray:
     """An ordinary picture as it is looked at: RGB `[H, W, 3]`, uint8 or uint16, H and W even.
 

@@ -99,17 +99,11 @@ class Source:
     real: np.ndarray | None
 
 
-def beside(clean: Path, kind: str) -> Path | None:
-    """The file of another kind of the same SIDD frame as a GT file, where there is one."""
-    sister = Path(str(clean).replace("_GT_RAW", f"_{kind}_RAW"))
-    return sister if "_GT_RAW" in clean.name and sister.is_file() else None
-
-
 def read_conditions(args: argparse.Namespace, item: draws.Item) -> sidd.Metadata:
     """ISO, camera and colours, the command line's before the list's before the file's."""
     iso = args.iso if args.iso is not None else item.iso
     camera = args.camera if args.camera is not None else item.camera
-    path = args.metadata or beside(item.path, "METADATA")
+    path = args.metadata or raw_images.beside(item.path, "GT", "METADATA")
     if path:
         metadata = sidd.read_metadata(path, camera)
     elif iso is None or camera is None:
@@ -129,7 +123,7 @@ def read_source(args: argparse.Namespace, item: draws.Item, metadata: sidd.Metad
         raw = raw_images.Raw(sidd.pack(bayer.T), upright=True, is_packed=False)
         return Source(raw, metadata, None)
     raw = raw_images.read_image(item.path, args.orientation)
-    real_path = args.real or beside(item.path, "NOISY")
+    real_path = args.real or raw_images.beside(item.path, "GT", "NOISY")
     if not real_path:
         return Source(raw, metadata, None)
     real = raw_images.read_image(Path(real_path), args.orientation).packed

@@ -108,7 +108,7 @@ def make_source(
 def fit(args, strategy, run, writing, train, test, source, steps, examples) -> list[dict]:
     """Trains from the beginning, or from the run's last checkpoint; returns the history."""
     with strategy.scope():
-        network = denoising.DnCNN(args.depth, args.width, args.seed)
+        network = denoising.DnCNN(args.depth, args.width, args.seed, args.noise_scale)
         trainer = denoising.DenoiserTrainer(network)
         trainer.compile(schedules.adam(args.schedule, args.lr, args.epochs, steps))
     checkpoints = Checkpoints(trainer, writing.last, steps, score="psnr")

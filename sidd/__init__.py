@@ -1,6 +1,7 @@
 """SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in."""
 
 from .bayer import CFA_PATTERNS, mosaic, pack, unpack
+from .blocks import RELEASE_EXCLUSIONS, Block, read_blocks
 from .corners import random_corners, uniform_corners
 from .errors import SiddError
 from .files import replacing
@@ -31,8 +32,10 @@ __all__ = [
     "CAMERAS",
     "CFA_PATTERNS",
     "ISO_LEVELS",
+    "RELEASE_EXCLUSIONS",
     "TEST_INSTANCES",
     "TRAIN_INSTANCES",
+    "Block",
     "Frame",
     "Metadata",
     "Pair",
@@ -43,6 +46,7 @@ __all__ = [
     "mosaic",
     "pack",
     "random_corners",
+    "read_blocks",
     "read_manifest",
     "read_metadata",
     "read_packed",

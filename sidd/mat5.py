@@ -19,7 +19,6 @@ import scipy.io
 _HEADER = 128
 _BYTE_ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
 _MOST_BYTES = 1 << 26
-_MOST_VALUES = 1 << 22
 _MOST_DEPTH = 32
 _MOST_DIMENSIONS = 32
 
@@ -30,31 +29,33 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _NUMBERS = range(6, 16)
 
 
-def read_variable(path: str | os.PathLike, name: str) -> np.ndarray:
+def read_variable(path: str | os.PathLike, name: str, most_bytes: int = _MOST_BYTES) -> np.ndarray:
     """A numeric, text, cell or struct variable of a MATLAB v5 file, as scipy.io.loadmat gives it.
+
+    The file and each of its variables, inflated, may have ``most_bytes``.
 
     Raises KeyError where there is no such variable, OSError where the file cannot be read, and
     other kinds of Exception for a broken file: which one depends on what is wrong.
     """
     with open(path, "rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"larger than {_MOST_BYTES >> 20} MB")
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"larger than {most_bytes >> 20} MB")
     order = _BYTE_ORDERS.get(content[124:_HEADER])
     if order is None or 0 in content[:4]:
         raise ValueError("its header is none of MATLAB v5")
-    matrix = _find(content, order, name)
+    matrix = _find(content, order, name, most_bytes)
     tag = struct.pack(order + "II", _MATRIX, len(matrix))
     return scipy.io.loadmat(io.BytesIO(content[:_HEADER] + tag + matrix))[name]
 
 
-def _find(content: bytes, order: str, name: str) -> bytes:
+def _find(content: bytes, order: str, name: str, most_bytes: int) -> bytes:
     """The content of the first variable of the given name, which is checked."""
     top = _Elements(content, order, _HEADER)
     while not top.at_end:
         kind, data = top.whole()
         if kind == _COMPRESSED:
-            inflated = _Elements(_inflate(data), order)
+            inflated = _Elements(_inflate(data, most_bytes), order)
             kind, data = inflated.whole()
             if not inflated.at_end:
                 raise ValueError("a compressed element holds more than one")
@@ -71,6 +72,11 @@ class _Elements:
 
     def __init__(self, content: bytes, order: str, start: int = 0):
         self._content, self._order, self._at = content, order, start
+
+    @property
+    def size(self) -> int:
+        """Of the content, in bytes."""
+        return len(self._content)
 
     @property
     def at_end(self) -> bool:
@@ -108,11 +114,11 @@ class _Elements:
         return data
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflate(data: bytes, most_bytes: int) -> bytes:
     stream = zlib.decompressobj()
-    inflated = stream.decompress(data, _MOST_BYTES)
+    inflated = stream.decompress(data, most_bytes)
     if not stream.eof or stream.unused_data:
-        raise ValueError(f"a compressed element is cut short or over {_MOST_BYTES >> 20} MB")
+        raise ValueError(f"a compressed element is cut short or over {most_bytes >> 20} MB")
     return inflated
 
 
@@ -126,7 +132,7 @@ def _header(elements: _Elements, order: str) -> tuple[int, bool, list[int], byte
     if len(dimensions) % 4 or not 8 <= len(dimensions) <= 4 * _MOST_DIMENSIONS:
         raise ValueError(f"has dimensions of {len(dimensions)} bytes")
     dimensions = list(struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions))
-    if min(dimensions) < 0 or math.prod(dimensions) > _MOST_VALUES:
+    if min(dimensions) < 0 or math.prod(dimensions) > elements.size:
         raise ValueError(f"has an array of shape {tuple(dimensions)}")
     name = elements.expect({_INT8, _UTF8}, "a variable's name")
     if not name.isascii():

@@ -25,28 +25,44 @@ class DnCNN(tf_keras.Model):
     >>> network.count_params()
     67744
 
+    The estimate is far smaller than what fresh convolutions give, and Adam moves each weight by
+    about the learning rate a step, whatever the gradient's size. With a `noise_scale` of about the
+    noise's standard deviation the convolutions give the noise in its own units, and training is
+    shorter by far. It changes neither what the network can compute nor how many parameters it has.
+
     Attributes:
         depth: how many convolutions.
         width: their hidden channels, the paper's "filters".
+        noise_scale: what the last convolution gives is multiplied by; 1 in the release.
         reach: how far, in packed pixels, a pixel's surroundings have a say in it.
     """
 
-    def __init__(self, depth: int = 9, width: int = 32, seed: int | None = None):
+    def __init__(
+        self,
+        depth: int = 9,
+        width: int = 32,
+        seed: int | None = None,
+        noise_scale: float = 1.0,
+    ):
         """Makes a fresh network.
 
         Args:
             depth: at least 2.
             width: at least 1.
             seed: of the initial values; None for others each time.
+            noise_scale: above 0, in units of raw intensity.
 
         Raises:
-            ValueError: depth or width out of range.
+            ValueError: depth, width or noise_scale out of range.
         """
         super().__init__(name="dncnn")
         if depth < 2 or width < 1:
             raise ValueError(
                 f"DnCNN needs depth 2 and width 1 at least; got depth {depth} and width {width}"
             )
+        if not 0 < noise_scale < float("inf"):
+            raise ValueError(f"noise_scale must be positive and finite; got {noise_scale}")
+        self.noise_scale = noise_scale
         self.depth, self.width, self.reach = depth, width, _REACH * depth
 
         def convolution(number: int, filters: int, **kwargs) -> tf_keras.layers.Layer:
@@ -72,7 +88,12 @@ class DnCNN(tf_keras.Model):
         for layer in self._stack:
             is_norm = isinstance(layer, tf_keras.layers.BatchNormalization)
             noise = layer(noise, training=training) if is_norm else layer(noise)
-        return noisy - noise
+        return noisy - self.noise_scale * noise
+
+    @property
+    def recipe(self) -> dict[str, float]:
+        """The arguments, beside the seed, that make a network of this kind."""
+        return {"depth": self.depth, "width": self.width, "noise_scale": self.noise_scale}
 
     @property
     def batch_norms(self) -> list[tf_keras.layers.BatchNormalization]:

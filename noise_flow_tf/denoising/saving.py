@@ -17,7 +17,7 @@ class DenoiserRun(RunFolder):
     """The folder of a run of train_denoiser.py."""
 
     script = "train_denoiser.py"
-    needed = frozenset({"depth", "width", "noise", "versions"})
+    needed = frozenset({"depth", "width", "noise_scale", "noise", "versions"})
 
     def load(self) -> DnCNN:
         """The denoiser with the best weights of the run.
@@ -31,7 +31,8 @@ class DenoiserRun(RunFolder):
             raise ValueError(
                 f"{self.path} has no trained denoiser yet: {self.best} holds no weights"
             )
-        return restore(settings["depth"], settings["width"], weights[0])
+        recipe = {name: settings[name] for name in ("depth", "width", "noise_scale")}
+        return restore(weights[0], **recipe)
 
 
 class _Export(tf.Module):
@@ -59,7 +60,7 @@ def save(network: DnCNN, path: str | os.PathLike) -> None:
     beside = path.with_name(path.name + ".partial")
     shutil.rmtree(beside, ignore_errors=True)
     tf.saved_model.save(export, str(beside), {"denoise": export.denoise})
-    (beside / _ABOUT).write_text(json.dumps({"depth": network.depth, "width": network.width}))
+    (beside / _ABOUT).write_text(json.dumps(network.recipe))
     shutil.rmtree(path, ignore_errors=True)
     os.replace(beside, path)
 
@@ -84,20 +85,24 @@ def load(path: str | os.PathLike) -> DnCNN:
     )
 
 
-def restore(depth: int, width: int, prefix: str | os.PathLike) -> DnCNN:
+def restore(prefix: str | os.PathLike, **recipe: float) -> DnCNN:
     """A denoiser with the weights of a checkpoint in which it is called `network`.
+
+    Args:
+        prefix: the checkpoint's path without `.index`.
+        **recipe: `DnCNN.recipe`.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another size.
     """
-    network = DnCNN(depth, width)
+    network = DnCNN(**recipe)
     try:
         status = tf.train.Checkpoint(network=network).read(str(prefix))
         status.assert_existing_objects_matched().expect_partial()
     except Exception as error:  # TensorFlow raises many kinds for a damaged file
         raise ValueError(
-            f"checkpoint {prefix} cannot be read as a DnCNN of depth {depth} and width {width}: "
-            f"{error}"
+            f"checkpoint {prefix} cannot be read as a DnCNN of depth {network.depth} and width "
+            f"{network.width}: {error}"
         ) from error
     return network
 
@@ -105,6 +110,6 @@ def restore(depth: int, width: int, prefix: str | os.PathLike) -> DnCNN:
 def _load_saved_model(path: Path) -> DnCNN:
     try:
         about = json.loads((path / _ABOUT).read_text())
-        return restore(**about, prefix=path / "variables" / "variables")
+        return restore(path / "variables" / "variables", **about)
     except (OSError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a SavedModel of a denoiser: {error}") from error

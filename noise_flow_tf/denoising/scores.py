@@ -1,11 +1,15 @@
 """How good denoised images are, and the paper's Table 3 of it."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from skimage.metrics import structural_similarity
 
+Row = Mapping[str, Any]
+
+SCORES = ("psnr", "ssim", "ssim_range2")
 _LEAST_ERROR = 1e-10
 
 TITLES = {
@@ -72,42 +76,83 @@ def dssim_gain(ssim: float, ours: float) -> float:
     return (ours - ssim) / (1 - ssim)
 
 
-def over_seeds(values: Sequence[float]) -> dict[str, float]:
-    """Mean and sample standard deviation; that of a single value is NaN."""
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+def title(noise: str) -> str:
+    """The paper's name of a denoiser, from what it was trained on, such as "noise_flow"."""
+    name, _, rest = noise.partition(" ")
+    return f"{TITLES[name]} {rest}".strip()
+
+
+def in_order(noises: Iterable[str]) -> list[str]:
+    """What was trained on, each once, in the paper's order."""
+    place = list(TITLES)
+    return sorted({*noises}, key=lambda noise: (place.index(noise.split()[0]), noise))
+
+
+def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean, and the sample standard deviation where there are two values or more."""
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "std": spread}
 
 
-def summary(
-    rows: Iterable[Mapping[str, object]], by: str | None = None
-) -> dict[str, dict[str, object]]:
+def told(value: Mapping[str, float | None], digits: int) -> str:
+    """A mean with its standard deviation.
+
+    >>> told(mean_and_std([1.0, 2.0]), 2), told(mean_and_std([1.0]), 2)
+    ('1.50 ± 0.71', '1.50')
+    """
+    text = f"{value['mean']:.{digits}f}"
+    return text if value["std"] is None else f"{text} ± {value['std']:.{digits}f}"
+
+
+def summary(rows: Iterable[Row], by: str | None = None) -> dict[Any, dict[str, Any]]:
     """Means over images, then mean and standard deviation over runs.
 
     Args:
-        rows: one for each run and image: `noise`, `run`, the scores, and what `by` names.
+        rows: one for each run and image: `noise`, `seed`, the scores, and what `by` names.
         by: the column that images are told apart by, such as "camera"; None for all together.
 
     Returns:
         For each noise, or each (noise, value of `by`), `runs`, how many, and for each score its
         `mean` and `std`, over runs.
     """
-    groups: dict[object, dict[object, list]] = {}
+    groups: dict[Any, dict[Any, list[Row]]] = {}
     for row in rows:
         key = row["noise"] if by is None else (row["noise"], row[by])
-        groups.setdefault(key, {}).setdefault(row["run"], []).append(row)
+        groups.setdefault(key, {}).setdefault(row["seed"], []).append(row)
     return {
         key: {
             "runs": len(runs),
             **{
-                name: over_seeds([np.mean([row[name] for row in of]) for of in runs.values()])
-                for name in ("psnr", "ssim", "ssim_range2")
+                name: mean_and_std([np.mean([row[name] for row in of]) for of in runs.values()])
+                for name in SCORES
             },
         }
         for key, runs in groups.items()
     }
 
 
-def table(scores: Mapping[str, Mapping[str, object]]) -> str:
+def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str, Any]]:
+    """By how many dB one noise's denoisers are better than the others', seed by seed.
+
+    Returns:
+        For each other noise that has runs of the same seeds, `mean` and `std` of the differences in
+        PSNR, and `least`, the smallest one.
+    """
+    runs: dict[tuple[str, Any], list[float]] = {}
+    for row in rows:
+        runs.setdefault((row["noise"], row["seed"]), []).append(row["psnr"])
+    means = {key: float(np.mean(values)) for key, values in runs.items()}
+    differences: dict[str, list[float]] = {}
+    for (noise, seed), mean in means.items():
+        if noise not in (ours, "noisy") and (ours, seed) in means:
+            differences.setdefault(noise, []).append(means[ours, seed] - mean)
+    return {
+        noise: {**mean_and_std(values), "least": min(values)}
+        for noise, values in differences.items()
+    }
+
+
+def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Table 3 in Markdown: PSNR and SSIM by what was trained on, and the paper's beside them.
 
     In parentheses the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper.
@@ -117,40 +162,52 @@ def table(scores: Mapping[str, Mapping[str, object]]) -> str:
     """
     ours = scores.get("noise_flow")
 
-    def cell(score: Mapping, metric: str, digits: int, gain) -> str:
-        text = f"{score[metric]['mean']:.{digits}f}"
-        if not math.isnan(score[metric]["std"]):
-            text += f" ± {score[metric]['std']:.{digits}f}"
-        if ours is None or score is ours:
-            return f"**{text}**" if score is ours else text
+    def cell(score: Mapping, metric: str, digits: int, gain: Callable) -> str:
+        text = told(score[metric], digits)
+        if score is ours:
+            return f"**{text}**"
+        if ours is None:
+            return text
         return f"{text} ({gain(score[metric]['mean'], ours[metric]['mean']):.1%})"
 
-    def paper(noise: str) -> list[str]:
+    def paper(noise: str, metric: str, gain: Callable) -> str:
         if noise not in PAPER:
-            return ["", ""]
-        psnr, ssim = PAPER[noise]["psnr"], PAPER[noise]["ssim"]
-        if noise == "noise_flow":
-            return [f"**{psnr}**", f"**{ssim}**"]
-        best = PAPER["noise_flow"]
-        return [
-            f"{psnr} ({rmse_gain(psnr, best['psnr']):.1%})",
-            f"{ssim} ({dssim_gain(ssim, best['ssim']):.1%})",
-        ]
+            return ""
+        value, best = PAPER[noise][metric], PAPER["noise_flow"][metric]
+        return f"**{value}**" if noise == "noise_flow" else f"{value} ({gain(value, best):.1%})"
 
     head = ["trained on", "runs", "PSNR", "SSIM", "SSIM, range 2", "paper: PSNR", "paper: SSIM"]
     lines = [
         [
-            TITLES[noise],
+            title(noise),
             str(scores[noise]["runs"]) if noise != "noisy" else "",
             cell(scores[noise], "psnr", 2, rmse_gain),
             cell(scores[noise], "ssim", 4, dssim_gain),
             cell(scores[noise], "ssim_range2", 4, dssim_gain),
-            *paper(noise),
+            paper(noise, "psnr", rmse_gain),
+            paper(noise, "ssim", dssim_gain),
         ]
-        for noise in TITLES
-        if noise in scores
+        for noise in in_order(scores)
     ]
     return markdown(head, lines)
+
+
+def table_by(scores: Mapping[tuple[str, Any], Mapping[str, Any]], name: str) -> str:
+    """Mean PSNR / SSIM in Markdown, a line for each value of what `summary` went `by`."""
+    noises = in_order(noise for noise, _ in scores)
+    values = sorted({value for _, value in scores})
+    lines = [
+        [
+            str(value),
+            *(
+                f"{scores[noise, value]['psnr']['mean']:.2f} / "
+                f"{scores[noise, value]['ssim']['mean']:.4f}"
+                for noise in noises
+            ),
+        ]
+        for value in values
+    ]
+    return markdown([name, *map(title, noises)], lines)
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

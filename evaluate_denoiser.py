@@ -1,0 +1,231 @@
+"""Scores denoisers as in Table 3 of the paper, on whole test images or on SIDD's validation blocks.
+
+Several runs with the same noise and other seeds become one line with mean and standard deviation.
+"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
+import numpy as np
+from tqdm import tqdm
+
+import dataset
+import draws
+import sidd
+from denoiser_report import Examples, save_figure
+from noise_flow_tf.denoising import DenoiserRun, DnCNN, denoise_image, scores
+from noise_flow_tf.training import run_folder
+
+
+class Trained(NamedTuple):
+    """A run, what it was trained on, and its best denoiser."""
+
+    path: str
+    noise: str
+    seed: int
+    settings: dict[str, Any]
+    network: DnCNN
+
+
+class Image(NamedTuple):
+    """A test image: packed noisy and clean `[h, w, 4]` in [0, 1], and what is known of it."""
+
+    name: str
+    noisy: np.ndarray
+    clean: np.ndarray
+    known: dict[str, Any]
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = cli.Parser(
+        description=__doc__,
+        epilog="""writes to the folder --out
+  report.md     the table beside the paper's, PSNR and SSIM by camera and ISO, the runs
+  report.json   the same numbers
+  scores.csv    PSNR and SSIM of each image and run
+  denoised.png  noisy, denoised and clean patches, rendered to sRGB, with the PSNR on each (Figure 8
+                of the paper); not with --blocks, which come without metadata
+
+PSNR has peak 1; SSIM has Gaussian weights of standard deviation 1.5 and data range 1 (the release's
+range 2 stands beside it), and is the mean over the four packed channels. Denoised images are
+clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folders of train_denoiser.py")
+    add = parser.option
+    add(
+        "blocks",
+        nargs=2,
+        metavar=("NOISY.mat", "GT.mat"),
+        help="instead of the test split of a dataset: ValidationNoisyBlocksRaw.mat and "
+        "ValidationGtBlocksRaw.mat of SIDD",
+    )
+    add(
+        "release_exclusions",
+        action="store_true",
+        help="with --blocks: without the images whose ISO is not modelled, as in the release "
+        f"(counted from 1: {', '.join(map(str, sidd.RELEASE_EXCLUSIONS))})",
+    )
+    add("out", metavar="FOLDER", default="runs/denoise", help="where the report goes")
+    add(
+        "tile",
+        type=cli.positive(int),
+        default=512,
+        help="side of the tiles it works in, in packed pixels",
+    )
+    dataset.add_frame_flags(parser, ["test"])
+    args = parser.parse_args(arguments)
+    if args.release_exclusions and not args.blocks:
+        parser.error("--release_exclusions goes with --blocks")
+    if args.blocks and args.sidd_path:
+        parser.error("--blocks and --sidd_path exclude each other")
+    return args
+
+
+def load_runs(paths: list[str]) -> list[Trained]:
+    """The runs, in the paper's order and by seed."""
+    found: dict[tuple[str, int], Trained] = {}
+    for path in paths:
+        run = DenoiserRun(path)
+        settings, network = run.read_settings(), run.load()
+        mix = settings.get("gauss_mix")
+        noise = settings["noise"] + (f" ({mix:.0%} Gauss)" if mix else "")
+        key = noise, settings["seed"]
+        if key in found:
+            raise ValueError(
+                f"{found[key].path} and {path} were both trained on {noise} with seed {key[1]}; "
+                "give one of them"
+            )
+        found[key] = Trained(str(path), *key, settings, network)
+    order = scores.in_order(run.noise for run in found.values())
+    return sorted(found.values(), key=lambda run: (order.index(run.noise), run.seed))
+
+
+def of_frames(frames: list[sidd.Frame]) -> Iterator[Image]:
+    for frame in frames:
+        camera = None if frame.camera in sidd.CAMERAS else frame.camera
+        pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, camera)
+        name = f"{frame.instance:04d}_{frame.number:03d}"
+        noisy = np.clip(pair.clean + pair.noise, 0, 1)
+        yield Image(name, noisy, pair.clean, {"camera": frame.camera, "iso": frame.iso})
+
+
+def of_blocks(args: argparse.Namespace) -> Iterator[Image]:
+    leave_out = sidd.RELEASE_EXCLUSIONS if args.release_exclusions else ()
+    for block in sidd.read_blocks(*args.blocks, leave_out):
+        yield Image(f"{block.image:02d}_{block.number:02d}", block.noisy, block.clean, {})
+
+
+def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[dict[str, Any]]:
+    """A row for each image and run, and for each noisy image itself."""
+    rows = []
+    for image in images:
+        noisy = scores.score(image.clean, image.noisy)
+        rows.append({"run": "", "noise": "noisy", "seed": "", "image": image.name})
+        rows[-1] |= {**image.known, **noisy}
+        for run in runs:
+            denoised = denoise_image(run.network, image.noisy, tile)
+            rows.append({"run": run.path, "noise": run.noise, "seed": run.seed})
+            rows[-1] |= {"image": image.name, **image.known, **scores.score(image.clean, denoised)}
+    if not rows:
+        raise ValueError("there is no image to score")
+    return rows
+
+
+def write(args, out: Path, runs: list[Trained], rows: list[dict[str, Any]], where: str) -> str:
+    """Writes the numbers; gives the table."""
+    overall = scores.summary(rows)
+    table = scores.table(overall)
+    margins = scores.margins(rows)
+    split = {by: scores.summary(rows, by) for by in ("camera", "iso") if by in rows[0]}
+    count = sum(row["noise"] == "noisy" for row in rows)
+    text = [
+        f"# Denoising, trained on sampled and on real noise: {where}",
+        "",
+        f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over {count} "
+        f"{'blocks' if args.blocks else 'images'}, with the standard deviation over runs with "
+        "other seeds; in parentheses the relative improvement of DnCNN-NF in RMSE and DSSIM, as in "
+        "Table 3 of the paper. Its numbers are of SIDD's validation blocks.",
+        "",
+        table,
+        "",
+        *[
+            f"DnCNN-NF is {scores.told(margin, 2)} dB above {scores.title(noise)} (with the same "
+            f"seed; at least {margin['least']:.2f})."
+            for noise, margin in margins.items()
+        ],
+        "",
+        *[line for by, of in split.items() for line in (scores.table_by(of, by), "")],
+        *[_told(run) for run in runs],
+        "",
+    ]
+    if not args.blocks:
+        text += ["![denoised](denoised.png)", ""]
+    numbers = {
+        "images": where,
+        "count": count,
+        "scores": overall,
+        "margins": margins,
+        **{
+            f"by_{by}": [
+                {"noise": noise, by: value, **score} for (noise, value), score in of.items()
+            ]
+            for by, of in split.items()
+        },
+        "paper": scores.PAPER,
+        "runs": [{"path": r.path, "weights": draws.fingerprint(r.network)} for r in runs],
+    }
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    run_folder.write_text(out / "scores.csv", lines.getvalue())
+    run_folder.write_text(out / "report.json", json.dumps(numbers, indent=2) + "\n")
+    run_folder.write_text(out / "report.md", "\n".join(text))
+    return table
+
+
+def _told(run: Trained) -> str:
+    s = run.settings
+    steps = s["steps_per_epoch"] * s["epochs"]
+    return (
+        f"- {scores.title(run.noise)}, seed {run.seed}: `{run.path}`, depth {s['depth']}, width "
+        f"{s['width']}, noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} "
+        f"patches of {s['patch_height']} x {s['patch_height']} at stride {s['stride']}, schedule "
+        f"{s['schedule']} at {s['lr']:g}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse(arguments)
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give the name of a folder")
+    runs = load_runs(args.runs)
+    frames = [] if args.blocks else dataset.frames(args, "test")
+    if args.blocks:
+        images, where, total = of_blocks(args), "SIDD's validation blocks", None
+    else:
+        images, where, total = (
+            of_frames(frames),
+            f"test images of {dataset.told(args)}",
+            len(frames),
+        )
+    bar = tqdm(images, "scoring", total=total, unit="image", leave=False)
+    rows = score_all(bar, runs, args.tile)
+    out.mkdir(parents=True, exist_ok=True)
+    if frames:
+        first = {scores.title(run.noise): run.network for run in reversed(runs)}
+        in_order = dict(reversed(first.items()))
+        save_figure(Examples(frames).figure(in_order), out / "denoised.png")
+    print(f"\n{write(args, out, runs, rows, where)}\n")
+    print(f"report    {out / 'report.md'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

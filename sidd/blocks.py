@@ -1,0 +1,88 @@
+"""The validation blocks of SIDD: pieces of noisy raw images and their ground truth, in two files.
+
+``ValidationNoisyBlocksRaw.mat`` and ``ValidationGtBlocksRaw.mat`` are MATLAB v5 files with one
+array of [40 images, 32 blocks, 256, 256] each, Bayer, in [0, 1]. No metadata comes with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .bayer import pack
+from .errors import SiddError
+from .mat5 import read_variable
+
+#: Images, counted from 1, that the release leaves out because their ISO is not modelled.
+RELEASE_EXCLUSIONS = (
+    1, 3, 5, 7, 10, 11, 13, 14, 15, 18, 19, 20, 23, 24, 25, 28, 31, 33, 35, 38,
+)  # fmt: skip
+
+_NOISY, _CLEAN = "ValidationNoisyBlocksRaw", "ValidationGtBlocksRaw"
+_MOST_BYTES = 1 << 30  # 335 MB in single precision, twice that in double
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One block: packed [h, w, 4] float32 in file orientation, cleaned as by ``read_pair``."""
+
+    image: int  #: counted from 1
+    number: int  #: counted from 1
+    noisy: np.ndarray
+    clean: np.ndarray
+
+
+def read_blocks(
+    noisy_path: str | os.PathLike,
+    clean_path: str | os.PathLike,
+    leave_out: Collection[int] = (),
+) -> Iterator[Block]:
+    """The validation blocks, image by image.
+
+    Unlike NOISY and GT files, MATLAB v5 gives arrays as MATLAB sees them, upright. They are
+    transposed here, so that what was trained in file orientation finds each colour in its channel.
+    The two files, of up to 1 GB each, are read when the first block is asked for.
+
+    Args:
+        noisy_path: the file of ``ValidationNoisyBlocksRaw``.
+        clean_path: the file of ``ValidationGtBlocksRaw``.
+        leave_out: images, counted from 1, such as :data:`RELEASE_EXCLUSIONS`.
+
+    Raises SiddError for files that cannot be read or do not fit together.
+    """
+    noisy, clean = _read(noisy_path, _NOISY), _read(clean_path, _CLEAN)
+    if noisy.shape != clean.shape:
+        raise SiddError(
+            f"{noisy_path}: blocks of shape {noisy.shape} do not fit {clean.shape} of {clean_path}"
+        )
+    for image, number in np.ndindex(*noisy.shape[:2]):
+        if image + 1 not in leave_out:
+            pair = (_packed(blocks[image, number]) for blocks in (noisy, clean))
+            yield Block(image + 1, number + 1, *pair)
+
+
+def _read(path: str | os.PathLike, name: str) -> np.ndarray:
+    if not os.path.isfile(path):
+        raise SiddError(f"{path}: no such file; expected SIDD's {name}.mat")
+    try:
+        blocks = read_variable(path, name, _MOST_BYTES)
+    except KeyError:
+        raise SiddError(f"{path}: has no array {name}") from None
+    except Exception as error:  # of many kinds for a broken file
+        raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
+    shape = blocks.shape
+    if blocks.dtype.kind != "f" or len(shape) != 4 or 0 in shape or shape[2] % 2 or shape[3] % 2:
+        raise SiddError(
+            f"{path}: {name} is a float array [images, blocks, H, W] with even H and W; got "
+            f"{blocks.dtype} {shape}"
+        )
+    return blocks
+
+
+def _packed(bayer: np.ndarray) -> np.ndarray:
+    packed = pack(bayer.T.astype(np.float32))
+    packed[np.isnan(packed)] = 0
+    return np.clip(packed, 0, 1, out=packed)
