@@ -4,8 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN := runs/demo
+DENOISE := runs/denoise
+SEEDS := 0
+NOISES := gauss camera_nlf noise_flow real
 
-.PHONY: help setup train paper test test-all lint
+# At the original release's settings, training on the offline dataset would take days on a CPU.
+DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 8 --steps 3000 \
+	--stride 32 --n_test_patches 264
+
+.PHONY: help setup train paper denoise test test-all lint
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +35,18 @@ train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sampl
 
 paper: $(READY)  ## the tables and figures of the paper; ARGS="--full --sidd_path ROOT" on the real SIDD
 	$(BIN)/python paper.py $(ARGS)
+
+$(RUN)/saved_model: | $(READY)
+	$(BIN)/python train.py --logdir $(RUN) --resume
+
+denoise: $(READY) $(RUN)/saved_model  ## train denoisers on four kinds of noise and compare them
+	set -e; for seed in $(SEEDS); do for noise in $(NOISES); do \
+		model=$$([ $$noise != noise_flow ] || echo --model $(RUN)); \
+		$(BIN)/python train_denoiser.py --noise $$noise $$model --seed $$seed --resume \
+			--logdir $(DENOISE)/$$noise-$$seed $(DENOISE_FLAGS); \
+	done; done
+	$(BIN)/python evaluate_denoiser.py --out $(DENOISE) \
+		$(foreach seed,$(SEEDS),$(NOISES:%=$(DENOISE)/%-$(seed)))
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest

@@ -1,0 +1,204 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import scipy.io
+import tensorflow as tf
+from PIL import Image
+
+import cli
+import denoise
+import denoiser_flags
+import evaluate_denoiser
+import noise_flow_tf as nf
+import sidd
+import train_denoiser
+from noise_flow_tf import denoising
+from noise_flow_tf.training.interruption import Interrupted, Interruption
+
+NOISES = denoiser_flags.NOISES
+
+
+@pytest.fixture(scope="module")
+def noise_model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("noise_model") / "saved_model"
+    nf.export.save(nf.NoiseFlow("S-G", seed=0), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def begin(dataset, noise_model):
+    """Trains a tiny denoiser."""
+
+    def train(noise, folder, *more):
+        flags = ["--noise", noise, "--logdir", folder, "--sidd_path", dataset, "--depth", 3]
+        flags += ["--width", 4, "--stride", 32, "--n_batch_train", 4, "--epochs", 2]
+        flags += ["--n_test_patches", 20, "--noise_scale", 0.03, "--average_batches", 2]
+        flags += ["--model", noise_model] if noise == "noise_flow" else []
+        train_denoiser.main(list(map(str, [*flags, *more])))
+        return denoising.DenoiserRun(folder)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def runs(begin, tmp_path_factory):
+    """A run of each noise, interrupted within its second epoch and resumed."""
+    root, found = tmp_path_factory.mktemp("runs"), {}
+    for noise in NOISES:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Interruption, "wanted", lambda self, step=0: step == 8)
+            with pytest.raises(Interrupted, match="epoch 2, after step 2"):
+                begin(noise, root / noise)
+        train_denoiser.main(["--logdir", str(root / noise), "--resume"])
+        found[noise] = denoising.DenoiserRun(root / noise)
+    return found
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_each_variant_trains_and_resumes(runs, noise):
+    run = runs[noise]
+    rows = run.read_history(2)
+    assert all(np.isfinite([row["loss"], row["val_psnr"]]).all() for row in rows)
+    assert len(run.read_settings()["starts"]) == 2
+    best = max(row["val_psnr"] for row in rows)
+    assert json.loads(run.report.read_text())["best"]["psnr_of_test_patches"] == best
+    noisy = np.random.default_rng(0).uniform(size=(1, 12, 14, 4)).astype(np.float32)
+    saved = tf.saved_model.load(str(run.saved_model)).signatures["denoise"](noisy=noisy)
+    np.testing.assert_allclose(saved["denoised"], np.clip(run.load()(noisy), 0, 1), atol=1e-6)
+    assert {path.name for path in run.pictures.iterdir()} == {"psnr.png", "denoised.png"}
+    assert list(run.tensorboard.rglob("events*"))
+
+
+def test_a_resumed_run_is_as_if_undisturbed(begin, runs, tmp_path):
+    run = begin("noise_flow", tmp_path / "run")
+    resumed = runs["noise_flow"]
+    for got, want in zip(resumed.load().variables, run.load().variables, strict=True):
+        np.testing.assert_array_equal(got, want)
+    for row, other in zip(resumed.read_history(2), run.read_history(2), strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_best_weights_are_those_of_the_highest_psnr(runs, dataset):
+    run = runs["real"]
+    frames = sidd.select_frames(sidd.index(dataset), "test")
+    patches = sidd.Patches(frames, sampling="random", patches_per_image=2, progress=False)
+    batches = denoising.noisy_batches(patches.batches(128, shuffle=False), denoising.real)
+    network = run.load()
+    psnr = [denoising.psnr(clean, network(noisy)).numpy() for noisy, clean in batches]
+    best = max(row["val_psnr"] for row in run.read_history(2))
+    np.testing.assert_allclose(np.concatenate(psnr).mean(), best, atol=1e-3)
+
+
+def test_evaluation_writes_the_table_by_camera_and_iso(runs, begin, dataset, tmp_path, capsys):
+    again = begin("gauss", tmp_path / "again", "--seed", 1)
+    out = tmp_path / "out"
+    folders = [str(run.path) for run in (*runs.values(), again)]
+    evaluate_denoiser.main([*folders, "--sidd_path", str(dataset), "--out", str(out)])
+    assert "DnCNN-CamNLF" in capsys.readouterr().out
+    found = json.loads((out / "report.json").read_text())
+    assert found["count"] == 10
+    assert {name: score["runs"] for name, score in found["scores"].items()} == {
+        "noisy": 1, "gauss": 2, "camera_nlf": 1, "noise_flow": 1, "real": 1,
+    }  # fmt: skip
+    assert set(found["margins"]) == {"gauss", "camera_nlf", "real"}
+    with (out / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10 * 6
+    frame = sidd.select_frames(sidd.index(dataset), "test")[0]
+    pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata)
+    psnr = -10 * np.log10(np.mean(np.square(pair.noise)))
+    assert rows[0]["noise"] == "noisy" and rows[0]["camera"] == frame.camera
+    np.testing.assert_allclose(float(rows[0]["psnr"]), psnr, atol=1e-3)
+    text = (out / "report.md").read_text()
+    assert "48.52" in text and "| camera |" in text and "| iso " in text
+    with Image.open(out / "denoised.png") as picture:
+        assert picture.width > picture.height / 2
+
+
+def test_validation_blocks_are_scored_without_the_excluded_images(runs, tmp_path):
+    random = np.random.default_rng(0)
+    clean = random.uniform(0.2, 0.8, size=(3, 2, 32, 32)).astype(np.float32)
+    paths = [tmp_path / f"Validation{kind}BlocksRaw.mat" for kind in ("Noisy", "Gt")]
+    for path, array in zip(paths, (clean + np.float32(0.01), clean), strict=True):
+        scipy.io.savemat(path, {path.stem: array})
+    out = tmp_path / "out"
+    blocks = ["--blocks", *map(str, paths)]
+    evaluate_denoiser.main(
+        [str(runs["real"].path), *blocks, "--release_exclusions", "--out", str(out)]
+    )
+    found = json.loads((out / "report.json").read_text())
+    assert found["count"] == 2
+    np.testing.assert_allclose(found["scores"]["noisy"]["psnr"]["mean"], 40, atol=1e-3)
+    assert "by_camera" not in found
+    assert not (out / "denoised.png").exists()
+
+
+def test_denoise_writes_raw_and_srgb_in_the_form_given(runs, dataset, tmp_path, capsys):
+    frame = sidd.select_frames(sidd.index(dataset), "test")[0]
+    out = tmp_path / "out"
+    flags = ["--model", str(runs["real"].path), "--out", str(out), "--tile", "20"]
+    denoise.main([*flags, "--noisy", str(frame.noisy), "--formats", "npy", "mat", "png"])
+    assert "PSNR" in capsys.readouterr().out
+    stem = frame.noisy.stem
+    pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata)
+    noisy = np.clip(pair.clean + pair.noise, 0, 1)
+    expected = denoising.denoise_image(runs["real"].load(), noisy)
+    np.testing.assert_allclose(sidd.read_packed(out / f"{stem}_denoised.MAT"), expected, atol=1e-5)
+    bayer = np.load(out / f"{stem}_denoised.npy", allow_pickle=False)
+    np.testing.assert_allclose(bayer, sidd.unpack(expected), atol=1e-5)
+    for name in ("denoised", "noisy"):
+        with Image.open(out / f"{stem}_{name}_srgb.png") as picture:
+            assert (picture.height, picture.width) == bayer.T.shape
+
+
+@pytest.mark.parametrize("shape", [(10, 34), (6, 16, 4), (2, 2)])
+def test_denoise_takes_arrays_of_any_even_size(runs, tmp_path, shape):
+    image = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+    np.save(tmp_path / "image.npy", image)
+    flags = ["--noisy", str(tmp_path / "image.npy"), "--out", str(tmp_path / "out")]
+    denoise.main([*flags, "--model", str(runs["gauss"].saved_model), "--camera", "S6"])
+    denoised = np.load(tmp_path / "out" / "image_denoised.npy", allow_pickle=False)
+    assert denoised.shape == shape
+    assert denoised.min() >= 0 and denoised.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "told"),
+    [
+        (train_denoiser.main, [], "--noise is needed"),
+        (train_denoiser.main, ["--noise", "noise_flow"], "go together"),
+        (train_denoiser.main, ["--noise", "real", "--model", "m"], "go together"),
+        (train_denoiser.main, ["--noise", "real", "--gauss_mix", "2"], "gauss_mix"),
+        (train_denoiser.main, ["--noise", "real", "--steps", "1", "--epochs", "1"], "exclude"),
+        (train_denoiser.main, ["--noise", "real", "--stride", "0"], "stride"),
+        (evaluate_denoiser.main, ["none"], "cannot be read"),
+        (evaluate_denoiser.main, ["none", "--release_exclusions"], "goes with --blocks"),
+        (denoise.main, ["--model", "none", "--noisy", "n.npy"], "holds no denoiser"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(main, arguments, told, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: main(arguments))
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert told in line
+
+
+def test_a_run_goes_on_only_as_it_began(runs, begin, dataset, noise_model, tmp_path, capsys):
+    folder = str(runs["noise_flow"].path)
+    with pytest.raises(SystemExit):
+        train_denoiser.main(["--logdir", folder, "--resume", "--depth", "5"])
+    assert "--depth 5 does not go with --resume" in capsys.readouterr().err
+    other = tmp_path / "other"
+    nf.export.save(nf.NoiseFlow("S-G-CAM", seed=1), other)
+    with pytest.raises(ValueError, match="is not the noise model that the run"):
+        train_denoiser.main(["--logdir", folder, "--resume", "--model", str(other)])
+    with pytest.raises(ValueError, match="holds a run already"):
+        begin("noise_flow", folder)
+    with pytest.raises(ValueError, match="make no batch of 1000"):
+        begin("real", tmp_path / "run", "--n_batch_train", 1000)
+    with pytest.raises(ValueError, match="both trained on real with seed 0"):
+        evaluate_denoiser.main([str(runs["real"].path)] * 2)
