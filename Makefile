@@ -9,8 +9,8 @@ SEEDS := 0
 NOISES := gauss camera_nlf noise_flow real
 
 # At the original release's settings, training on the offline dataset would take days on a CPU.
-DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 8 --steps 3000 \
-	--stride 32 --n_test_patches 264
+DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 8 --steps 2400 \
+	--stride 32 --n_test_patches 132
 
 .PHONY: help setup train paper denoise test test-all lint
 
