@@ -63,11 +63,11 @@ def write_run(run, args, rows, best: DnCNN, examples: Examples, skipped) -> None
     """Writes pictures, `report.md` and `report.json` of a training run; prints where things are."""
     title = scores.title(args.noise)
     curves = {
-        name: _against_epoch(rows, column)
+        name: pictures.against_epoch(rows, column)
         for name, column in (("training", "psnr"), ("test", "val_psnr"))
     }
     figures = {
-        "psnr": plotting.lines(curves, f"PSNR of {title}", "epoch", "PSNR in dB"),
+        "psnr": plotting.charts(plotting.Chart(curves, f"PSNR of {title}", "epoch", "PSNR in dB")),
         "denoised": examples.figure({title: best}),
     }
     for name, figure in figures.items():
@@ -109,8 +109,3 @@ def write_run(run, args, rows, best: DnCNN, examples: Examples, skipped) -> None
     print(f"report    {run.report_text}")
     print(f"denoiser  {run.saved_model}")
     print(f"curves    tensorboard --logdir {run.tensorboard}")
-
-
-def _against_epoch(rows, name) -> tuple[list[float], list[float]]:
-    measured = [row for row in rows if name in row]
-    return [row["epoch"] for row in measured], [row[name] for row in measured]

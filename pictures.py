@@ -153,14 +153,14 @@ def history(
     }
     curves = {
         "nll": plotting.Chart(
-            {"training": _against_epoch(rows, "nll"), "test": _against_epoch(rows, "val_nll")},
+            {"training": against_epoch(rows, "nll"), "test": against_epoch(rows, "val_nll")},
             title="Negative log-likelihood",
             xlabel="epoch",
             ylabel="NLL in nats per dimension",
             levels=levels["nll"],
         ),
         "kl": plotting.Chart(
-            {"test": _against_epoch(rows, "val_kl")},
+            {"test": against_epoch(rows, "val_kl")},
             title="Marginal KL divergence, sampled to real",
             xlabel="epoch",
             ylabel="KL in nats (logarithmic)",
@@ -174,7 +174,7 @@ def history(
             kinds.setdefault(name.split("/")[0], []).append(name)
     for kind, names in kinds.items():
         curves[kind.replace(" ", "_")] = plotting.Chart(
-            {name.split("/")[1]: _against_epoch(rows, name) for name in names},
+            {name.split("/")[1]: against_epoch(rows, name) for name in names},
             title=f"Learned {kind}",
             xlabel="epoch",
             ylabel=f"{kind} (logarithmic)" if kind in _LOGARITHMIC else kind,
@@ -183,6 +183,9 @@ def history(
     return curves
 
 
-def _against_epoch(rows, name) -> tuple[list[float], list[float]]:
+def against_epoch(
+    rows: Sequence[Mapping[str, float]], name: str
+) -> tuple[list[float], list[float]]:
+    """The epochs in which something was measured, and what."""
     measured = [row for row in rows if name in row]
     return [row["epoch"] for row in measured], [row[name] for row in measured]

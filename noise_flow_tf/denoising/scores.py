@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from noise_flow_tf.report import markdown
+
 Row = Mapping[str, Any]
 
 SCORES = ("psnr", "ssim", "ssim_range2")
@@ -189,7 +191,7 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
         ]
         for noise in in_order(scores)
     ]
-    return markdown(head, lines)
+    return markdown([head, *lines])
 
 
 def table_by(scores: Mapping[tuple[str, Any], Mapping[str, Any]], name: str) -> str:
@@ -207,15 +209,4 @@ def table_by(scores: Mapping[tuple[str, Any], Mapping[str, Any]], name: str) -> 
         ]
         for value in values
     ]
-    return markdown([name, *map(title, noises)], lines)
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with its columns aligned."""
-    rows = [list(head), *map(list, lines)]
-    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    )
+    return markdown([[name, *map(title, noises)], *lines])
