@@ -8,7 +8,8 @@ DENOISE := runs/denoise
 SEEDS := 0
 NOISES := gauss camera_nlf noise_flow real
 
-# At the original release's settings, training on the offline dataset would take days on a CPU.
+# Short on purpose. With --noise_scale 1, the release's, and --lr 2e-3, 1200 steps of 32 patches
+# end with a lower PSNR than the noisy images have.
 DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 8 --steps 2400 \
 	--stride 32 --n_test_patches 132
 
@@ -39,7 +40,7 @@ paper: $(READY)  ## the tables and figures of the paper; ARGS="--full --sidd_pat
 $(RUN)/saved_model: | $(READY)
 	$(BIN)/python train.py --logdir $(RUN) --resume
 
-denoise: $(READY) $(RUN)/saved_model  ## train denoisers on four kinds of noise and compare them
+denoise: $(READY) $(RUN)/saved_model  ## train denoisers on four kinds of noise and score them; SEEDS="0 1 2" for more
 	set -e; for seed in $(SEEDS); do for noise in $(NOISES); do \
 		model=$$([ $$noise != noise_flow ] || echo --model $(RUN)); \
 		$(BIN)/python train_denoiser.py --noise $$noise $$model --seed $$seed --resume \
