@@ -55,7 +55,7 @@ def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:
         title="Camera NLF: beta1 in METADATA",
         xlabel="ISO level",
         ylabel="beta1 (raw intensity)",
-        logarithmic=True,
+        loglog=True,
     )
 
 

@@ -57,7 +57,7 @@ class Properties:
         """Adds a batch of one image, and what `evaluation.measure` tells of it."""
         if self._image and batch["frame"][0] != self._image[0][0]["frame"][0]:
             self._finish_image()
-        self._image.append((batch, told))
+        self._image.append((batch, {name: told[name] for name in self._latent}))
         self._temperature.add(batch)
 
     def results(self) -> dict[str, Any]:
