@@ -21,7 +21,7 @@ VARIANTS = {
     "S-G": "S-G",
     "S-G-CAM": "S-G-CAM",
     "S-Ax1-G-Ax1-CAM": "S-Ax1-G-Ax1-CAM",
-    "paper_formulas": "eq12|unc|unc|unc|unc|eq16|unc|unc|unc|unc",
+    paper_report.FORMULAS: "eq12|unc|unc|unc|unc|eq16|unc|unc|unc|unc",
     OURS: OURS,
 }
 _OFFLINE = ("--epochs", "60", "--n_batch_train", "46")
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         (out / "evaluation").mkdir(exist_ok=True)
         evaluate.evaluate(flags, models, out / "evaluation")
     evaluation_figures.draw(out / "evaluation")
-    paper_report.draw(out, runs[OURS])
+    paper_report.draw(out, runs, OURS)
     paper_report.write(out, runs, OURS)
 
 

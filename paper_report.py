@@ -11,32 +11,41 @@ import sidd
 from noise_flow_tf import evaluation, plotting, report
 from noise_flow_tf.training import RunFolder, run_folder
 
-_TITLES = {"paper_formulas": "Noise Flow by the paper's Eq. 12 to 16"}
+FORMULAS = "paper_formulas"
+_TITLES = {FORMULAS: "Noise Flow by the paper's Eq. 12 to 16"}
+_RELEASE = "as the original release has them, where camera factors multiply the exponents, so that "
 _CAPTIONS = {
     "figure4": "Figure 4: NLL on training and test set, and marginal KL on the test set, over "
     "training.",
-    "figure6": "Figure 6: the learned beta1 and beta2, and the gain of each ISO level.",
-    "figure7": "Figure 7: the learned camera factors of the gain, and beta1 of each camera's own "
-    "noise level function.",
+    "figure6": "Figure 6: the learned beta1 and beta2, and the gain of each ISO level, by the "
+    "paper's equations.",
+    "figure7": "Figure 7: the learned camera factors of the gain by the paper's equations, and "
+    "beta1 of each camera's own noise level function.",
+    "figure6_release": f"Figure 6 again, {_RELEASE}none of them has a meaning alone.",
+    "figure7_release": f"Figure 7 again, {_RELEASE}small differences count.",
 }
 _BASELINES = ("gaussian", "camera_nlf")
 
 
-def draw(out: Path, run: RunFolder) -> None:
-    """Draws Figures 4, 6 and 7 from a run's history and the results of the evaluation."""
-    settings = run.read_settings()
-    rows = run.read_history(settings["epochs"])
-    results = evaluation_report.load(out / "evaluation")
-    charts = pictures.history(rows, settings["baselines"]["scores"])
-    figures = {
-        "figure4": [charts["nll"], charts["kl"]],
-        "figure6": [charts["beta"], charts["gain"]],
-        "figure7": [charts["camera_factor_of_gain"], nlf_chart(results["images"])],
-    }
+def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
+    """Draws Figures 4, 6 and 7 from the histories of runs and the results of the evaluation."""
+    nlf = nlf_chart(evaluation_report.load(out / "evaluation")["images"])
+    charts = {name: history_charts(runs[name]) for name in (ours, FORMULAS)}
+    figures = {"figure4": [charts[ours]["nll"], charts[ours]["kl"]]}
+    for name, ending in ((FORMULAS, ""), (ours, "_release")):
+        figures[f"figure6{ending}"] = [charts[name]["beta"], charts[name]["gain"]]
+        figures[f"figure7{ending}"] = [charts[name]["camera_factor_of_gain"], nlf]
     (out / "figures").mkdir(exist_ok=True)
     for name, parts in figures.items():
         with sidd.replacing(out / "figures" / f"{name}.png") as path:
             plotting.charts(*parts).savefig(path, format="png")
+
+
+def history_charts(run: RunFolder) -> dict[str, plotting.Chart]:
+    """What a run measured and learned over its epochs."""
+    settings = run.read_settings()
+    rows = run.read_history(settings["epochs"])
+    return pictures.history(rows, settings["baselines"]["scores"])
 
 
 def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:

@@ -1,6 +1,6 @@
 """Rendered pictures of real and sampled noise, for training and for the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,7 @@ def history(
             xlabel="epoch",
             ylabel="NLL in nats per dimension",
             levels=levels["nll"],
+            top=_top(rows, levels["nll"].values()),
         ),
         "kl": plotting.Chart(
             {"test": against_epoch(rows, "val_kl")},
@@ -181,6 +182,15 @@ def history(
             logarithmic=kind in _LOGARITHMIC,
         )
     return curves
+
+
+def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> float | None:
+    """The highest NLL to show: not those of the first epochs, which would flatten the rest."""
+    measured = against_epoch(rows, "nll")[1]
+    if not measured or not all(measured[-1] < level for level in levels):
+        return None
+    highest = max(levels)
+    return highest + 0.3 * (highest - measured[-1])
 
 
 def against_epoch(

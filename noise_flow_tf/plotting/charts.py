@@ -12,6 +12,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 _MARKERS = "osD^vP*"
 _LINES = ("-", "--", "-.", ":")
 _FEW = 20
+_MANY = 4
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Chart:
         logarithmic: whether y is on a logarithmic scale.
         loglog: whether x is, too.
         marked: by name, a point (x, y) that is marked.
+        top: the highest y that is shown, where the curves go far beyond.
     """
 
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -37,6 +39,7 @@ class Chart:
     logarithmic: bool = False
     loglog: bool = False
     marked: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    top: float | None = None
 
     def draw(self, axis: Axes) -> None:
         """Draws the chart on an axis."""
@@ -47,7 +50,8 @@ class Chart:
                 label=name,
                 color=COLORS[number % len(COLORS)],
                 linestyle=_LINES[number // len(COLORS) % len(_LINES)],
-                marker=_MARKERS[number % len(_MARKERS)] if len(x) < _FEW else "",
+                marker=_MARKERS[number % len(_MARKERS)],
+                markevery=max(1, len(x) // _FEW),
                 markersize=3,
                 linewidth=1.2,
             )
@@ -63,8 +67,13 @@ class Chart:
             axis.set_xscale("log")
         elif all(value.is_integer() for value in values):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if self.top is not None:
+            lowest = min([*(min(y) for _, y in self.series.values() if y), *self.levels.values()])
+            axis.set_ylim(lowest - 0.05 * (self.top - lowest), self.top)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        many = len(self.series) + len(self.levels) + len(self.marked) > _MANY
+        outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
+        axis.legend(fontsize=8, **(outside if many else {}))
 
 
 def charts(*parts: Chart) -> Figure:

@@ -135,14 +135,14 @@ def test_gaussian_needs_training_frames(run_folder, dataset, tmp_path):
 
 
 def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys):
-    variants = {"S-G": "S-G", paper.OURS: "sdn5|gain4"}
+    variants = {"paper_formulas": "eq12|eq16", paper.OURS: "sdn5|gain4"}
     monkeypatch.setattr(paper, "VARIANTS", variants)
     out = tmp_path / "paper"
     flags = ["--full", "--sidd_path", str(dataset), "--out", str(out), "--cache", str(tmp_path)]
     paper.main([*flags, "--", "--epochs", "2"])
     report = (out / "report.md").read_text()
-    assert "| S-G " in report
-    assert "0.067 (88.1%)" in report
+    assert "| Noise Flow by the paper's Eq. 12 to 16 |" in report
+    assert "| **-3.521** " in report
     told = json.loads((out / "report.json").read_text())
     assert told["differences"]["nll"][paper.OURS] == [0.0, 0.0]
     for line in report.splitlines():
