@@ -49,7 +49,8 @@ def training_flags(args, noise: str):
 
 
 def make_batches(flags, patches: sidd.Patches) -> tf.data.Dataset:
-    model = nf.load(flags.model) if flags.model else None
+    with tf.device("CPU"):  # where tf.data runs
+        model = nf.load(flags.model) if flags.model else None
     source = train_denoiser.make_source(flags, patches.nlf_table(), model)
     clean = patches.batches(flags.n_batch_train, drop_remainder=True, repeat=True)
     return denoising.noisy_batches(clean, source, parallel=flags.n_train_threads)

@@ -81,6 +81,8 @@ class ModelNoise:
     def __init__(self, model: Any, pairs: Sequence[tuple[int | str, int]]):
         """Takes anything that is called like `NoiseFlow`, and the pairs (camera, ISO).
 
+        Where there is a GPU, make or load the model under `tf.device("CPU")`: tf.data runs there.
+
         Raises:
             ValueError: no pair, or a camera or ISO that the model does not know.
         """
