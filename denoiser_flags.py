@@ -131,6 +131,8 @@ is known; and --gauss_mix, since pure Noise Flow noise is the paper's text.""",
     run = DenoiserRun(args.logdir)
     if args.resume and run.settings.is_file():
         return _checked(parser, _going_on(parser, arguments, run))
+    if args.epochs and args.steps:
+        parser.error("--epochs and --steps exclude each other")
     return _checked(parser, args)
 
 
@@ -144,8 +146,6 @@ def _checked(parser: cli.Parser, args: argparse.Namespace) -> argparse.Namespace
         parser.error(f"--noise is needed: {', '.join(NOISES)}")
     if args.resume and args.overwrite:
         parser.error("--resume and --overwrite exclude each other")
-    if args.epochs and args.steps:
-        parser.error("--epochs and --steps exclude each other")
     if (args.noise == "noise_flow") != bool(args.model):
         parser.error("--noise noise_flow and --model PATH go together")
     return args

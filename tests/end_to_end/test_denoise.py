@@ -33,7 +33,7 @@ def begin(dataset, noise_model):
 
     def train(noise, folder, *more):
         flags = ["--noise", noise, "--logdir", folder, "--sidd_path", dataset, "--depth", 3]
-        flags += ["--width", 4, "--stride", 32, "--n_batch_train", 4, "--epochs", 2]
+        flags += ["--width", 4, "--stride", 32, "--n_batch_train", 4, "--steps", 11]
         flags += ["--n_test_patches", 20, "--noise_scale", 0.03, "--average_batches", 2]
         flags += ["--model", noise_model] if noise == "noise_flow" else []
         train_denoiser.main(list(map(str, [*flags, *more])))
@@ -51,7 +51,10 @@ def runs(begin, tmp_path_factory):
             patched.setattr(Interruption, "wanted", lambda self, step=0: step == 8)
             with pytest.raises(Interrupted, match="epoch 2, after step 2"):
                 begin(noise, root / noise)
-        train_denoiser.main(["--logdir", str(root / noise), "--resume"])
+        if noise == "real":
+            begin(noise, root / noise, "--resume")
+        else:
+            train_denoiser.main(["--logdir", str(root / noise), "--resume"])
         found[noise] = denoising.DenoiserRun(root / noise)
     return found
 
