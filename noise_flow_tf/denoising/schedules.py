@@ -8,10 +8,8 @@ _DIVISORS = (1, 10, 20)
 _EPOCHS = (30, 60)
 
 
-def adam(
-    schedule: str, rate: float, epochs: int, steps_per_epoch: int
-) -> tf_keras.optimizers.Optimizer:
-    """The optimiser of a whole training, Adam(0.9, 0.999, epsilon 1e-8).
+def learning_rate(schedule: str, rate: float, epochs: int, steps_per_epoch: int):
+    """A Keras learning rate for a whole training.
 
     Args:
         schedule: `"release"`, `rate`, a tenth of it after epoch 30, and a twentieth after epoch 60;
@@ -23,14 +21,25 @@ def adam(
     Raises:
         ValueError: another schedule.
 
-    >>> rate = adam("release", 1e-3, 100, steps_per_epoch=7).learning_rate
+    >>> rate = learning_rate("release", 1e-3, 100, steps_per_epoch=7)
     >>> [round(float(rate(step)), 6) for step in (0, 209, 210, 419, 420)]
     [0.001, 0.001, 0.0001, 0.0001, 5e-05]
     """
     if schedule != "release":
-        return schedules.adam(schedule, rate, epochs * steps_per_epoch)
-    after = [epoch * steps_per_epoch - 1 for epoch in _EPOCHS]
-    rates = tf_keras.optimizers.schedules.PiecewiseConstantDecay(
-        after, [rate / divisor for divisor in _DIVISORS]
+        return schedules.learning_rate(schedule, rate, epochs * steps_per_epoch)
+    last_steps = [epoch * steps_per_epoch - 1 for epoch in _EPOCHS]
+    return tf_keras.optimizers.schedules.PiecewiseConstantDecay(
+        last_steps, [rate / divisor for divisor in _DIVISORS]
     )
-    return tf_keras.optimizers.Adam(rates, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+
+
+def adam(
+    schedule: str, rate: float, epochs: int, steps_per_epoch: int
+) -> tf_keras.optimizers.Optimizer:
+    """The optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`."""
+    return tf_keras.optimizers.Adam(
+        learning_rate(schedule, rate, epochs, steps_per_epoch),
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+    )

@@ -100,7 +100,7 @@ def told(value: Mapping[str, float | None], digits: int) -> str:
     """A mean with its standard deviation.
 
     >>> told(mean_and_std([1.0, 2.0]), 2), told(mean_and_std([1.0]), 2)
-    ('1.50 ± 0.71', '1.50')
+    ('1.50 ± 0.71', '1.00')
     """
     text = f"{value['mean']:.{digits}f}"
     return text if value["std"] is None else f"{text} ± {value['std']:.{digits}f}"

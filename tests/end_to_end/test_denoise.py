@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -94,8 +95,10 @@ def test_best_weights_are_those_of_the_highest_psnr(runs, dataset):
     np.testing.assert_allclose(np.concatenate(psnr).mean(), best, atol=1e-3)
 
 
-def test_evaluation_writes_the_table_by_camera_and_iso(runs, begin, dataset, tmp_path, capsys):
-    again = begin("gauss", tmp_path / "again", "--seed", 1)
+def test_evaluation_writes_the_table_by_camera_and_iso(runs, dataset, tmp_path, capsys):
+    shutil.copytree(runs["gauss"].path, tmp_path / "again")
+    again = denoising.DenoiserRun(tmp_path / "again")
+    again.write_settings({**again.read_settings(), "seed": 1})
     out = tmp_path / "out"
     folders = [str(run.path) for run in (*runs.values(), again)]
     evaluate_denoiser.main([*folders, "--sidd_path", str(dataset), "--out", str(out)])

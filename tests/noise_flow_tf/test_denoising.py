@@ -21,12 +21,13 @@ def small(depth=3, width=4, seed=0, **kwargs):
     return denoising.DnCNN(depth, width, seed, **kwargs)
 
 
-def trained(steps=5, **kwargs):
+@pytest.fixture(scope="module")
+def trained():
     """A network that no longer is what it began as, batch norm's averages included."""
-    network = small(depth=4, **kwargs)
+    network = small(depth=4, noise_scale=0.3)
     trainer = DenoiserTrainer(network)
     trainer.compile(tf_keras.optimizers.Adam(1e-2))
-    batches = denoising.noisy_batches(make_batches(count=8 * steps), denoising.real)
+    batches = denoising.noisy_batches(make_batches(count=40), denoising.real)
     trainer.fit(batches, verbose=0)
     return network
 
@@ -193,12 +194,11 @@ def test_training_ends_at_a_loss_that_is_not_finite():
 
 
 @pytest.mark.parametrize("tile", [1, 5, 8, 100])
-def test_tiles_do_not_show(tile):
-    network = trained()
+def test_tiles_do_not_show(trained, tile):
     noisy = np.random.default_rng(0).uniform(size=(17, 22, 4)).astype(np.float32)
-    whole = denoising.denoise_image(network, noisy)
-    np.testing.assert_allclose(denoising.denoise_image(network, noisy, tile), whole, atol=2e-6)
-    expected = np.clip(network(noisy[None])[0], 0, 1)
+    whole = denoising.denoise_image(trained, noisy)
+    np.testing.assert_allclose(denoising.denoise_image(trained, noisy, tile), whole, atol=2e-6)
+    expected = np.clip(trained(noisy[None])[0], 0, 1)
     np.testing.assert_allclose(whole, expected, atol=2e-6)
 
 
@@ -209,16 +209,15 @@ def test_images_of_other_shapes_and_tiles_of_nothing_are_refused():
         denoising.denoise_image(small(), np.zeros([8, 8, 4]), tile=0)
 
 
-def test_saved_model_is_plain_and_comes_back(tmp_path):
-    network = trained(noise_scale=0.3)
-    denoising.save(network, tmp_path / "saved")
+def test_saved_model_is_plain_and_comes_back(trained, tmp_path):
+    denoising.save(trained, tmp_path / "saved")
     noisy = np.random.default_rng(0).uniform(size=(2, 9, 11, 4)).astype(np.float32)
-    expected = np.clip(network(noisy), 0, 1)
+    expected = np.clip(trained(noisy), 0, 1)
     plain = tf.saved_model.load(str(tmp_path / "saved")).signatures["denoise"]
     np.testing.assert_allclose(plain(noisy=noisy)["denoised"], expected, atol=1e-6)
     back = denoising.load(tmp_path / "saved")
     assert back.recipe == {"depth": 4, "width": 4, "noise_scale": 0.3}
-    np.testing.assert_allclose(back(noisy), network(noisy), atol=1e-6)
+    np.testing.assert_allclose(back(noisy), trained(noisy), atol=1e-6)
 
 
 def test_what_holds_no_denoiser_is_refused(tmp_path):
