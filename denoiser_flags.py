@@ -27,8 +27,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
               random one of the training frames' pairs of camera and ISO
   noise_flow  sampled from the noise model --model, for each patch with a random one of these pairs
   real        that of the real pairs
-It is drawn anew for each batch, on the clean patches of frame 010 of the training instances; the
-noisy patch is clipped to [0, 1]. evaluate_denoiser.py scores what was trained.
+The first three are drawn anew for each batch. Clean patches are those of frame 010 of the training
+instances; noisy patches are clipped to [0, 1]. evaluate_denoiser.py scores what was trained.
 
 The defaults are the original release's but for three: --average_batches; --epochs, of which nothing
 is known; and --gauss_mix, since pure Noise Flow noise is the paper's text.""",
@@ -73,7 +73,7 @@ is known; and --gauss_mix, since pure Noise Flow noise is the paper's text.""",
         type=cli.positive(float),
         default=1.0,
         help="what the last convolution gives is multiplied by; about the noise's standard "
-        "deviation (0.03) shortens training by far",
+        "deviation (0.02) shortens training by far",
     )
     add(
         "epochs",
@@ -144,6 +144,8 @@ def _going_on(parser, arguments, run: DenoiserRun) -> argparse.Namespace:
 def _checked(parser: cli.Parser, args: argparse.Namespace) -> argparse.Namespace:
     if not args.noise:
         parser.error(f"--noise is needed: {', '.join(NOISES)}")
+    if args.depth < 2:
+        parser.error(f"--depth must be at least 2; got {args.depth}")
     if args.resume and args.overwrite:
         parser.error("--resume and --overwrite exclude each other")
     if (args.noise == "noise_flow") != bool(args.model):

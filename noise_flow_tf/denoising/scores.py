@@ -79,7 +79,11 @@ def dssim_gain(ssim: float, ours: float) -> float:
 
 
 def title(noise: str) -> str:
-    """The paper's name of a denoiser, from what it was trained on, such as "noise_flow"."""
+    """The paper's name of a denoiser, from what it was trained on.
+
+    >>> title("noise_flow"), title("noise_flow (50% Gauss)")
+    ('DnCNN-NF', 'DnCNN-NF (50% Gauss)')
+    """
     name, _, rest = noise.partition(" ")
     return f"{TITLES[name]} {rest}".strip()
 

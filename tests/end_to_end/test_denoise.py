@@ -179,6 +179,7 @@ def test_denoise_takes_arrays_of_any_even_size(runs, tmp_path, shape):
         (train_denoiser.main, ["--noise", "real", "--gauss_mix", "2"], "gauss_mix"),
         (train_denoiser.main, ["--noise", "real", "--steps", "1", "--epochs", "1"], "exclude"),
         (train_denoiser.main, ["--noise", "real", "--stride", "0"], "stride"),
+        (train_denoiser.main, ["--noise", "real", "--depth", "1"], "at least 2"),
         (evaluate_denoiser.main, ["none"], "cannot be read"),
         (evaluate_denoiser.main, ["none", "--release_exclusions"], "goes with --blocks"),
         (denoise.main, ["--model", "none", "--noisy", "n.npy"], "holds no denoiser"),
