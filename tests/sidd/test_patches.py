@@ -296,3 +296,31 @@ def test_more_than_fits_in_memory(train_frames, monkeypatch):
     message = r"0011_NOISY_RAW_011\.MAT: .*memory; name a folder for a patch cache"
     with pytest.raises(sidd.SiddError, match=message):
         sidd.Patches(train_frames, PATCH, progress=False)
+
+
+@pytest.mark.parametrize(("stride", "corners"), [(8, 5 * 4), (20, 2 * 2), (32, 2 * 1), (100, 1)])
+def test_patches_can_overlap_or_lie_apart(make, train_frames, stride, corners):
+    patches = make(stride=stride)
+    assert patches.num_patches == corners * len(train_frames)
+    frame = train_frames[1]
+    pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata)
+    expected = [
+        pair.clean[row : row + PATCH, column : column + PATCH]
+        for row in range(0, 48 - PATCH + 1, stride)
+        for column in range(0, 40 - PATCH + 1, stride)
+    ]
+    found = joined(patches.batches(7, shuffle=False), "clean")[corners : 2 * corners]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_stride_changes_the_digest_and_has_to_be_positive(make):
+    assert make().digest == make(stride=PATCH).digest != make(stride=8).digest
+    with pytest.raises(ValueError, match="stride must be at least 1; got 0"):
+        make(stride=0)
+
+
+def test_nlf_table_has_each_pair_of_camera_and_iso_once(make, train_frames):
+    table = make().nlf_table()
+    assert list(table) == sorted({(frame.camera, frame.iso) for frame in train_frames})
+    for (camera, iso), nlf in table.items():
+        np.testing.assert_allclose(nlf, sidd.typical_metadata(camera, iso).nlf, rtol=1e-5)
