@@ -5,6 +5,7 @@ Writes tables beside the paper's, the scores of every image, and figures.
 
 import argparse
 import functools
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -147,6 +148,9 @@ def evaluate(
             titles[ours]: best,
         }
         pictures.save(out / "examples.npz", examples.comparison(shown, args.seed))
+    else:
+        shutil.rmtree(out / "figures", ignore_errors=True)
+        (out / "examples.npz").unlink(missing_ok=True)
     evaluation_report.write(out, results)
     return results
 

@@ -76,8 +76,9 @@ def test_figures_are_drawn_from_what_was_saved(results, tmp_path):
         np.testing.assert_array_equal(drawn, before)
 
 
-def test_several_models_side_by_side(run_folder, dataset, tmp_path):
+def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
     run = str(run_folder[0])
+    shutil.copytree(results, tmp_path / "two")
     evaluate.main([
         "--model", run, f"{run}/saved_model", "--sidd_path", str(dataset), "--scores_only",
         "--gaussian_stddev", "0.05", "--cam", "S6", "--out", str(tmp_path / "two"),
