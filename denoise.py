@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
         target = out / f"{path.stem}_{name}_srgb.png"
         raw_images.save_picture(target, raw_images.render(packed, colours))
         print(target)
-    if clean:
+    if clean and min(denoised.shape[:2]) >= scores.SSIM_WINDOW:
         before, after = (scores.score(clean.packed, image) for image in (noisy.packed, denoised))
         print(
             f"PSNR {before['psnr']:.2f} dB, denoised {after['psnr']:.2f} dB; SSIM "

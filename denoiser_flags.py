@@ -30,8 +30,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 The first three are drawn anew for each batch. Clean patches are those of frame 010 of the training
 instances; noisy patches are clipped to [0, 1]. evaluate_denoiser.py scores what was trained.
 
-The defaults are the original release's but for three: --average_batches; --epochs, of which nothing
-is known; and --gauss_mix, since pure Noise Flow noise is the paper's text.""",
+The defaults are the original release's but for these: --average_batches; --epochs, of which nothing
+is known; --gauss_mix, since pure Noise Flow noise is the paper's text; and the pairs of camera and
+ISO, which the release takes from a table of its own with seven pairs less.""",
     )
     add = parser.option
     add("noise", choices=NOISES, help="what to train on, see below; needed but with --resume")

@@ -59,7 +59,9 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(beside, format="png")
 
 
-def write_run(run, args, rows, best: DnCNN, examples: Examples, skipped) -> None:
+def write_run(
+    run, args, rows, best: DnCNN, examples: Examples, test_patches: int, left_out: list[str]
+) -> None:
     """Writes pictures, `report.md` and `report.json` of a training run; prints where things are."""
     title = scores.title(args.noise)
     curves = {
@@ -88,10 +90,10 @@ def write_run(run, args, rows, best: DnCNN, examples: Examples, skipped) -> None
         f"{args.patch_height} x {args.patch_height} in {minutes:.1f} minutes; schedule "
         f"{args.schedule} at {args.lr:g}, seed {args.seed}. Kept are the weights of epoch "
         f"{chosen['epoch']:.0f}, with {chosen['val_psnr']:.2f} dB the best on "
-        f"{args.n_test_patches} test patches; `evaluate_denoiser.py` scores them on whole images.",
+        f"{test_patches} test patches; `evaluate_denoiser.py` scores them on whole images.",
         "",
-        *[f"Frame left out: {frame}" for frame in skipped],
-        *([""] if skipped else []),
+        *[f"Frame left out: {reason}" for reason in left_out],
+        *([""] if left_out else []),
         *[f"![{name}](pictures/{name}.png)" for name in figures],
         "",
     ]
@@ -100,6 +102,7 @@ def write_run(run, args, rows, best: DnCNN, examples: Examples, skipped) -> None
         "best": {"epoch": int(chosen["epoch"]), "psnr_of_test_patches": chosen["val_psnr"]},
         "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
         "dataset": dataset.told(args),
+        "left_out": left_out,
         "seed": args.seed,
         "starts": settings["starts"],
     }

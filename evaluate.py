@@ -22,6 +22,8 @@ from noise_flow_tf import architecture, evaluation, report
 from noise_flow_tf.training import RunFolder
 from properties import Properties
 
+NOISE_FLOW = "S-Ax4-G-Ax4-CAM"
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = cli.Parser(
@@ -69,12 +71,16 @@ def main(arguments: list[str] | None = None) -> None:
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
-    if not args.draw:
+    if args.draw:
+        evaluation_report.load(out)
+    else:
         models = load(args.model)
         out.mkdir(parents=True, exist_ok=True)
-        results = evaluate(args, models, out)
-        print(f"\n{evaluation_report.table_1(results, evaluation_report.summaries(results))}")
-    evaluation_figures.draw(out)
+    with RunFolder(out).locked():
+        if not args.draw:
+            results = evaluate(args, models, out)
+            print(f"\n{evaluation_report.table_1(results, evaluation_report.summaries(results))}")
+        evaluation_figures.draw(out)
     print(f"\nreport    {out / 'evaluation.md'}\nfigures   {out / 'figures'}")
 
 
@@ -87,9 +93,9 @@ def load(paths: Sequence[str]) -> dict[str, tuple[str, nf.NoiseFlow]]:
             "the models of --model know other cameras: "
             + "; ".join(", ".join(codes) for codes in sorted(cameras))
         )
-    if len(loaded) == 1:
-        return {"noise_flow": loaded[0]}
     titles = [architecture.title(model.arch) for _, model in loaded]
+    if titles == [NOISE_FLOW]:
+        return {"noise_flow": loaded[0]}
     names = titles if len({*titles}) == len(titles) else paths
     if len({*names}) < len(names):
         raise ValueError(f"--model names the same model twice: {', '.join(paths)}")
@@ -102,6 +108,7 @@ def evaluate(
     """Measures the models beside both baselines; writes the results to `out` and returns them."""
     frames = dataset.frames(args, "test")
     ours, (path, best) = list(models.items())[-1]
+    check_known(frames, best)
     test = dataset.patches(args, frames, best.cameras)
     stddev = args.gaussian_stddev or gaussian_stddev(args, path, best, test)
     batch_models = {
@@ -139,6 +146,8 @@ def evaluate(
         "left_out": list(test.skipped.values()),
         "images": evaluation_report.images(scores.rows(), test.frames),
     }
+    shutil.rmtree(out / "figures", ignore_errors=True)
+    (out / "examples.npz").unlink(missing_ok=True)
     if properties is not None:
         results["properties"] = properties.results()
         examples = pictures.Examples(test.frames, by_light=True)
@@ -148,11 +157,21 @@ def evaluate(
             titles[ours]: best,
         }
         pictures.save(out / "examples.npz", examples.comparison(shown, args.seed))
-    else:
-        shutil.rmtree(out / "figures", ignore_errors=True)
-        (out / "examples.npz").unlink(missing_ok=True)
     evaluation_report.write(out, results)
     return results
+
+
+def check_known(frames: Sequence[sidd.Frame], model: nf.NoiseFlow) -> None:
+    """Raises a ValueError where frames have an ISO level or a camera that a model does not know."""
+    isos = sorted({frame.iso for frame in frames} - {*model.iso_levels})
+    cameras = sorted({frame.camera for frame in frames} - {*model.cameras})
+    if cameras or (isos and not model.iso_interpolation):
+        raise ValueError(
+            f"the model knows the cameras {', '.join(model.cameras)} and ISO "
+            f"{', '.join(map(str, model.iso_levels))}, but the test frames have "
+            f"{', '.join([*cameras, *(f'ISO {iso}' for iso in isos)])} too; choose with --cam and "
+            "--iso"
+        )
 
 
 def gaussian_stddev(args, path: str, model: nf.NoiseFlow, test: sidd.Patches) -> float:

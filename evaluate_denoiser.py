@@ -22,6 +22,11 @@ from denoiser_report import Examples, save_figure
 from noise_flow_tf.denoising import DenoiserRun, DnCNN, denoise_image, scores
 from noise_flow_tf.training import run_folder
 
+_OF_A_KIND = (
+    "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
+    "n_batch_train", "patch_height", "stride", "noise_model",
+)  # fmt: skip
+
 
 class Trained(NamedTuple):
     """A run, what it was trained on, and its best denoiser."""
@@ -71,7 +76,7 @@ clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
         help="with --blocks: without the images whose ISO is not modelled, as in the release "
         f"(counted from 1: {', '.join(map(str, sidd.RELEASE_EXCLUSIONS))})",
     )
-    add("out", metavar="FOLDER", default="runs/denoise", help="where the report goes")
+    add("out", metavar="FOLDER", default="runs/denoisers", help="where the report goes")
     add(
         "tile",
         type=cli.positive(int),
@@ -82,8 +87,8 @@ clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
     args = parser.parse_args(arguments)
     if args.release_exclusions and not args.blocks:
         parser.error("--release_exclusions goes with --blocks")
-    if args.blocks and args.sidd_path:
-        parser.error("--blocks and --sidd_path exclude each other")
+    if args.blocks and (args.sidd_path or args.cam or args.iso):
+        parser.error("--blocks excludes --sidd_path, --cam and --iso")
     return args
 
 
@@ -92,6 +97,8 @@ def load_runs(paths: list[str]) -> list[Trained]:
     found: dict[tuple[str, int], Trained] = {}
     for path in paths:
         run = DenoiserRun(path)
+        if not run.settings.is_file():
+            raise ValueError(f"{path} is not a run folder of train_denoiser.py: no settings.json")
         settings, network = run.read_settings(), run.load()
         mix = settings.get("gauss_mix")
         noise = settings["noise"] + (f" ({mix:.0%} Gauss)" if mix else "")
@@ -102,14 +109,27 @@ def load_runs(paths: list[str]) -> list[Trained]:
                 "give one of them"
             )
         found[key] = Trained(str(path), *key, settings, network)
+        first = next(one for one in found.values() if one.noise == noise)
+        for name in _OF_A_KIND:
+            if settings.get(name) != first.settings.get(name):
+                raise ValueError(
+                    f"{first.path} and {path} are not two seeds of one training: --{name} is "
+                    f"{first.settings.get(name)} and {settings.get(name)}; evaluate them apart"
+                )
     order = scores.in_order(run.noise for run in found.values())
     return sorted(found.values(), key=lambda run: (order.index(run.noise), run.seed))
 
 
-def of_frames(frames: list[sidd.Frame]) -> Iterator[Image]:
+def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iterator[Image]:
+    """The frames' images; those that cannot be read go to `left_out`, with the reason."""
     for frame in frames:
         camera = None if frame.camera in sidd.CAMERAS else frame.camera
-        pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, camera)
+        try:
+            pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, camera)
+        except sidd.SiddError as error:
+            left_out[frame] = str(error)
+            tqdm.write(f"skipped: {error}")
+            continue
         name = f"{frame.instance:04d}_{frame.number:03d}"
         noisy = np.clip(pair.clean + pair.noise, 0, 1)
         yield Image(name, noisy, pair.clean, {"camera": frame.camera, "iso": frame.iso})
@@ -137,7 +157,14 @@ def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[d
     return rows
 
 
-def write(args, out: Path, runs: list[Trained], rows: list[dict[str, Any]], where: str) -> str:
+def write(
+    args,
+    out: Path,
+    runs: list[Trained],
+    rows: list[dict[str, Any]],
+    where: str,
+    left_out: list[str],
+) -> str:
     """Writes the numbers; gives the table."""
     overall = scores.summary(rows)
     table = scores.table(overall)
@@ -163,12 +190,14 @@ def write(args, out: Path, runs: list[Trained], rows: list[dict[str, Any]], wher
         *[line for by, of in split.items() for line in (scores.table_by(of, by), "")],
         *[_told(run) for run in runs],
         "",
+        *[f"Frame left out: {reason}" for reason in left_out],
     ]
     if not args.blocks:
         text += ["![denoised](denoised.png)", ""]
     numbers = {
         "images": where,
         "count": count,
+        "left_out": left_out,
         "scores": overall,
         "margins": margins,
         **{
@@ -208,22 +237,22 @@ def main(arguments: list[str] | None = None) -> None:
         raise ValueError(f"--out {out} is a file; give the name of a folder")
     runs = load_runs(args.runs)
     frames = [] if args.blocks else dataset.frames(args, "test")
+    left_out: dict[sidd.Frame, str] = {}
     if args.blocks:
         images, where, total = of_blocks(args), "SIDD's validation blocks", None
     else:
-        images, where, total = (
-            of_frames(frames),
-            f"test images of {dataset.told(args)}",
-            len(frames),
-        )
-    bar = tqdm(images, "scoring", total=total, unit="image", leave=False)
-    rows = score_all(bar, runs, args.tile)
+        images, total = of_frames(frames, left_out), len(frames)
+        where = f"test images of {dataset.told(args)}"
     out.mkdir(parents=True, exist_ok=True)
-    if frames:
-        first = {scores.title(run.noise): run.network for run in reversed(runs)}
-        in_order = dict(reversed(first.items()))
-        save_figure(Examples(frames).figure(in_order), out / "denoised.png")
-    print(f"\n{write(args, out, runs, rows, where)}\n")
+    with DenoiserRun(out).locked():
+        bar = tqdm(images, "scoring", total=total, unit="image", leave=False)
+        rows = score_all(bar, runs, args.tile)
+        (out / "denoised.png").unlink(missing_ok=True)
+        print(f"\n{write(args, out, runs, rows, where, [*left_out.values()])}\n")
+        if frames:
+            first = {scores.title(run.noise): run.network for run in reversed(runs)}
+            examples = Examples([frame for frame in frames if frame not in left_out])
+            save_figure(examples.figure(dict(reversed(first.items()))), out / "denoised.png")
     print(f"report    {out / 'report.md'}")
 
 

@@ -22,8 +22,14 @@ def draw(folder: Path) -> None:
     results = evaluation_report.load(folder)
     if "properties" not in results:
         return
+    try:
+        figures = from_results(results)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / 'evaluation.json'} lacks what the figures show, or was written by another "
+            f"version ({error}); evaluate again without --draw"
+        ) from error
     (folder / "figures").mkdir(exist_ok=True)
-    figures = from_results(results)
     figures["samples"] = pictures.comparison_figure(pictures.load(folder / "examples.npz"))
     for name, figure in figures.items():
         with sidd.replacing(folder / "figures" / f"{name}.png") as path:

@@ -86,6 +86,19 @@ def source(results: Mapping) -> str:
     return f"All numbers here are from {where}."
 
 
+def explained(ours: str) -> str:
+    """What the numbers of the tables mean."""
+    return (
+        "NLL in nats per dimension and marginal KL divergence in nats, with standard errors over "
+        "images. (The frames of one scene are not independent; with two of each, errors over "
+        "scenes are up to sqrt(2) times as large.) In parentheses is the relative improvement of "
+        f"{ours}, as the paper computes it: that of the likelihood, exp(difference of NLL) - 1, "
+        "and the part of the divergence that is gone. The KL floor is the divergence between two "
+        "samples of the same model, which is what patches of this size give where the model is "
+        "perfect."
+    )
+
+
 def table_1(results: Mapping, found: Mapping) -> str:
     """Table 1: all test images, beside the paper's numbers where the models are the paper's."""
     scores = found["all"]["all"]["scores"]
@@ -106,11 +119,7 @@ def _markdown(results: Mapping, found: Mapping) -> list[str]:
         "",
         *models,
         "",
-        "NLL in nats per dimension and marginal KL divergence in nats, with standard errors over "
-        "images; in parentheses the relative improvement of "
-        f"{results['titles'][results['ours']]}, as in Table 1 of the paper. The KL floor is the "
-        "divergence between two samples of the same model: what patches of this size give where "
-        "the model is perfect.",
+        explained(results["titles"][results["ours"]]),
         "",
         table_1(results, found),
         "",

@@ -24,6 +24,10 @@ VARIANTS = {
     paper_report.FORMULAS: "eq12|unc|unc|unc|unc|eq16|unc|unc|unc|unc",
     OURS: OURS,
 }
+_FIXED = {
+    "logdir", "arch", "seed", "sidd_path", "cache", "patch_height", "n_patches_per_image", "cam",
+    "iso", "start_ts_im_idx", "end_ts_im_idx", "overwrite", "new_camera",
+}  # fmt: skip
 _OFFLINE = ("--epochs", "60", "--n_batch_train", "46")
 
 
@@ -53,6 +57,9 @@ as in the release; add -- --schedule release for its 2000 epochs.""",
     args = parser.parse_args(arguments)
     if args.full != bool(args.sidd_path):
         parser.error("--full and --sidd_path ROOT go together")
+    named = {flag.split("=")[0].lstrip("-").replace("-", "_") for flag in args.train_flags}
+    for name in sorted(named & _FIXED):
+        parser.error(f"--{name} behind -- would not reach the scoring; leave it out")
     return args
 
 
@@ -76,7 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
         ])  # fmt: skip
         models = {name: (str(run.path), nf.load(run.path)) for name, run in runs.items()}
         (out / "evaluation").mkdir(exist_ok=True)
-        evaluate.evaluate(flags, models, out / "evaluation")
+        with RunFolder(out / "evaluation").locked():
+            evaluate.evaluate(flags, models, out / "evaluation")
     evaluation_figures.draw(out / "evaluation")
     paper_report.draw(out, runs, OURS)
     paper_report.write(out, runs, OURS)
@@ -89,9 +97,15 @@ def train(*flags: str) -> None:
         ValueError: it failed; it has said why.
     """
     script = Path(__file__).with_name("train.py")
-    done = subprocess.run([sys.executable, str(script), "--resume", *flags])
-    if done.returncode:
-        raise ValueError(f"train.py {' '.join(flags)} ended with exit code {done.returncode}")
+    process = subprocess.Popen([sys.executable, str(script), "--resume", *flags])
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        process.terminate()  # it saves its state, which takes a while
+        process.wait()
+        raise
+    if code:
+        raise ValueError(f"train.py {' '.join(flags)} ended with exit code {code}")
 
 
 if __name__ == "__main__":

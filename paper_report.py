@@ -71,6 +71,8 @@ def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:
 def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     """Writes `report.md` and `report.json`, and prints Tables 1 and 2."""
     results = evaluation_report.load(out / "evaluation")
+    if "properties" not in results:
+        raise ValueError(f"{out / 'evaluation'} has scores only; run again without --draw")
     found = evaluation_report.summaries(results)
     scores = found["all"]["all"]["scores"]
     titles = report.TITLES | {ours: "Noise Flow"}
@@ -99,11 +101,7 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         "",
         evaluation_report.source(results),
         "",
-        "NLL in nats per dimension and marginal KL divergence in nats, with standard errors over "
-        "images; in parentheses the relative improvement of Noise Flow, as the paper computes it: "
-        "that of the likelihood, exp(difference of NLL) - 1, and the part of the divergence that "
-        "is gone. The KL floor is the divergence between two samples of the same model, which is "
-        "what patches of this size give where the model is perfect.",
+        evaluation_report.explained("Noise Flow"),
         "",
         "## Table 1",
         "",

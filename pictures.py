@@ -1,5 +1,7 @@
 """Rendered pictures of real and sampled noise, for training and for the report."""
 
+import json
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,31 +98,28 @@ def comparison_figure(rows: Mapping[str, Mapping[str, plotting.Picture]]) -> Fig
 
 def save(path: Path, rows: Mapping[str, Mapping[str, plotting.Picture]]) -> None:
     """Keeps rows of pictures in an .npz file."""
-    images = {
-        f"{label}/{title}": picture.image
-        for label, row in rows.items()
-        for title, picture in row.items()
-    }
-    divergences = {
-        f"{label}/{title}/KL": picture.kl
-        for label, row in rows.items()
-        for title, picture in row.items()
-        if picture.kl is not None
-    }
+    kept = [
+        (label, title, picture) for label, row in rows.items() for title, picture in row.items()
+    ]
+    about = [[label, title, picture.kl] for label, title, picture in kept]
+    images = {str(number): picture.image for number, (_, _, picture) in enumerate(kept)}
     with sidd.replacing(path) as beside, beside.open("wb") as file:
-        np.savez_compressed(file, **images, **divergences)
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **images)
 
 
 def load(path: Path) -> dict[str, dict[str, plotting.Picture]]:
-    """The rows of pictures that `save` kept."""
+    """The rows of pictures that `save` kept.
+
+    Raises:
+        ValueError: they are missing or damaged.
+    """
     rows: dict[str, dict[str, plotting.Picture]] = {}
-    with np.load(path, allow_pickle=False) as kept:
-        for name in kept.files:
-            label, title, *metric = name.split("/")
-            if not metric:
-                kl = kept.get(f"{name}/KL")
-                kl = None if kl is None else float(kl)
-                rows.setdefault(label, {})[title] = plotting.Picture(kept[name], kl)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            for number, (label, title, kl) in enumerate(json.loads(str(kept["about"]))):
+                rows.setdefault(label, {})[title] = plotting.Picture(kept[str(number)], kl)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} holds no pictures of evaluate.py: {error}") from error
     return rows
 
 

@@ -74,6 +74,7 @@ class Properties:
             "latent": {name: one.results() for name, one in self._latent.items()},
             "temperatures": list(analysis.TEMPERATURES),
             "kl_over_temperature": self._temperature.results(),
+            "kl_above_temperature_1": self._temperature.above_one(),
         }
 
     def _finish_image(self) -> None:
@@ -141,11 +142,13 @@ def temperature_text(found: Mapping, titles: Mapping[str, str], ours: str) -> st
     by_moments = found["kl_over_temperature"][f"{ours} by moments"]
     best = min(kl, key=kl.get)
     best_by_moments = temperatures[int(np.argmin(by_moments))]
-    verdict = (
-        "the model's own distribution, which is what maximum likelihood fits"
-        if best == 1
-        else "so that the model's own distribution, at 1, has another spread than these images"
-    )
+    difference, error = found["kl_above_temperature_1"][ours][temperatures.index(best)]
+    if best == 1:
+        verdict = "the model's own distribution, which is what maximum likelihood fits"
+    elif -difference > 2 * error:
+        verdict = "so that the model's own distribution, at 1, has another spread than these images"
+    else:
+        verdict = "within two standard errors of the model's own distribution, at 1"
     return (
         f"The release's sampling script went to a temperature of {_RELEASE_TEMPERATURE}, because "
         "users found the noise of the released weights too strong at 1; a lower temperature "

@@ -30,8 +30,9 @@ def write(run, args, scores, rows, skipped) -> None:
     text = [
         f"# {architecture.title(args.arch)} on {dataset.told(args)}",
         "",
-        "Test NLL in nats per dimension and marginal KL divergence in nats; in parentheses the "
-        "relative improvement of Noise Flow, as in Table 1 of the paper.",
+        "Test NLL in nats per dimension and marginal KL divergence in nats, with standard errors "
+        "over images; in parentheses the relative improvement of Noise Flow, as in Table 1 of the "
+        "paper. The KL floor is the divergence between two samples of the same model.",
         "",
         table,
         "",

@@ -68,13 +68,14 @@ def main(arguments: list[str] | None = None) -> None:
     settings["starts"] = [*settings["starts"], running.start()]
 
     chief = strategies.is_chief(strategy)
+    examples = Examples(test.frames)
     with running.to_write(run, settings, args.overwrite, resuming, chief) as writing:
-        examples = Examples(test_frames)
         rows = fit(args, strategy, run, writing, train, test, source, steps, examples)
         if chief:
             best = run.load()
             denoising.save(best, run.saved_model)
-            write_run(run, args, rows, best, examples, [*train.skipped, *test.skipped])
+            left_out = [*train.skipped.values(), *test.skipped.values()]
+            write_run(run, args, rows, best, examples, test.num_patches, left_out)
 
 
 def read_patches(

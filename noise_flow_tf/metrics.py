@@ -32,14 +32,21 @@ def marginal_kl(real: np.ndarray, synthetic: np.ndarray) -> float:
     >>> marginal_kl(np.array([0.0, 0.05]), np.array([0.0, 0.05]))
     0.0
     """
-    p, q = (
-        _histogram(values, which) for values, which in ((real, "real"), (synthetic, "synthetic"))
-    )
+    return divergence(histogram(real, "real"), histogram(synthetic, "synthetic"))
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> float:
+    """`marginal_kl` of two histograms."""
     both = (p > 0) & (q > 0)
     return float(np.sum(p[both] * np.log(p[both] / q[both])))
 
 
-def _histogram(values: np.ndarray, which: str) -> np.ndarray:
+def histogram(values: np.ndarray, which: str = "given") -> np.ndarray:
+    """The part of noise values that is in each bin of `KL_EDGES`.
+
+    Raises:
+        ValueError: an array that is empty or holds NaN; it is called `which` there.
+    """
     values = np.asarray(values)
     if not values.size:
         raise ValueError(f"the {which} noise has no values")

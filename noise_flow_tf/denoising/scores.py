@@ -12,6 +12,8 @@ from noise_flow_tf.report import markdown
 Row = Mapping[str, Any]
 
 SCORES = ("psnr", "ssim", "ssim_range2")
+SSIM_WINDOW = 11
+"""The least side, in packed pixels, of an image that has an SSIM."""
 _LEAST_ERROR = 1e-10
 
 TITLES = {
@@ -40,9 +42,17 @@ def score(clean: np.ndarray, image: np.ndarray) -> dict[str, float]:
         1.5, population covariance and data range 1, the mean over the four packed channels; and
         `ssim_range2`, the same with data range 2, as in the release.
 
+    Raises:
+        ValueError: an image below 11 pixels a side, the width of SSIM's window.
+
     >>> score(np.zeros([16, 16, 4]), np.full([16, 16, 4], 0.1))["psnr"]
     20.0
     """
+    if min(clean.shape[:2]) < SSIM_WINDOW:
+        raise ValueError(
+            f"SSIM needs images of {SSIM_WINDOW} packed pixels a side at least; got "
+            f"{clean.shape[0]} x {clean.shape[1]}"
+        )
     error = max(float(np.mean(np.square(np.asarray(image, float) - clean))), _LEAST_ERROR)
     ssim = {
         name: float(
@@ -75,7 +85,7 @@ def dssim_gain(ssim: float, ours: float) -> float:
     >>> f"{dssim_gain(0.984, 0.992):.1%}"
     '50.0%'
     """
-    return (ours - ssim) / (1 - ssim)
+    return (ours - ssim) / (1 - ssim) if ssim < 1 else 0.0
 
 
 def title(noise: str) -> str:

@@ -113,7 +113,7 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(
-                    f"another process is writing to the run in {self.path}; wait for its end, or "
+                    f"another process is writing to {self.path}; wait for its end, or "
                     "choose another folder"
                 ) from None
             yield

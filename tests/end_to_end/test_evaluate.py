@@ -1,14 +1,19 @@
 import csv
 import json
 import shutil
+import subprocess
+import time
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 import evaluate
+import noise_flow_tf as nf
 import paper
+import pictures
 import sidd
+from noise_flow_tf import export, plotting
 
 FIGURES = ("correlation", "latent", "samples", "temperature", "variance")
 
@@ -76,6 +81,32 @@ def test_figures_are_drawn_from_what_was_saved(results, tmp_path):
         np.testing.assert_array_equal(drawn, before)
 
 
+def test_damaged_results_are_told(results, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results, copy)
+    told = json.loads((copy / "evaluation.json").read_text())
+    del told["properties"]["latent"]
+    (copy / "evaluation.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="lacks what the figures show.*without --draw"):
+        evaluate.main(["--draw", "--out", str(copy)])
+    shutil.copy(results / "evaluation.json", copy)
+    (copy / "examples.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="examples.npz holds no pictures"):
+        evaluate.main(["--draw", "--out", str(copy)])
+
+
+def test_pictures_are_kept_whatever_their_titles(tmp_path):
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    row = {"/runs/a": plotting.Picture(image, 0.25), "Real": plotting.Picture(image + 1)}
+    pictures.save(tmp_path / "examples.npz", {"S6, ISO 100": row})
+    back = pictures.load(tmp_path / "examples.npz")["S6, ISO 100"]
+    assert [(title, picture.kl) for title, picture in back.items()] == [
+        ("/runs/a", 0.25),
+        ("Real", None),
+    ]
+    np.testing.assert_array_equal(back["Real"].image, image + 1)
+
+
 def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
     run = str(run_folder[0])
     shutil.copytree(results, tmp_path / "two")
@@ -99,12 +130,17 @@ def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
         (["--model", "RUN", "--cam", "XX"], "unknown camera XX"),
         (["--model", "RUN", "--start_ts_im_idx", "90", "--end_ts_im_idx", "91"], "no test frame"),
         (["--model", "RUN", "--out", "README.md"], "README.md is a file"),
+        (["--model", "FEW"], "knows the cameras IP, S6 and .* test frames have G.* too; choose"),
     ],
 )
 def test_errors(run_folder, dataset, tmp_path, monkeypatch, flags, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").touch()
-    flags = [str(run_folder[0]) if flag == "RUN" else flag for flag in flags]
+    paths = {"RUN": str(run_folder[0]), "FEW": str(tmp_path / "few")}
+    if "FEW" in flags:
+        few = nf.NoiseFlow("S-G", cameras=("IP", "S6"), iso_levels=(100, 400))
+        export.save(few, tmp_path / "few")
+    flags = [paths.get(flag, flag) for flag in flags]
     with pytest.raises(ValueError, match=message):
         evaluate.main(["--sidd_path", str(dataset), *flags])
 
@@ -158,9 +194,42 @@ def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys)
     capsys.readouterr()
 
 
+def test_paper_lets_training_save_its_state(tmp_path, monkeypatch):
+    (tmp_path / "train.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "def save(*_):\n"
+        "    time.sleep(1)\n"
+        f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
+        "    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+
+    def interrupted(process, timeout=None):
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.05)
+        monkeypatch.setattr(subprocess.Popen, "wait", wait)
+        raise KeyboardInterrupt
+
+    wait = subprocess.Popen.wait
+
+    monkeypatch.setattr(paper, "__file__", str(tmp_path / "paper.py"))
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        paper.train("--logdir", "run")
+    assert (tmp_path / "saved").exists()
+
+
 def test_paper_stops_where_training_fails(tmp_path, dataset):
     with pytest.raises(ValueError, match="train.py .*--batching none.* ended with exit code 2"):
         paper.main([
             "--full", "--sidd_path", str(dataset), "--out", str(tmp_path / "paper"),
             "--", "--batching", "none",
         ])  # fmt: skip
+
+
+def test_paper_refuses_flags_that_scoring_would_not_know(capsys):
+    with pytest.raises(SystemExit):
+        paper.main(["--", "--cam", "S6"])
+    assert "--cam behind -- would not reach the scoring" in capsys.readouterr().err
