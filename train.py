@@ -58,9 +58,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     chief = strategies.is_chief(strategy)
     with running.to_write(run, settings, args.overwrite, resuming, chief) as writing:
-        rows = fit(args, strategy, run, writing, train, test_batches, test_frames, settings)
+        rows = fit(args, strategy, run, writing, train, test_batches, test.frames, settings)
         if chief:
-            finish(args, run, train, test, test_images, test_frames, rows)
+            finish(args, run, train, test, test_images, test.frames, rows)
 
 
 def finish(args, run, train, test, test_images, test_frames, rows) -> None:

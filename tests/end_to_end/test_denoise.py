@@ -123,6 +123,36 @@ def test_evaluation_writes_the_table_by_camera_and_iso(runs, dataset, tmp_path, 
         assert picture.width > picture.height / 2
 
 
+def test_damaged_frames_are_left_out_and_told(runs, begin, dataset, tmp_path, capsys):
+    damaged = tmp_path / "sidd"
+    shutil.copytree(dataset, damaged)
+    train, test = (
+        sidd.select_frames(sidd.index(damaged), split)[-1].noisy for split in ("train", "test")
+    )
+    for path in (train, test):
+        path.write_bytes(path.read_bytes()[:3000])
+    out = tmp_path / "out"
+    flags = ["--sidd_path", str(damaged), "--out", str(out)]
+    evaluate_denoiser.main([str(runs["gauss"].path), *flags])
+    found = json.loads((out / "report.json").read_text())
+    assert found["count"] == 9
+    (reason,) = found["left_out"]
+    assert reason.startswith(str(test))
+    assert f"Frame left out: {test}" in (out / "report.md").read_text()
+
+    run = begin("gauss", tmp_path / "run", "--sidd_path", damaged, "--end_tr_im_idx", 12)
+    reasons = json.loads(run.report.read_text())["left_out"]
+    assert [reason.partition(":")[0] for reason in reasons] == [str(train), str(test)]
+
+
+def test_runs_of_other_settings_are_not_two_seeds(runs, tmp_path):
+    shutil.copytree(runs["gauss"].path, tmp_path / "other")
+    other = denoising.DenoiserRun(tmp_path / "other")
+    other.write_settings({**other.read_settings(), "seed": 1, "lr": 0.5})
+    with pytest.raises(ValueError, match="not two seeds of one training: --lr is 0.001 and 0.5"):
+        evaluate_denoiser.main([str(runs["gauss"].path), str(other.path)])
+
+
 def test_validation_blocks_are_scored_without_the_excluded_images(runs, tmp_path):
     random = np.random.default_rng(0)
     clean = random.uniform(0.2, 0.8, size=(3, 2, 32, 32)).astype(np.float32)
@@ -180,7 +210,7 @@ def test_denoise_takes_arrays_of_any_even_size(runs, tmp_path, shape):
         (train_denoiser.main, ["--noise", "real", "--steps", "1", "--epochs", "1"], "exclude"),
         (train_denoiser.main, ["--noise", "real", "--stride", "0"], "stride"),
         (train_denoiser.main, ["--noise", "real", "--depth", "1"], "at least 2"),
-        (evaluate_denoiser.main, ["none"], "cannot be read"),
+        (evaluate_denoiser.main, ["none"], "none is not a run folder of train_denoiser.py"),
         (evaluate_denoiser.main, ["none", "--release_exclusions"], "goes with --blocks"),
         (denoise.main, ["--model", "none", "--noisy", "n.npy"], "holds no denoiser"),
     ],
