@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from noise_flow_tf.convolution import convolve, sum_over_pixels
+
 BATCH_NORM_EPSILON = 1e-4
 BATCH_NORM_UPDATE = 0.1
 _LOGS_FACTOR = 3.0
@@ -68,10 +70,10 @@ class CouplingNetwork(tf.Module):
     @staticmethod
     def _hidden_layer(x, kernel, bias, moments, training):
         if training:
-            return tf.nn.relu(moments.normalize(_conv(x, kernel) + bias))
+            return tf.nn.relu(moments.normalize(convolve(x, kernel, bias)))
         inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
-        folded = _conv(x, kernel * inverse_stddev)
-        return tf.nn.relu(tf.nn.bias_add(folded, (bias - moments.mean) * inverse_stddev))
+        folded = (bias - moments.mean) * inverse_stddev
+        return convolve(x, kernel * inverse_stddev, folded, relu=True)
 
     def _last_layer(self, x):
         """The border channel is the same in every image: its part is added as a map of biases."""
@@ -80,7 +82,7 @@ class CouplingNetwork(tf.Module):
         inside = tf.zeros([1, tf.shape(x)[1], tf.shape(x)[2], 1])
         border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
         border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
-        return _conv(x, kernel[:, :, :-1]) + (border_part + _after_zeros(self.bias3 * scale))
+        return convolve(x, kernel[:, :, :-1]) + (border_part + _after_zeros(self.bias3 * scale))
 
 
 class Moments(tf.Module):
@@ -113,44 +115,45 @@ def _average(value: tf.Tensor, name: str) -> tf.Variable:
 def _normalize(x):
     """Normalized `x`, mean and biased variance; the moments are constants to the gradient.
 
-    Sums are plain float32 sums over images, rows and columns, as in the release: its hardest case
-    shows the rounding of any other. The rest works on rows of W * C values, because broadcasting
-    along four of them leaves most of a vector register empty. The gradient is written out as it
-    takes fewer passes over `x` than the derived one.
+    Forward, sums are plain float32 sums over images, rows and columns, as in the release: its
+    hardest case shows the rounding of any other. The rest works on rows of W * C values, because
+    broadcasting along four of them leaves most of a vector register empty. The gradient is written
+    out as it takes fewer passes over `x` than the derived one.
     """
     shape, width = tf.shape(x), tf.shape(x)[2]
 
     def in_rows(image):
         return tf.reshape(image, tf.stack([-1, width * shape[3]]))
 
-    def mean_over_batch(rows):
-        return _mean_over_batch(tf.reshape(rows, shape))
-
     def along_rows(per_channel):
         return tf.tile(per_channel, [width])
 
-    mean = _mean_over_batch(x)
+    mean = _mean_over_batch(x, tf.reduce_sum(x, axis=[0, 1, 2]))
     centered = in_rows(x) - along_rows(mean)
-    variance = mean_over_batch(centered * centered)
+    squares = tf.reshape(centered * centered, shape)
+    variance = _mean_over_batch(x, tf.reduce_sum(squares, axis=[0, 1, 2]))
     inverse_stddev = along_rows(tf.math.rsqrt(variance + BATCH_NORM_EPSILON))
     normalized = centered * inverse_stddev
 
     def gradient(upstream, *_):
         rows = in_rows(upstream)
-        along = along_rows(mean_over_batch(rows * normalized))
-        rows = rows - along_rows(_mean_over_batch(upstream)) - normalized * along
+        products = tf.reshape(rows * normalized, shape)
+        along = along_rows(_mean_over_batch(x, sum_over_pixels(products)))
+        rows = (
+            rows - along_rows(_mean_over_batch(x, sum_over_pixels(upstream))) - normalized * along
+        )
         return tf.reshape(inverse_stddev * rows, shape)
 
     return (tf.reshape(normalized, shape), mean, variance), gradient
 
 
-def _mean_over_batch(x):
-    """The mean of each channel over all images of all replicas."""
+def _mean_over_batch(x, total):
+    """The mean of each channel over all images of all replicas, from the total of this replica."""
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return tf.reduce_mean(x, axis=[0, 1, 2])
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
-    total = tf.concat([tf.reduce_sum(x, axis=[0, 1, 2]), [count]], axis=0)
+        return total / count
+    total = tf.concat([total, [count]], axis=0)
     total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
     return total[:-1] / total[-1]
 
@@ -165,7 +168,3 @@ def _after_zeros(parameter):
     first, second = tf.split(parameter, 2, axis=-1)
     zeros = tf.zeros_like(first)
     return tf.concat([zeros, first, zeros, second], axis=-1)
-
-
-def _conv(x, kernel):
-    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")

@@ -48,6 +48,13 @@ class Trainer(tf_keras.Model):
         """What of the model a checkpoint holds, by name."""
         return {"noise_model": self.noise_model}
 
+    def compile(self, *args, **kwargs):
+        """Keras' `compile`. It also makes the optimizer's variables: made in the first step, they
+        would have the step traced twice.
+        """
+        super().compile(*args, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
     def call(self, batch, training=False):
         """The distribution of the noise of a batch."""
         return self.noise_model(batch["clean"], batch["iso"], batch["camera"], training=training)

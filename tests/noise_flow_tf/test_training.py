@@ -48,16 +48,20 @@ def test_evaluation_is_the_models_own_log_prob(trainer):
 
 
 def test_a_step_is_one_pass_of_the_networks(trainer):
-    """Forward 5 convolutions a flow step; backward two for each on the image, one on the border."""
+    """Forward 5 convolutions a flow step, one of them on the border; backward one by the image, a
+    convolution again in the network, and one by the kernel.
+    """
     batch = next(iter(make_batches()))
     graph = tf.function(trainer.train_step).get_concrete_function(batch).graph
-    counts = {"Conv2D": 0, "Conv2DBackpropFilter": 0, "PyFunc": 0, "EagerPyFunc": 0}
+    names = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "PyFunc", "EagerPyFunc")
+    counts = dict.fromkeys(names, 0)
     for operation in graph.get_operations():
         if operation.type in counts:
             counts[operation.type] += 1
     steps = trainer.noise_model.arch.count("unc")
     assert counts == {
-        "Conv2D": 5 * steps,
+        "Conv2D": (5 + 3) * steps,
+        "Conv2DBackpropInput": 2 * steps,
         "Conv2DBackpropFilter": 5 * steps,
         "PyFunc": 0,
         "EagerPyFunc": 0,
