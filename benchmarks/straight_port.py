@@ -7,6 +7,7 @@ release's layers, so that both give the same numbers.
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 import noise_flow_tf as nf
 from noise_flow_tf import layers
@@ -26,18 +27,24 @@ class StraightPort:
         return _Noise(self.model, resolve(clean, iso, camera), training)
 
 
-class StraightTrainer(nf.Trainer):
-    """`nf.Trainer`, with no more than a loss to report."""
+class StraightTrainer(tf_keras.Model):
+    """A Keras model whose training step is the gradient of the loss and no more."""
 
     def __init__(self, port: StraightPort):
-        super().__init__(port.model)
+        super().__init__()
+        self.noise_model = port.model
         self._port = port
+        self._loss = tf_keras.metrics.Mean(name="loss")
 
     def call(self, batch, training=False):
         return self._port(batch["clean"], batch["iso"], batch["camera"], training)
 
-    def _report(self, p, nll, noise):
-        self._loss.update_state(nll)
+    def train_step(self, batch):
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(self(batch, training=True).log_prob(batch["noise"]))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self._loss.update_state(loss)
         return {"loss": self._loss.result()}
 
 
