@@ -14,6 +14,7 @@ from noise_flow_tf.new_camera import add_camera, settled
 from noise_flow_tf.release import load_release
 from noise_flow_tf.sampling import sample_image
 from noise_flow_tf.scale import predicted_scale
+from noise_flow_tf.threads import share_cores
 from noise_flow_tf.training import Trainer, load
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "sample_image",
     "sampling",
     "settled",
+    "share_cores",
 ]

@@ -35,6 +35,11 @@ class Conditions(NamedTuple):
     camera: tf.Tensor
     iso_fraction: tf.Tensor | None = None
 
+    def split(self, sizes: Sequence[int]) -> list["Conditions"]:
+        """The conditions of as many images each as `sizes` says, one after the other."""
+        parts = [[None] * len(sizes) if v is None else tf.split(v, sizes) for v in self]
+        return [Conditions(*part) for part in zip(*parts, strict=True)]
+
     def at_iso(self, table: tf.Tensor) -> tf.Tensor:
         """The values `[B]` of a table of one value a level, linear in log ISO between levels."""
         value = tf.gather(table, self.iso_index)

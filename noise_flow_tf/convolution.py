@@ -1,7 +1,5 @@
 """Convolutions between a few channels that make good use of a processor's vector registers."""
 
-import math
-
 import tensorflow as tf
 
 _REGISTER = 16
@@ -11,9 +9,9 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None, rel
     """A convolution of stride 1 with zero padding, and what belongs to it.
 
     With four channels a register of 16 values is mostly empty. So on a CPU a 3x3 kernel computes
-    neighbouring pixels of a row together, as one of more channels, where the width allows: for two
-    pixels it becomes a 3x4 kernel that moves on by two, and has zeros where only the other pixel
-    looks. Not a bit of the result changes. The gradient by `x` is such a convolution, too; the one
+    neighbouring pixels of a row together, as one of more channels: for two pixels it becomes a 3x4
+    kernel that moves on by two, and has zeros where only the other pixel looks. Not a bit of the
+    result changes. The gradient by `x` is such a convolution, too; the one
     by `kernel` is the plain one's.
 
     Args:
@@ -55,21 +53,27 @@ def sum_over_pixels(x: tf.Tensor) -> tf.Tensor:
 
 def _on_cpu(x, kernel, bias=None, relu=False):
     size, channels = kernel.shape[0], kernel.shape[-1]
-    together = math.gcd(x.shape[2] or 1, max(1, _REGISTER // channels))
-    if size == 1 or together == 1:
+    together = _REGISTER // channels
+    if size == 1 or together < 2:
         return _plain(x, kernel, bias, relu)
     shifted = [
         tf.pad(kernel, [[0, 0], [i, together - 1 - i], [0, 0], [0, 0]]) for i in range(together)
     ]
+    height, width = (x.shape[i] or tf.shape(x)[i] for i in (1, 2))
+    missing = -width % together
     y = tf.nn.conv2d(
-        x,
+        x if _is_zero(missing) else tf.pad(x, [[0, 0], [0, 0], [0, missing], [0, 0]]),
         tf.concat(shifted, axis=-1),
         strides=[1, 1, together, 1],
         padding=[[0, 0], [1, 1], [1, 1], [0, 0]],
     )
     y = _finish(y, None if bias is None else tf.tile(bias, [together]), relu)
-    y = tf.reshape(y, tf.concat([tf.shape(x)[:-1], [channels]], axis=0))
-    return tf.ensure_shape(y, [*x.shape[:-1], channels])
+    y = tf.reshape(y, tf.stack([-1, height, width + missing, channels]))
+    return tf.ensure_shape(y if _is_zero(missing) else y[:, :, :width], [*x.shape[:-1], channels])
+
+
+def _is_zero(known):
+    return isinstance(known, int) and known == 0
 
 
 def _plain(x, kernel, bias, relu):

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from noise_flow_tf import architecture
+from noise_flow_tf import architecture, threads
+from noise_flow_tf.bijectors import SideBySide
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Known
 
 tfb = tfp.bijectors
@@ -91,8 +92,18 @@ class NoiseFlow(tf.Module):
             ValueError: a wrong shape, an unknown ISO or camera (`conditions.Known.resolve`).
         """
         conditions = self.known.resolve(clean, iso, camera)
-        parts = [part for layer in self.layers for part in layer.bijectors(conditions, training)]
-        return from_standard_normal(tfb.Chain(parts), conditions.clean)
+        sizes = threads.parts(conditions.clean)
+        if training or len(sizes) == 1:
+            bijector = self._chain(conditions, training)
+        else:
+            chains = [self._chain(part, training) for part in conditions.split(sizes)]
+            bijector = SideBySide(chains, sizes)
+        return from_standard_normal(bijector, conditions.clean)
+
+    def _chain(self, conditions, training):
+        return tfb.Chain(
+            [b for layer in self.layers for b in layer.bijectors(conditions, training)]
+        )
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -1,0 +1,134 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import noise_flow_tf as nf
+from noise_flow_tf import bijectors, threads
+
+SIZE = 67
+
+
+@pytest.fixture(scope="module")
+def model(reference):
+    return nf.load_release(str(reference / "release_checkpoint" / "model.ckpt.best"))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    clean = tf.constant(rng.uniform(size=(SIZE, 32, 32, 4)), tf.float32)
+    noise = tf.constant(rng.normal(0, 0.02, clean.shape), tf.float32)
+    iso = rng.choice(nf.ISO_LEVELS, SIZE)
+    return noise, (clean, iso, rng.integers(0, len(nf.CAMERAS), SIZE))
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+
+
+def test_halves_have_the_numbers_of_the_whole(model, batch):
+    noise, conditions = batch
+
+    @tf.function(autograph=False)
+    def in_a_graph(noise):
+        p = model(*conditions)
+        sampled = p.sample(seed=(1, 2))
+        return p.log_prob(noise), p.bijector.inverse(noise), sampled, p.log_prob(sampled)
+
+    log_prob, latent, sampled, of_sampled = in_a_graph(noise)
+    whole = model(*conditions)
+    np.testing.assert_allclose(log_prob / 4096, whole.log_prob(noise) / 4096, atol=1e-5)
+    np.testing.assert_allclose(latent, whole.bijector.inverse(noise), atol=1e-3)
+    expected = model(*conditions).log_prob(sampled)
+    np.testing.assert_allclose(of_sampled / 4096, expected / 4096, atol=1e-5)
+
+
+def test_several_draws_and_one_noise_for_all(model, batch):
+    noise, conditions = batch
+
+    @tf.function(autograph=False)
+    def in_a_graph():
+        p = model(*conditions)
+        draws = p.sample(2)
+        return draws, p.log_prob(draws), p.log_prob(noise[0])
+
+    draws, of_draws, of_one = in_a_graph()
+    assert draws.shape == [2, SIZE, 32, 32, 4]
+    for log_prob, given in ((of_draws[1], draws[1]), (of_one, noise[0])):
+        expected = model(*conditions).log_prob(given)
+        np.testing.assert_allclose(log_prob / 4096, expected / 4096, atol=1e-5)
+
+
+def test_each_network_runs_once_a_half(model, batch):
+    noise, conditions = batch
+    graph = (
+        tf.function(lambda noise: model(*conditions).log_prob(noise), autograph=False)
+        .get_concrete_function(noise)
+        .graph
+    )
+    convolutions = sum(operation.type == "Conv2D" for operation in graph.get_operations())
+    assert convolutions == 2 * 5 * model.arch.count("unc")
+
+
+@pytest.mark.parametrize(
+    ("shape", "training", "is_cut"),
+    [
+        ((SIZE, 32, 32, 4), False, True),
+        ((SIZE, 32, 32, 4), True, False),
+        ((2, 8, 8, 4), False, False),
+        ((1, 512, 512, 4), False, False),
+        ((2, 512, 512, 4), False, True),
+    ],
+)
+def test_when_a_batch_is_cut(shape, training, is_cut):
+    model = nf.NoiseFlow("S-G", seed=0)
+
+    def bijector():
+        return model(tf.zeros(shape), 100, "S6", training).bijector
+
+    assert isinstance(bijector(), tfp.bijectors.Chain)
+    with tf.Graph().as_default():
+        assert isinstance(bijector(), bijectors.SideBySide if is_cut else tfp.bijectors.Chain)
+
+
+def test_one_core_and_gpus_take_the_batch_whole(monkeypatch):
+    def parts():
+        with tf.Graph().as_default():
+            return threads.parts(tf.zeros([65, 32, 32, 4]))
+
+    assert parts() == [33, 32]
+    monkeypatch.setattr(threads, "_cores", lambda: 1)
+    assert parts() == [65]
+    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert parts() == [65]
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("", "1"), ("3", "0")])
+def test_share_cores(setting, expected):
+    """In a process of its own, as it has to come before TensorFlow computes."""
+    program = """
+import tensorflow as tf
+import noise_flow_tf as nf
+nf.threads._cores = lambda: 2
+nf.share_cores()
+print(tf.config.threading.get_intra_op_parallelism_threads())
+tf.zeros([1]) + 1
+nf.share_cores()
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        env={"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": setting},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == [expected]
