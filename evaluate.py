@@ -193,4 +193,5 @@ def gaussian_stddev(args, path: str, model: nf.NoiseFlow, test: sidd.Patches) ->
 
 
 if __name__ == "__main__":
+    nf.share_cores()
     cli.run(main)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from noise_flow_tf.conditions import Known
 from noise_flow_tf.tiling import tiles, within
 
+TILE = 1024
 _SEEDS = 2**31
 _forwards: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -41,7 +42,7 @@ def sample_image(
     camera: int | str,
     seed: int = 0,
     temperature: float = 1.0,
-    tile: int | None = None,
+    tile: int | None = TILE,
 ) -> np.ndarray:
     """Noise for one whole image of any size.
 
@@ -55,9 +56,10 @@ def sample_image(
         camera: the camera's index or code ("S6").
         seed: the same one gives the same noise, whatever the tile.
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
-        tile: the side of the tiles, in packed pixels, that the image is worked on in, so that
-            memory beside the image's own stays bounded; None for the whole at once. Tiles overlap
-            by the reach of the model's convolutions, so that they do not show.
+        tile: the largest side of the tiles, in packed pixels, that the image is worked on in, two
+            at a time, so that memory beside the image's own stays bounded; None for the largest
+            possible. Tiles overlap by the reach of the model's convolutions, so that they do not
+            show.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
@@ -84,14 +86,18 @@ def sample_image(
     known = Known.of(model)
     camera = known.camera_index(camera)
     known.iso_index(iso)
-    forward = _forward(model, known)
-    latent = _latent(clean.shape, seed).numpy()
+    places = list(tiles(clean.shape[:2], tile, getattr(model, "reach", 0), even=True))
+    together = 2 if len(places) % 2 == 0 else 1
+    forward = _forward(model, known, together)
+    latent = np.empty_like(clean)
+    halves = _latent_halves(clean[..., 0].size, seed)
+    np.concatenate(halves, out=latent.reshape(-1, 4))
     latent *= np.float32(temperature)
     noise = np.empty_like(clean)
-    for inner, outer in tiles(clean.shape[:2], tile, getattr(model, "reach", 0)):
-        noise[inner] = forward(clean[outer], latent[outer], iso, camera).numpy()[
-            within(inner, outer)
-        ]
+    for group in zip(*[iter(places)] * together, strict=True):
+        windows = (np.stack([image[outer] for _, outer in group]) for image in (clean, latent))
+        for (inner, outer), window in zip(group, forward(*windows, iso, camera), strict=True):
+            noise[inner] = window.numpy()[within(inner, outer)]
     return noise
 
 
@@ -103,28 +109,46 @@ def _whole(value: Any) -> int:
         return -1
 
 
-def _forward(model: Any, known: Known) -> Callable:
-    """The compiled way from a latent to noise; it lives as long as its model."""
+def _forward(model: Any, known: Known, together: int) -> Callable:
+    """The compiled way from latents to noise of so many windows; it lives as long as its model."""
     functions = _forwards.setdefault(model, {})
-    if known not in functions:
+    if (known, together) not in functions:
         reference = weakref.ref(model)
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec([None, None, 4]),
-                tf.TensorSpec([None, None, 4]),
+                tf.TensorSpec([together, None, None, 4]),
+                tf.TensorSpec([together, None, None, 4]),
                 tf.TensorSpec([]),
                 tf.TensorSpec([], tf.int32),
             ],
             autograph=False,
         )
         def forward(clean, latent, iso, camera):
-            p = reference()(clean[tf.newaxis], iso, camera)
-            return p.bijector.forward(latent[tf.newaxis])[0]
+            return tf.unstack(reference()(clean, iso, camera).bijector.forward(latent))
 
-        functions[known] = forward
-    return functions[known]
+        functions[known, together] = forward
+    return functions[known, together]
 
 
 def _latent(shape: Any, seed: Any) -> tf.Tensor:
     return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int32), 0]))
+
+
+@tf.function(
+    input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int32)], autograph=False
+)
+def _latent_halves(pixels, seed):
+    """The pixels of a `_latent`, `[n, 4]`, in two halves that are drawn side by side.
+
+    The generator, Philox, makes four values of a counter, and the next four of the next one.
+    """
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.stack([seed, 0]))
+    first = pixels // 2
+
+    def draw(start, count):
+        here = counter + tf.cast(tf.stack([start, 0]), tf.uint64)
+        shape = tf.stack([count, 4])
+        return tf.raw_ops.StatelessRandomNormalV2(shape=shape, key=key, counter=here, alg=1)
+
+    return draw(tf.constant(0, tf.int64), first), draw(first, pixels - first)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 import noise_flow_tf as nf
 from noise_flow_tf import bijectors, threads
@@ -30,6 +29,7 @@ def batch():
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
     monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "_threads_an_operation", lambda: 1)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
 
@@ -90,20 +90,26 @@ def test_each_network_runs_once_a_half(model, batch):
 def test_when_a_batch_is_cut(shape, training, is_cut):
     model = nf.NoiseFlow("S-G", seed=0)
 
-    def bijector():
-        return model(tf.zeros(shape), 100, "S6", training).bijector
+    cut = []
 
-    assert isinstance(bijector(), tfp.bijectors.Chain)
-    with tf.Graph().as_default():
-        assert isinstance(bijector(), bijectors.SideBySide if is_cut else tfp.bijectors.Chain)
+    def call():
+        p = model(tf.zeros(shape), 100, "S6", training)
+        cut.append(isinstance(p.bijector, bijectors.SideBySide))
+
+    call()
+    tf.function(call, autograph=False).get_concrete_function()
+    assert cut == [False, is_cut]
 
 
-def test_one_core_and_gpus_take_the_batch_whole(monkeypatch):
+def test_busy_cores_and_gpus_take_the_batch_whole(monkeypatch):
     def parts():
         with tf.Graph().as_default():
             return threads.parts(tf.zeros([65, 32, 32, 4]))
 
     assert parts() == [33, 32]
+    monkeypatch.setattr(threads, "_threads_an_operation", lambda: 0)
+    assert parts() == [65]
+    monkeypatch.setattr(threads, "_threads_an_operation", lambda: 1)
     monkeypatch.setattr(threads, "_cores", lambda: 1)
     assert parts() == [65]
     monkeypatch.setattr(threads, "_cores", lambda: 2)
