@@ -89,7 +89,7 @@ def sample_image(
     places = list(tiles(clean.shape[:2], tile, getattr(model, "reach", 0), even=True))
     together = 2 if len(places) % 2 == 0 else 1
     forward = _forward(model, known, together)
-    latent = np.empty_like(clean)
+    latent = np.empty(clean.shape, np.float32)
     halves = _latent_halves(clean[..., 0].size, seed)
     np.concatenate(halves, out=latent.reshape(-1, 4))
     latent *= np.float32(temperature)

@@ -42,6 +42,15 @@ def test_tiles_do_not_show(size, tile):
     np.testing.assert_allclose(tiled, whole, atol=1e-6 * np.abs(whole).max())
 
 
+def test_the_order_in_memory_does_not_matter():
+    model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0)
+    clean = np.random.default_rng(0).uniform(size=(9, 12, 4)).astype(np.float32)
+    noise = nf.sample_image(model, clean, 800, "S6")
+    np.testing.assert_array_equal(
+        nf.sample_image(model, np.asfortranarray(clean), 800, "S6"), noise
+    )
+
+
 def test_reach_is_how_far_a_pixel_matters():
     model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0)
     rng = np.random.default_rng(0)
