@@ -68,6 +68,32 @@ def test_a_step_is_one_pass_of_the_networks(trainer):
     }
 
 
+def test_xla_compiles_a_step_and_samples():
+    """On the CPU, too: nothing in them needs the host."""
+    trainer = nf.Trainer(nf.NoiseFlow("sdn5|unc|gain4", seed=0))
+    trainer.compile(tf_keras.optimizers.SGD(1e-4))
+    batch = next(iter(make_batches()))
+    before = nf.release.variables(trainer.noise_model)
+
+    def step(jit_compile):
+        nf.release.assign(trainer.noise_model, before)
+        tf.function(trainer.train_step, jit_compile=jit_compile)(batch)
+        return nf.release.variables(trainer.noise_model)
+
+    def sample(jit_compile):
+        def forward(latent):
+            p = trainer.noise_model(batch["clean"], batch["iso"], batch["camera"])
+            return p.bijector.forward(latent)
+
+        return tf.function(forward, jit_compile=jit_compile)(batch["noise"])
+
+    compiled, plain = step(True), step(False)
+    for name, value in plain.items():
+        np.testing.assert_allclose(compiled[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert any(np.any(plain[name] != before[name]) for name in before)
+    np.testing.assert_allclose(sample(True), sample(False), rtol=1e-4, atol=1e-5)
+
+
 def test_two_replicas_train_the_same_model_as_one():
     """Global batch-norm moments and gradients; in a process of its own, with two CPU devices."""
     program = f"""
