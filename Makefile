@@ -7,6 +7,7 @@ RUN := runs/demo
 DENOISE := runs/denoise
 SEEDS := 0
 NOISES := gauss camera_nlf noise_flow real
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Short on purpose. With --noise_scale 1, the release's, and --lr 2e-3, 1200 steps of 32 patches
 # end with a lower PSNR than the noisy images have.
@@ -50,10 +51,10 @@ denoise: $(READY) $(RUN)/saved_model  ## train denoisers on four kinds of noise 
 		$(foreach seed,$(SEEDS),$(NOISES:%=$(DENOISE)/%-$(seed)))
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: $(READY)  ## run the slow tests too: kills at random moments, several processes
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"
 
 lint: $(READY)  ## check style and format with ruff
 	$(BIN)/ruff check .
