@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # else TensorFlow imports another Keras, too
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 _WRAPPED = re.compile(r"SiddError: (.*)")

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from noise_flow_tf.shapes import sizes
+
 _REGISTER = 16
 
 
@@ -46,9 +48,9 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None, rel
 
 def sum_over_pixels(x: tf.Tensor) -> tf.Tensor:
     """The sum `[C]` of `[B, H, W, C]`: adding rows of W * C values fills whole registers."""
-    shape = tf.shape(x)
-    rows = tf.reduce_sum(tf.reshape(x, tf.stack([-1, shape[2] * shape[3]])), axis=0)
-    return tf.reduce_sum(tf.reshape(rows, shape[2:]), axis=0)
+    _, _, width, channels = sizes(x)
+    rows = tf.reduce_sum(tf.reshape(x, [-1, width * channels]), axis=0)
+    return tf.reduce_sum(tf.reshape(rows, [width, channels]), axis=0)
 
 
 def _on_cpu(x, kernel, bias=None, relu=False):
@@ -59,7 +61,7 @@ def _on_cpu(x, kernel, bias=None, relu=False):
     shifted = [
         tf.pad(kernel, [[0, 0], [i, together - 1 - i], [0, 0], [0, 0]]) for i in range(together)
     ]
-    height, width = (x.shape[i] or tf.shape(x)[i] for i in (1, 2))
+    _, height, width, _ = sizes(x)
     missing = -width % together
     y = tf.nn.conv2d(
         x if _is_zero(missing) else tf.pad(x, [[0, 0], [0, 0], [0, missing], [0, 0]]),
@@ -68,7 +70,7 @@ def _on_cpu(x, kernel, bias=None, relu=False):
         padding=[[0, 0], [1, 1], [1, 1], [0, 0]],
     )
     y = _finish(y, None if bias is None else tf.tile(bias, [together]), relu)
-    y = tf.reshape(y, tf.stack([-1, height, width + missing, channels]))
+    y = tf.reshape(y, [-1, height, width + missing, channels])
     return tf.ensure_shape(y if _is_zero(missing) else y[:, :, :width], [*x.shape[:-1], channels])
 
 

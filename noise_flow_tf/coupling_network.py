@@ -1,9 +1,12 @@
 """The network inside a coupling: two convolutions with batch norm, and a scaled last one."""
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.convolution import convolve, sum_over_pixels
+from noise_flow_tf.shapes import sizes
 
 BATCH_NORM_EPSILON = 1e-4
 BATCH_NORM_UPDATE = 0.1
@@ -59,12 +62,11 @@ class CouplingNetwork(tf.Module):
 
     def __call__(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """The shift and the log-scale for `x`, each of the shape `[..., H, W, channels]` of `x`."""
-        images = tf.reshape(x, tf.concat([[-1], tf.shape(x)[-3:]], axis=0))
-        images.set_shape([None, *x.shape[-3:]])
+        images = tf.reshape(x, [-1, *sizes(x)[-3:]]) if x.shape.rank != 4 else x
         kernel1 = tf.concat([self.kernel1, tf.zeros_like(self.kernel1)], axis=2)
         hidden = self._hidden_layer(images, kernel1, self.bias1, self.moments1, training)
         hidden = self._hidden_layer(hidden, self.kernel2, self.bias2, self.moments2, training)
-        shift, scale = (tf.reshape(part, tf.shape(x)) for part in _halves(self._last_layer(hidden)))
+        shift, scale = (tf.reshape(part, sizes(x)) for part in _halves(self._last_layer(hidden)))
         return shift, self.rescaling * tf.tanh(scale)
 
     @staticmethod
@@ -79,7 +81,7 @@ class CouplingNetwork(tf.Module):
         """The border channel is the same in every image: its part is added as a map of biases."""
         scale = tf.exp(_LOGS_FACTOR * self.logs)
         kernel = _after_zeros(self.kernel3 * scale)
-        inside = tf.zeros([1, tf.shape(x)[1], tf.shape(x)[2], 1])
+        inside = tf.zeros([1, *sizes(x)[1:3], 1])
         border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
         border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
         return convolve(x, kernel[:, :, :-1]) + (border_part + _after_zeros(self.bias3 * scale))
@@ -120,10 +122,11 @@ def _normalize(x):
     broadcasting along four of them leaves most of a vector register empty. The gradient is written
     out as it takes fewer passes over `x` than the derived one.
     """
-    shape, width = tf.shape(x), tf.shape(x)[2]
+    shape = sizes(x)
+    width = shape[2]
 
     def in_rows(image):
-        return tf.reshape(image, tf.stack([-1, width * shape[3]]))
+        return tf.reshape(image, [-1, width * shape[3]])
 
     def along_rows(per_channel):
         return tf.tile(per_channel, [width])
@@ -149,7 +152,7 @@ def _normalize(x):
 
 def _mean_over_batch(x, total):
     """The mean of each channel over all images of all replicas, from the total of this replica."""
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
+    count = tf.cast(math.prod(sizes(x)[:-1]), x.dtype)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return total / count

@@ -228,7 +228,7 @@ def sampled_kl(model: BatchModel, batches: Iterable[Batch], seed: int = 0) -> Ca
     It samples nothing but every 5th patch of each batch, and gives the mean over them, in nats.
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def step(batch, seed):
         few = {name: tensor[::KL_STRIDE] for name, tensor in batch.items()}
         return few["noise"], _sample(model(few), few["noise"], seed)
@@ -244,7 +244,7 @@ def sampled_kl(model: BatchModel, batches: Iterable[Batch], seed: int = 0) -> Ca
 
 
 def _measuring(model: BatchModel):
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def step(batch, seed):
         p = model(batch)
         noise = batch["noise"]

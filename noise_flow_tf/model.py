@@ -72,6 +72,7 @@ class NoiseFlow(tf.Module):
         rng = np.random.default_rng(seed)
         self.layers = architecture.build(codes, self.width, rng, self.known)
 
+    @tf.autograph.experimental.do_not_convert
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
     ) -> tfd.TransformedDistribution:
@@ -102,7 +103,8 @@ class NoiseFlow(tf.Module):
 
     def _chain(self, conditions, training):
         return tfb.Chain(
-            [b for layer in self.layers for b in layer.bijectors(conditions, training)]
+            [b for layer in self.layers for b in layer.bijectors(conditions, training)],
+            name="layers",
         )
 
     @property

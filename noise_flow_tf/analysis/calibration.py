@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from noise_flow_tf.analysis.correlation import Correlation, correlation_error
 
 _EDGES = np.linspace(-20, 20, 4001)
-_PROBABILITIES = norm.cdf(np.linspace(-4, 4, 41))
+_PROBABILITIES = ndtr(np.linspace(-4, 4, 41))
 
 
 class Calibration:
@@ -53,7 +53,7 @@ class Calibration:
                 **_moments(every),
                 "whiteness": correlation_error(rho, np.zeros_like(rho)),
                 "quantiles": [
-                    [float(norm.ppf(p)), float(np.interp(p, cumulated, _EDGES))]
+                    [float(ndtri(p)), float(np.interp(p, cumulated, _EDGES))]
                     for p in _PROBABILITIES
                 ],
             },

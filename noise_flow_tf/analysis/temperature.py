@@ -52,7 +52,7 @@ class KLOverTemperature:
 
 
 def _sampler(model: BatchModel):
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def sample(batch, temperature, seed):
         latent = temperature * tf.random.stateless_normal(tf.shape(batch["noise"]), seed)
         return model(batch).bijector.forward(latent)

@@ -1,8 +1,12 @@
 """The gain layer: one scale for a whole image."""
 
+import math
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import parameter_properties
+
+from noise_flow_tf.shapes import sizes
 
 tfb = tfp.bijectors
 
@@ -52,5 +56,5 @@ class Gain(tfb.Bijector):
         return y / self._gamma[..., tf.newaxis, tf.newaxis, tf.newaxis]
 
     def _forward_log_det_jacobian(self, x):
-        dimensions = tf.cast(tf.reduce_prod(tf.shape(x)[-3:]), x.dtype)
+        dimensions = tf.cast(math.prod(sizes(x)[-3:]), x.dtype)
         return dimensions * tf.math.log(self._gamma)

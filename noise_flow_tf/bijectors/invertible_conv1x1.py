@@ -1,8 +1,12 @@
 """The invertible 1x1 convolution of Glow in its LU parametrization."""
 
+import math
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import parameter_properties
+
+from noise_flow_tf.shapes import sizes
 
 tfb = tfp.bijectors
 
@@ -73,7 +77,7 @@ class InvertibleConv1x1(tfb.Bijector):
         return _mix(y, self._permutation @ self._lower @ self._upper)
 
     def _forward_log_det_jacobian(self, x):
-        pixels = tf.cast(tf.reduce_prod(tf.shape(x)[-3:-1]), x.dtype)
+        pixels = tf.cast(math.prod(sizes(x)[-3:-1]), x.dtype)
         return -pixels * tf.reduce_sum(self._log_diagonal)
 
 

@@ -73,6 +73,7 @@ class Trainer(tf_keras.Model):
             told = _told(*failed.groups(), steps_per_epoch=kwargs.get("steps_per_epoch"))
             raise DivergedError(told) from error
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch):
         with tf.GradientTape() as tape:
             p = self(batch, training=True)
@@ -85,6 +86,7 @@ class Trainer(tf_keras.Model):
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         return self._report(nll, latent)
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, batch):
         p = self(batch)
         latent = p.bijector.inverse(batch["noise"])
@@ -114,14 +116,14 @@ class Trainer(tf_keras.Model):
             raise ValueError("batch norm's averages need at least one batch")
         run(self._scale_averages, [tf.constant(1 / (1 - (1 - BATCH_NORM_UPDATE) ** count))])
 
-    @tf.function
+    @tf.function(autograph=False)
     def _scale_averages(self, factor):
         for module in self.noise_model.submodules:
             if isinstance(module, Moments):
                 module.mean.assign(module.mean * factor)
                 module.variance.assign(module.variance * factor)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _move_averages(self, batch):
         self(batch, training=True).log_prob(batch["noise"])
 

@@ -2,13 +2,16 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 
 import noise_flow_tf as nf
-from benchmarks import throughput
-from benchmarks.straight_port import StraightPort
+from benchmarks import ceilings, operations, throughput
+from benchmarks.straight_port import StraightPort, StraightTrainer
+from benchmarks.turns import Operation, Timing, take_turns
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model():
     model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0)
     rng = np.random.default_rng(0)
@@ -19,7 +22,7 @@ def model():
 
 @pytest.mark.parametrize("training", [False, True])
 def test_straight_port_gives_the_models_numbers(model, training):
-    batch = throughput.make_batch(5)
+    batch = operations.make_batch(5)
     noise, conditions = batch["noise"], (batch["clean"], batch["iso"], batch["camera"])
     before = nf.release.variables(model)
     ours = model(*conditions, training=training).log_prob(noise)
@@ -34,15 +37,70 @@ def test_straight_port_gives_the_models_numbers(model, training):
         np.testing.assert_allclose(forward, theirs.forward(noise), atol=1e-5)
 
 
-def test_tells_rates_as_json(capsys):
-    throughput.main(["--json", "--batch", "2", "--seconds", "0.01", "--what", "log_prob,sample"])
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+def test_straight_port_takes_the_models_steps(model):
+    batch = operations.make_batch(5)
+    before = nf.release.variables(model)
+
+    def after_steps(trainer):
+        nf.release.assign(model, before)
+        trainer.compile(tf_keras.optimizers.SGD(1e-5))
+        history = trainer.fit(tf.data.Dataset.from_tensors(batch), epochs=2, verbose=0)
+        return history.history["loss"], nf.release.variables(model)
+
+    losses, ours = after_steps(nf.Trainer(model))
+    port_losses, theirs = after_steps(StraightTrainer(StraightPort(model)))
+    np.testing.assert_allclose(losses, port_losses, rtol=1e-4)
+    assert losses[0] != losses[1]
+    for name, value in theirs.items():
+        np.testing.assert_allclose(value, ours[name], atol=1e-4)
+
+
+def test_all_that_it_can_tell(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(throughput, "_BATCHES", (2, 4))
+    picture = tmp_path / "growth.png"
+    flags = ["--batch", "2", "--seconds", "0.01", "--what", "log_prob,sample,images", "--compare"]
+    throughput.main([*flags, "--megapixels", "0.01,0.02", "--growth", str(picture), "--json"])
+    lines = capsys.readouterr().out.splitlines()
+    told = json.loads(lines[-1])
     assert told["batch"] == 2
-    assert all(told[name] > 0 for name in ("log_prob", "sample", "peak_gib"))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert set(told["growth"]) == {"log_prob", "sample", "whole image"}
+    for name in ("log_prob", "sample"):
+        details = told["details"][name]
+        assert details["low"] <= told[name] == details["median"] <= details["high"]
+        assert details["of_straight_port"] == told[name] / told[f"straight {name}"]
+        assert all(0 < part < 1 for part in details["of_ceilings"].values())
+        assert any(line.startswith(f"{name} ") for line in lines)
+    small, large = (told["images"][name] for name in ("0.01 MP", "0.02 MP"))
+    assert 0 < small["peak_gib"] <= large["peak_gib"] <= told["peak_gib"]
 
 
-def test_refuses_an_unknown_operation(capsys):
+def test_turns_go_round_until_their_time_is_over():
+    called = []
+    operations = {name: Operation(lambda name=name: called.append(name), 7.0) for name in "ab"}
+    timings = take_turns(operations, seconds=1e-9)
+    assert called == [*"aabb", *"ab" * 3]
+    assert all(len(timing.turns) == 3 for timing in timings.values())
+    assert Timing(9.0, [2.0, 1.0, 4.0], amount=8.0).rate == 4.0
+
+
+def test_what_a_pixel_asks_for():
+    """4.7 MFLOP a patch forward, of eight couplings and 1x1 convolutions."""
+    asked = ceilings.asked_for(nf.NoiseFlow(seed=0))
+    assert asked["arithmetic"] * 1024 == pytest.approx(4.7e6, rel=0.02)
+    none = ceilings.asked_for(nf.NoiseFlow("S-G", seed=0))
+    assert none == {"arithmetic": 0, "memory": 4 * (4 + 4 + 4) + 4 * (4 + 4)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--what", "log_prob,fly"], "unknown operation fly; allowed are train, log_prob"),
+        (["--megapixels", "4,0"], "invalid list of sizes in megapixels value: '4,0'"),
+    ],
+)
+def test_refuses_what_it_cannot_time(flags, told, capsys):
     with pytest.raises(SystemExit) as stopped:
-        throughput.main(["--what", "log_prob,fly"])
+        throughput.main(flags)
     assert stopped.value.code == 2
-    assert "unknown operation fly; allowed are train, log_prob" in capsys.readouterr().err
+    assert told in capsys.readouterr().err
