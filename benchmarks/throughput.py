@@ -1,28 +1,35 @@
-"""Patches a second in training, log_prob and sampling: python -m benchmarks.throughput.
+"""How fast Noise Flow is on this machine: python -m benchmarks.throughput.
 
-Every operation is compiled and warmed up, then all of them take turns in one process until each has
-had its time, so that what else the machine does hits them alike. Told are the median over the turns
-and the range that holds the middle 80% of them.
+Patches a second of a training step (the compiled function that fit calls), log_prob and sampling,
+and megapixels a second of whole images, which nf.sample_image makes noise for. Every operation is
+compiled and warmed up, then all of them take turns in one process until each has had its time, so
+that what else the machine does hits them alike. Told are the median over the turns, the range that
+holds the middle 80% of them, and the fraction of this machine's own ceilings, which take turns with
+them: a large float32 matrix product, and adding 1 to a large array.
 """
 
 import json
 import os
 import resource
-import statistics
 import sys
-import time
+from pathlib import Path
 
 import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 import noise_flow_tf as nf
-from benchmarks.straight_port import StraightPort, StraightTrainer
+import sidd
+from benchmarks import ceilings, growth
+from benchmarks.operations import PATCH, make_batch, make_images, make_operations
+from benchmarks.straight_port import StraightPort
+from benchmarks.turns import Operation, Timing, take_turns
 
-_PATCH = (32, 32, 4)
-_STEPS_A_TURN = 4
-_OPERATIONS = ("train", "log_prob", "sample")
+_PATCHES = ("train", "log_prob", "sample")
+_WHAT = (*_PATCHES, "images")
+_BATCHES = (4, 17, 69, 138, 276, 552)
+_PASSES = {"train": 3}  # the gradient takes about two more than the value
+_STRAIGHT = "straight "
 
 
 def parse(arguments=None):
@@ -30,124 +37,162 @@ def parse(arguments=None):
     add = parser.option
     add(
         "what",
-        default=",".join(_OPERATIONS),
+        default=",".join(_WHAT),
         metavar="LIST",
-        help=f"which operations, joined by commas: {', '.join(_OPERATIONS)}",
+        help=f"what to time, joined by commas: {', '.join(_WHAT)}",
     )
     add("batch", type=cli.positive(int), default=138, help="patches of 32 x 32 in a batch")
     add("seconds", type=cli.positive(float), default=10.0, help="time for each operation")
+    add(
+        "megapixels",
+        type=_megapixels,
+        default="1,4,12,48",
+        metavar="LIST",
+        help="sizes of the whole images, joined by commas; a megapixel is a million pixels of the "
+        "Bayer image",
+    )
+    add(
+        "intra_op_threads",
+        type=cli.not_negative,
+        metavar="N",
+        help="cores that an operation may use, 0 for TensorFlow's default, all; by default as in "
+        "the scripts (nf.share_cores), half of them",
+    )
     add("compare", action="store_true", help="time benchmarks/straight_port.py beside it")
+    add(
+        "growth",
+        metavar="FILE.png",
+        help="time batches of " + ", ".join(map(str, _BATCHES)) + " too, and plot time over size",
+    )
     add("json", action="store_true", help="print one JSON object as the last line")
     args = parser.parse_args(arguments)
     args.what = args.what.split(",")
-    unknown = [name for name in args.what if name not in _OPERATIONS]
+    unknown = [name for name in args.what if name not in _WHAT]
     if unknown:
-        parser.error(
-            f"unknown operation {', '.join(unknown)}; allowed are {', '.join(_OPERATIONS)}"
-        )
+        parser.error(f"unknown operation {', '.join(unknown)}; allowed are {', '.join(_WHAT)}")
     return args
 
 
-def make_batch(size: int) -> dict[str, tf.Tensor]:
-    """Noise of all cameras and ISO levels on flat patches of all intensities."""
-    rng = np.random.default_rng(0)
-    clean = np.broadcast_to(rng.uniform(size=(size, 1, 1, 1)), (size, *_PATCH)).astype(np.float32)
-    noise = (rng.normal(size=clean.shape) * np.sqrt(0.01 * clean + 1e-4)).astype(np.float32)
-    iso = rng.choice(nf.ISO_LEVELS, size).astype(np.int32)
-    camera = rng.integers(0, len(nf.CAMERAS), size, dtype=np.int32)
-    return {
-        name: tf.constant(values)
-        for name, values in zip(
-            ("noise", "clean", "iso", "camera"), (noise, clean, iso, camera), strict=True
-        )
-    }
+def _megapixels(text: str) -> list[float]:
+    sizes = sorted({float(size) for size in text.split(",")})
+    if not 1e-5 <= sizes[0] <= sizes[-1] < float("inf"):
+        raise ValueError
+    return sizes
 
 
-def make_operations(what: list[str], batch: dict, model: nf.NoiseFlow, port=None) -> dict:
-    """By name, functions of nothing that do `_STEPS_A_TURN` steps.
-
-    A training step is the compiled function that Keras' `fit` calls.
-    """
-    noise, conditions = batch["noise"], (batch["clean"], batch["iso"], batch["camera"])
-    called = model if port is None else port
-    trainer_class = nf.Trainer if port is None else StraightTrainer
-
-    @tf.function(autograph=False)
-    def log_prob():
-        return called(*conditions).log_prob(noise)
-
-    @tf.function(autograph=False)
-    def sample():
-        return called(*conditions).sample()
-
-    def several(step):
-        return lambda: [step() for _ in range(_STEPS_A_TURN)][-1].numpy()
-
-    operations = {"log_prob": several(log_prob), "sample": several(sample)}
-    if "train" in what:
-        trainer = trainer_class(called)
-        trainer.compile(tf_keras.optimizers.Adam(1e-4, epsilon=1e-8))
-        step = trainer.make_train_function()
-        batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-        operations["train"] = several(lambda: step(batches)["loss"])
-    return {name: operations[name] for name in what}
-
-
-def measure(operations: dict, batch_size: int, seconds: float) -> dict[str, dict[str, float]]:
-    starts, turns = {}, {name: [] for name in operations}
-    for name, operation in operations.items():
-        start = time.perf_counter()
-        operation()
-        starts[name] = time.perf_counter() - start
-        operation()
-    while any(sum(taken) < seconds for taken in turns.values()):
-        for name, operation in operations.items():
-            start = time.perf_counter()
-            operation()
-            turns[name].append(time.perf_counter() - start)
-    results = {}
-    for name, taken in turns.items():
-        rates = np.array([_STEPS_A_TURN * batch_size / seconds for seconds in taken])
-        low, high = np.quantile(rates, [0.1, 0.9])
-        results[name] = {
-            "patches_per_second": statistics.median(rates),
-            "low": low,
-            "high": high,
-            "turns": len(taken),
-            "first_call_seconds": starts[name],
-        }
-    return results
+_megapixels.__name__ = "list of sizes in megapixels"
 
 
 def main(arguments=None) -> None:
     args = parse(arguments)
-    batch = make_batch(args.batch)
+    if args.intra_op_threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(args.intra_op_threads)
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
+    print(
+        f"batch {args.batch} on {os.cpu_count()} cores, {threads} to an operation, "
+        f"TensorFlow {tf.__version__}"
+    )
     model = nf.NoiseFlow(seed=0)
-    operations = make_operations(args.what, batch, model)
-    if args.compare:
-        port = StraightPort(nf.NoiseFlow(seed=0))
-        others = make_operations(args.what, batch, port.model, port)
-        operations |= {f"straight {name}": operation for name, operation in others.items()}
-    results = measure(operations, args.batch, args.seconds)
-    print(f"batch {args.batch} on {os.cpu_count()} cores, TensorFlow {tf.__version__}")
-    for name, result in results.items():
-        line = (
-            f"{name:18} {result['patches_per_second']:7.0f} patches/s "
-            f"({result['low']:.0f} to {result['high']:.0f} in {result['turns']} turns; "
-            f"first call {result['first_call_seconds']:.1f} s)"
-        )
-        yardstick = results.get(f"straight {name}")
-        if yardstick:
-            ratio = result["patches_per_second"] / yardstick["patches_per_second"]
-            line += f"  {ratio:.2f} times the straight port"
-        print(line)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory        {peak:7.2f} GiB")
+    batch = make_batch(args.batch)
+    patches = [name for name in args.what if name in _PATCHES]
+    told = {"details": {}, "images": {}}
+    if patches:
+        operations = make_operations(patches, batch, model)
+        if args.compare:
+            port = StraightPort(nf.NoiseFlow(seed=0))
+            for name, operation in make_operations(patches, batch, port.model, port).items():
+                operations[_STRAIGHT + name] = operation
+        tell_patches(time_with_ceilings(operations, args.seconds), model, told)
+    images = {}
+    if "images" in args.what:
+        images = time_images(args, model, batch, told)
+    if args.growth:
+        tell_growth(time_batches(patches, model, args.seconds), images, Path(args.growth), told)
+    told |= {"batch": args.batch, "threads": threads, "peak_gib": peak_gib()}
+    print(f"peak memory      {peak_gib():8.2f} GiB")
     if args.json:
-        rates = {name: result["patches_per_second"] for name, result in results.items()}
-        print(json.dumps({**rates, "batch": args.batch, "peak_gib": peak, "details": results}))
+        print(json.dumps(told))
+
+
+def time_with_ceilings(operations: dict[str, Operation], seconds: float) -> dict[str, Timing]:
+    return take_turns(operations | ceilings.operations(), seconds)
+
+
+def tell_patches(timings: dict[str, Timing], model: nf.NoiseFlow, told: dict) -> None:
+    for name, timing in timings.items():
+        details = told["details"][name] = timing.told()
+        if name in ceilings.UNITS:
+            unit = ceilings.UNITS[name]
+            print(f"{name:18} {timing.rate / 1e9:7.1f} {unit} is the ceiling")
+            continue
+        told[name] = timing.rate
+        line = (
+            f"{name:18} {timing.rate:7.0f} patches/s ({details['low']:.0f} to "
+            f"{details['high']:.0f} in {details['turns']} turns; first call {timing.first:.1f} s)"
+        )
+        if not name.startswith(_STRAIGHT):
+            pixels = timing.rate * PATCH[0] * PATCH[1] * _PASSES.get(name, 1)
+            details["of_ceilings"] = ceilings.fractions(model, pixels, timings)
+            line += of_ceilings(details["of_ceilings"])
+        if _STRAIGHT + name in timings:
+            details["of_straight_port"] = timing.rate / timings[_STRAIGHT + name].rate
+            line += f"; {details['of_straight_port']:.2f} times the straight port"
+        print(line)
+
+
+def of_ceilings(fractions: dict[str, float]) -> str:
+    return "; " + ", ".join(f"{part:.0%} of {name}" for name, part in fractions.items())
+
+
+def time_images(args, model, batch, told: dict) -> dict[float, float]:
+    """Tells of whole images; gives seconds by megapixels."""
+    peaks: dict[str, float] = {}
+    images = make_images(args.megapixels, model, lambda name: peaks.setdefault(name, peak_gib()))
+    patches = make_operations(["sample"], batch, model)
+    timings = time_with_ceilings(images | patches, args.seconds)
+    of_patches = timings["sample"].rate * np.prod(PATCH) / 1e6
+    print(f"patches sampled    {of_patches:7.1f} MP/s")
+    for name in images:
+        timing = timings[name]
+        details = told["images"][name] = timing.told()
+        details["of_patch_rate"] = timing.rate / of_patches
+        details["peak_gib"] = peaks[name]
+        details["of_ceilings"] = ceilings.fractions(model, timing.rate * 1e6 / 4, timings)
+        print(
+            f"{name:18} {timing.rate:7.1f} MP/s ({details['low']:.1f} to {details['high']:.1f} in "
+            f"{details['turns']} turns); {details['of_patch_rate']:.2f} of the patches' rate"
+            f"{of_ceilings(details['of_ceilings'])}; memory so far {peaks[name]:.2f} GiB"
+        )
+    return {images[name].amount: images[name].amount / timings[name].rate for name in images}
+
+
+def time_batches(what: list[str], model: nf.NoiseFlow, seconds: float) -> dict[str, dict]:
+    """By operation, the seconds of a step by the patches in its batch."""
+    operations = {
+        (name, size): operation
+        for size in _BATCHES
+        for name, operation in make_operations(what, make_batch(size), model).items()
+    }
+    timings = take_turns(operations, seconds / len(_BATCHES))
+    return {name: {size: size / timings[name, size].rate for size in _BATCHES} for name in what}
+
+
+def tell_growth(batches: dict, images: dict, path: Path, told: dict) -> None:
+    curves = batches | ({"whole image": images} if images else {})
+    told["growth"] = {name: growth.exponent(seconds) for name, seconds in curves.items()}
+    for name, exponent in told["growth"].items():
+        print(f"{name:18} takes time as size to the power of {exponent:.2f}")
+    with sidd.replacing(path) as beside:
+        growth.draw(batches, images).savefig(beside, format="png")
+    print(path)
+
+
+def peak_gib() -> float:
+    """The most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 if __name__ == "__main__":
+    nf.share_cores()
     cli.run(main)
     sys.stdout.flush()

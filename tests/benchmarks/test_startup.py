@@ -1,0 +1,13 @@
+import numpy as np
+
+import noise_flow_tf as nf
+from benchmarks import startup
+
+
+def test_a_script_leaves_its_marks(tmp_path):
+    nf.export.save(nf.NoiseFlow("S-G", seed=0), tmp_path / "model")
+    np.save(tmp_path / "clean.npy", np.full((8, 8, 4), 0.3, np.float32))
+    marks = startup.time_script("sample", tmp_path / "model", tmp_path / "clean.npy")
+    assert [*marks][2:] == ["load the model", "make noise", "write files and pictures"]
+    assert 0 < [*marks.values()][0]
+    assert [*marks.values()] == sorted(marks.values())
