@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from noise_flow_tf import threads
 from noise_flow_tf.conditions import Known
 from noise_flow_tf.tiling import tiles, within
 
@@ -56,10 +57,10 @@ def sample_image(
         camera: the camera's index or code ("S6").
         seed: the same one gives the same noise, whatever the tile.
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
-        tile: the largest side of the tiles, in packed pixels, that the image is worked on in, two
-            at a time, so that memory beside the image's own stays bounded; None for the largest
-            possible. Tiles overlap by the reach of the model's convolutions, so that they do not
-            show.
+        tile: the largest side of the tiles, in packed pixels, that the image is worked on in, so
+            that memory beside the image's own stays bounded; None for the largest possible. Where
+            cores are shared (`share_cores`), two tiles are worked on at a time. Tiles overlap by
+            the reach of the model's convolutions, so that they do not show.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
@@ -86,18 +87,19 @@ def sample_image(
     known = Known.of(model)
     camera = known.camera_index(camera)
     known.iso_index(iso)
-    places = list(tiles(clean.shape[:2], tile, getattr(model, "reach", 0), even=True))
-    together = 2 if len(places) % 2 == 0 else 1
+    together = threads.at_once()
+    places = list(tiles(clean.shape[:2], tile, getattr(model, "reach", 0), even=together == 2))
+    if len(places) % together:
+        together = 1
     forward = _forward(model, known, together)
-    latent = np.empty(clean.shape, np.float32)
-    halves = _latent_halves(clean[..., 0].size, seed)
-    np.concatenate(halves, out=latent.reshape(-1, 4))
-    latent *= np.float32(temperature)
+    whole, latent = tf.constant(clean), _latent_image(clean.shape, seed)
     noise = np.empty_like(clean)
     for group in zip(*[iter(places)] * together, strict=True):
-        windows = (np.stack([image[outer] for _, outer in group]) for image in (clean, latent))
-        for (inner, outer), window in zip(group, forward(*windows, iso, camera), strict=True):
-            noise[inner] = window.numpy()[within(inner, outer)]
+        corners = [[side.start for side in outer] for _, outer in group]
+        size = [side.stop - side.start for side in group[0][1]]
+        windows = forward(whole, latent, corners, size, temperature, iso, camera)
+        for (inner, outer), window in zip(group, windows, strict=True):
+            noise[inner] = np.asarray(window)[within(inner, outer)]
     return noise
 
 
@@ -110,22 +112,34 @@ def _whole(value: Any) -> int:
 
 
 def _forward(model: Any, known: Known, together: int) -> Callable:
-    """The compiled way from latents to noise of so many windows; it lives as long as its model."""
+    """The compiled way to the noise of so many windows of an image; it lives as long as its model.
+
+    The windows do not depend on each other: TensorFlow works on them side by side.
+    """
     functions = _forwards.setdefault(model, {})
     if (known, together) not in functions:
         reference = weakref.ref(model)
+        image = tf.TensorSpec([None, None, 4])
 
         @tf.function(
             input_signature=[
-                tf.TensorSpec([together, None, None, 4]),
-                tf.TensorSpec([together, None, None, 4]),
+                image,
+                image,
+                tf.TensorSpec([together, 2], tf.int32),
+                tf.TensorSpec([2], tf.int32),
+                tf.TensorSpec([]),
                 tf.TensorSpec([]),
                 tf.TensorSpec([], tf.int32),
             ],
             autograph=False,
         )
-        def forward(clean, latent, iso, camera):
-            return tf.unstack(reference()(clean, iso, camera).bijector.forward(latent))
+        def forward(clean, latent, corners, size, temperature, iso, camera):
+            def window(corner):
+                begin, extent = tf.pad(corner, [[0, 1]]), tf.concat([size, [4]], axis=0)
+                part, z = (tf.slice(x, begin, extent)[tf.newaxis] for x in (clean, latent))
+                return reference()(part, iso, camera).bijector.forward(z * temperature)[0]
+
+            return [window(corner) for corner in tf.unstack(corners)]
 
         functions[known, together] = forward
     return functions[known, together]
@@ -136,19 +150,21 @@ def _latent(shape: Any, seed: Any) -> tf.Tensor:
 
 
 @tf.function(
-    input_signature=[tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int32)], autograph=False
+    input_signature=[tf.TensorSpec([3], tf.int64), tf.TensorSpec([], tf.int32)], autograph=False
 )
-def _latent_halves(pixels, seed):
-    """The pixels of a `_latent`, `[n, 4]`, in two halves that are drawn side by side.
+def _latent_image(shape, seed):
+    """A `_latent` of four channels, in two halves that are drawn side by side.
 
     The generator, Philox, makes four values of a counter, and the next four of the next one.
     """
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.stack([seed, 0]))
+    pixels = shape[0] * shape[1]
     first = pixels // 2
 
     def draw(start, count):
         here = counter + tf.cast(tf.stack([start, 0]), tf.uint64)
-        shape = tf.stack([count, 4])
-        return tf.raw_ops.StatelessRandomNormalV2(shape=shape, key=key, counter=here, alg=1)
+        drawn = tf.stack([count, 4])
+        return tf.raw_ops.StatelessRandomNormalV2(shape=drawn, key=key, counter=here, alg=1)
 
-    return draw(tf.constant(0, tf.int64), first), draw(first, pixels - first)
+    halves = [draw(tf.zeros_like(first), first), draw(first, pixels - first)]
+    return tf.reshape(tf.concat(halves, axis=0), shape)

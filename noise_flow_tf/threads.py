@@ -15,16 +15,17 @@ def parts(images: tf.Tensor) -> list[int]:
     else, and where the batch is small or of a size that is not known yet, all together.
     """
     count, pixels = images.shape[0], images.shape[:3].num_elements()
-    if (
-        tf.executing_eagerly()
-        or count is None
-        or count < 2
-        or (pixels is not None and pixels < _WORTH_IT)
-        or not 0 < _threads_an_operation() <= _cores() // 2
-        or tf.config.list_physical_devices("GPU")
-    ):
+    is_small = count is None or count < 2 or (pixels is not None and pixels < _WORTH_IT)
+    if is_small or tf.executing_eagerly() or at_once() == 1:
         return [count]
     return [count - count // 2, count // 2]
+
+
+def at_once() -> int:
+    """How many parts a graph had best work on side by side: 2 where cores are shared, else 1."""
+    if tf.config.list_physical_devices("GPU"):
+        return 1
+    return 2 if 0 < _threads_an_operation() <= _cores() // 2 else 1
 
 
 def share_cores() -> None:

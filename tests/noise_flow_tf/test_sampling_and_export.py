@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -156,6 +157,7 @@ print(json.dumps({"noise": noise.numpy().tolist(), "log_prob": log_prob.numpy().
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env={name: v for name, v in os.environ.items() if name != "TF_USE_LEGACY_KERAS"},
         check=True,
     )
     told = json.loads(done.stdout.splitlines()[-1])

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
-from noise_flow_tf import bijectors, threads
+from noise_flow_tf import bijectors, sampling, threads
 
 SIZE = 67
 
@@ -138,3 +138,25 @@ nf.share_cores()
         check=True,
     )
     assert told.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("size", [(100, 41), (90, 150), (12, 9)])
+def test_tiles_side_by_side(size, monkeypatch):
+    model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.1, variable.shape))
+    clean = rng.uniform(size=(*size, 4))
+    monkeypatch.setattr(threads, "at_once", lambda: 1)
+    whole = nf.sample_image(model, clean, 800, "S6", seed=3, temperature=0.7)
+    monkeypatch.setattr(threads, "at_once", lambda: 2)
+    for tile in (1024, 31):
+        tiled = nf.sample_image(model, clean, 800, "S6", seed=3, temperature=0.7, tile=tile)
+        np.testing.assert_allclose(tiled, whole, atol=1e-6 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_latents_are_one_stream(seed):
+    shape = [7, 11, 4]
+    drawn = sampling._latent_image(shape, seed)
+    np.testing.assert_array_equal(drawn, tf.random.stateless_normal(shape, [seed, 0]))
