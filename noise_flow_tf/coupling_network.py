@@ -60,31 +60,45 @@ class CouplingNetwork(tf.Module):
         self.logs = tf.Variable(tf.zeros([channels]), name="logs")
         self.rescaling = tf.Variable(_INITIAL_RESCALING, name="rescaling")
 
-    def __call__(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
-        """The shift and the log-scale for `x`, each of the shape `[..., H, W, channels]` of `x`."""
-        images = tf.reshape(x, [-1, *sizes(x)[-3:]]) if x.shape.rank != 4 else x
+    def __call__(self, x: tf.Tensor | list[tf.Tensor], training: bool = False):
+        """The shift and the log-scale for `x`, each of the shape `[..., H, W, channels]` of `x`.
+
+        Or, for the parts of a batch, a list of such pairs; in training they have the moments of
+        all.
+        """
+        if not isinstance(x, list):
+            return self([x], training)[0]
+        hidden = [
+            part if part.shape.rank == 4 else tf.reshape(part, [-1, *sizes(part)[-3:]])
+            for part in x
+        ]
         kernel1 = tf.concat([self.kernel1, tf.zeros_like(self.kernel1)], axis=2)
-        hidden = self._hidden_layer(images, kernel1, self.bias1, self.moments1, training)
+        hidden = self._hidden_layer(hidden, kernel1, self.bias1, self.moments1, training)
         hidden = self._hidden_layer(hidden, self.kernel2, self.bias2, self.moments2, training)
-        shift, scale = (tf.reshape(part, sizes(x)) for part in _halves(self._last_layer(hidden)))
-        return shift, self.rescaling * tf.tanh(scale)
+        outcomes = []
+        for part, last in zip(x, self._last_layer(hidden), strict=True):
+            shift, scale = (tf.reshape(half, sizes(part)) for half in _halves(last))
+            outcomes.append((shift, self.rescaling * tf.tanh(scale)))
+        return outcomes
 
     @staticmethod
-    def _hidden_layer(x, kernel, bias, moments, training):
+    def _hidden_layer(parts, kernel, bias, moments, training):
         if training:
-            return tf.nn.relu(moments.normalize(convolve(x, kernel, bias)))
+            normalized = moments.normalize([convolve(x, kernel, bias) for x in parts])
+            return [tf.nn.relu(x) for x in normalized]
         inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
-        folded = (bias - moments.mean) * inverse_stddev
-        return convolve(x, kernel * inverse_stddev, folded, relu=True)
+        kernel, folded = kernel * inverse_stddev, (bias - moments.mean) * inverse_stddev
+        return [convolve(x, kernel, folded, relu=True) for x in parts]
 
-    def _last_layer(self, x):
+    def _last_layer(self, parts):
         """The border channel is the same in every image: its part is added as a map of biases."""
         scale = tf.exp(_LOGS_FACTOR * self.logs)
         kernel = _after_zeros(self.kernel3 * scale)
-        inside = tf.zeros([1, *sizes(x)[1:3], 1])
+        inside = tf.zeros([1, *sizes(parts[0])[1:3], 1])
         border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
         border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
-        return convolve(x, kernel[:, :, :-1]) + (border_part + _after_zeros(self.bias3 * scale))
+        biases = border_part + _after_zeros(self.bias3 * scale)
+        return [convolve(x, kernel[:, :, :-1]) + biases for x in parts]
 
 
 class Moments(tf.Module):
@@ -95,9 +109,9 @@ class Moments(tf.Module):
         self.mean = _average(tf.zeros([width]), "mean")
         self.variance = _average(tf.ones([width]), "variance")
 
-    def normalize(self, x: tf.Tensor) -> tf.Tensor:
-        """`x` `[B, H, W, width]` by the moments of the whole batch; moves the averages."""
-        normalized, mean, variance = _normalize(x)
+    def normalize(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The parts `[b, H, W, width]` of a batch by the moments of all; moves the averages."""
+        *normalized, mean, variance = _normalize(*parts)
         self.mean.assign_sub(BATCH_NORM_UPDATE * (self.mean - mean))
         self.variance.assign_sub(BATCH_NORM_UPDATE * (self.variance - variance))
         return normalized
@@ -114,45 +128,62 @@ def _average(value: tf.Tensor, name: str) -> tf.Variable:
 
 
 @tf.custom_gradient
-def _normalize(x):
-    """Normalized `x`, mean and biased variance; the moments are constants to the gradient.
+def _normalize(*parts):
+    """Normalized parts of a batch, mean and biased variance; the moments are constants to the
+    gradient.
 
     Forward, sums are plain float32 sums over images, rows and columns, as in the release: its
     hardest case shows the rounding of any other. The rest works on rows of W * C values, because
     broadcasting along four of them leaves most of a vector register empty. The gradient is written
-    out as it takes fewer passes over `x` than the derived one.
+    out as it takes fewer passes over the batch than the derived one.
     """
-    shape = sizes(x)
-    width = shape[2]
+    shapes = [sizes(x) for x in parts]
+    _, _, width, channels = shapes[0]
 
-    def in_rows(image):
-        return tf.reshape(image, [-1, width * shape[3]])
+    def in_rows(images):
+        return [tf.reshape(x, [-1, width * channels]) for x in images]
+
+    def in_shape(rows):
+        return [tf.reshape(x, shape) for x, shape in zip(rows, shapes, strict=True)]
 
     def along_rows(per_channel):
         return tf.tile(per_channel, [width])
 
-    mean = _mean_over_batch(x, tf.reduce_sum(x, axis=[0, 1, 2]))
-    centered = in_rows(x) - along_rows(mean)
-    squares = tf.reshape(centered * centered, shape)
-    variance = _mean_over_batch(x, tf.reduce_sum(squares, axis=[0, 1, 2]))
+    def mean_of(totals):
+        return _mean_over_batch(parts, tf.add_n(totals) if len(totals) > 1 else totals[0])
+
+    mean = mean_of([_plain_sum(parts)])
+    along = along_rows(mean)
+    centered = [rows - along for rows in in_rows(parts)]
+    squares = in_shape([rows * rows for rows in centered])
+    variance = mean_of([_plain_sum(squares)])
     inverse_stddev = along_rows(tf.math.rsqrt(variance + BATCH_NORM_EPSILON))
-    normalized = centered * inverse_stddev
+    normalized = [rows * inverse_stddev for rows in centered]
 
-    def gradient(upstream, *_):
+    def gradient(*upstream):
+        upstream = upstream[: len(parts)]
         rows = in_rows(upstream)
-        products = tf.reshape(rows * normalized, shape)
-        along = along_rows(_mean_over_batch(x, sum_over_pixels(products)))
-        rows = (
-            rows - along_rows(_mean_over_batch(x, sum_over_pixels(upstream))) - normalized * along
+        products = in_shape([r * n for r, n in zip(rows, normalized, strict=True)])
+        slope = along_rows(mean_of([sum_over_pixels(x) for x in products]))
+        level = along_rows(mean_of([sum_over_pixels(x) for x in upstream]))
+        return in_shape(
+            [
+                inverse_stddev * (r - level - n * slope)
+                for r, n in zip(rows, normalized, strict=True)
+            ]
         )
-        return tf.reshape(inverse_stddev * rows, shape)
 
-    return (tf.reshape(normalized, shape), mean, variance), gradient
+    return (*in_shape(normalized), mean, variance), gradient
 
 
-def _mean_over_batch(x, total):
+def _plain_sum(parts):
+    whole = tf.concat(parts, axis=0) if len(parts) > 1 else parts[0]
+    return tf.reduce_sum(whole, axis=[0, 1, 2])
+
+
+def _mean_over_batch(parts, total):
     """The mean of each channel over all images of all replicas, from the total of this replica."""
-    count = tf.cast(math.prod(sizes(x)[:-1]), x.dtype)
+    count = tf.cast(sum(math.prod(sizes(x)[:-1]) for x in parts), total.dtype)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return total / count

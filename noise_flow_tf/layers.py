@@ -1,5 +1,7 @@
 """The trainable parts of Noise Flow: own variables, and given conditions build the bijectors."""
 
+from functools import partial
+
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
@@ -203,7 +205,7 @@ class FlowStep(Layer):
                 diagonal + _triangle(self.upper, UPPER_PLACES),
                 self.log_diagonal,
             ),
-            bijectors.AffineCoupling(lambda x: self.network(x, training)),
+            bijectors.AffineCoupling(partial(self.network, training=training)),
         ]
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from noise_flow_tf import architecture, threads
-from noise_flow_tf.bijectors import SideBySide
+from noise_flow_tf.bijectors import Cut, SideBySide
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Known
 
 tfb = tfp.bijectors
@@ -94,18 +94,16 @@ class NoiseFlow(tf.Module):
         """
         conditions = self.known.resolve(clean, iso, camera)
         sizes = threads.parts(conditions.clean)
-        if training or len(sizes) == 1:
-            bijector = self._chain(conditions, training)
+        if len(sizes) == 1:
+            flow = self._bijectors(conditions, training)
         else:
-            chains = [self._chain(part, training) for part in conditions.split(sizes)]
-            bijector = SideBySide(chains, sizes)
-        return from_standard_normal(bijector, conditions.clean)
+            cut = Cut(sizes)
+            parts = [self._bijectors(part, training) for part in conditions.split(sizes)]
+            flow = [SideBySide(same, cut) for same in zip(*parts, strict=True)]
+        return from_standard_normal(tfb.Chain(flow, name="layers"), conditions.clean)
 
-    def _chain(self, conditions, training):
-        return tfb.Chain(
-            [b for layer in self.layers for b in layer.bijectors(conditions, training)],
-            name="layers",
-        )
+    def _bijectors(self, conditions, training):
+        return [b for layer in self.layers for b in layer.bijectors(conditions, training)]
 
     @property
     def cameras(self) -> tuple[str, ...]:

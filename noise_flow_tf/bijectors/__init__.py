@@ -3,7 +3,7 @@
 from noise_flow_tf.bijectors.affine_coupling import AffineCoupling
 from noise_flow_tf.bijectors.gain import Gain
 from noise_flow_tf.bijectors.invertible_conv1x1 import InvertibleConv1x1
-from noise_flow_tf.bijectors.side_by_side import SideBySide
+from noise_flow_tf.bijectors.side_by_side import Cut, SideBySide
 from noise_flow_tf.bijectors.signal_dependent import SignalDependent
 
-__all__ = ["AffineCoupling", "Gain", "InvertibleConv1x1", "SideBySide", "SignalDependent"]
+__all__ = ["AffineCoupling", "Cut", "Gain", "InvertibleConv1x1", "SideBySide", "SignalDependent"]

@@ -1,7 +1,7 @@
 """The affine coupling layer of RealNVP and Glow."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -35,7 +35,8 @@ class AffineCoupling(tfb.Bijector):
 
         Args:
             shift_and_log_scale_fn: maps `[..., H, W, C]` to two tensors of that shape, which depend
-                on the first C / 2 channels alone and are zero in them.
+                on the first C / 2 channels alone and are zero in them. For `look_together` it also
+                maps a list of images to a list of such pairs.
             validate_args: kept for the bijector interface; nothing is checked at run time.
             name: the name of the bijector.
         """
@@ -51,6 +52,15 @@ class AffineCoupling(tfb.Bijector):
                 dtype=tf.float32,
                 name=name,
             )
+
+    @staticmethod
+    def look_together(couplings: Sequence["AffineCoupling"], images: Sequence[tf.Tensor]) -> None:
+        """Runs the function that couplings have in common on an image for each, all at once."""
+        pairs = list(zip(couplings, images, strict=True))
+        if not all(coupling._knows(image) for coupling, image in pairs):
+            outcomes = couplings[0]._fn(list(images))
+            for (coupling, image), outcome in zip(pairs, outcomes, strict=True):
+                coupling._keep(image, outcome)
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -77,7 +87,13 @@ class AffineCoupling(tfb.Bijector):
 
     def _shift_and_log_scale(self, image):
         """`fn` of an image, whose first half is the same in the data and in the latent."""
-        if not any(image is known() for known in self._known):
-            self._outcome = self._fn(image)
-            self._known = [weakref.ref(image)]
+        if not self._knows(image):
+            self._keep(image, self._fn(image))
         return self._outcome
+
+    def _knows(self, image):
+        return any(image is known() for known in self._known)
+
+    def _keep(self, image, outcome):
+        self._outcome = outcome
+        self._known = [weakref.ref(image)]

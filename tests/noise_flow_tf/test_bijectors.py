@@ -47,7 +47,9 @@ BIJECTORS = {
     "chain of all": lambda rng: tfp.bijectors.Chain(
         [_signal_dependent(rng), _conv1x1(rng), _coupling(rng), bijectors.Gain(0.7)]
     ),
-    "side by side": lambda rng: bijectors.SideBySide([_conv1x1(rng), _coupling(rng)], [1, 1]),
+    "side by side": lambda rng: bijectors.SideBySide(
+        [_conv1x1(rng), _coupling(rng)], bijectors.Cut([1, 1])
+    ),
 }
 
 

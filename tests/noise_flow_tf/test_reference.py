@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import noise_flow_tf as nf
+from noise_flow_tf import threads
 
 DIMENSIONS = 32 * 32 * 4
 
@@ -72,6 +73,30 @@ def test_released_weights_with_moments_of_the_batch(released, k):
     nll = _nll(p, numbers["noise"])
     nf.release.assign(model, before)
     np.testing.assert_allclose(nll, numbers["nll_train"][k] / DIMENSIONS, atol=1e-5, rtol=0)
+
+
+def test_released_weights_in_halves(released, monkeypatch):
+    """As compiled where cores are shared, with batch norm's averages and the batch's moments."""
+    monkeypatch.setattr(threads, "at_once", lambda: 2)
+    monkeypatch.setattr(threads, "_WORTH_IT", 0)
+    model, numbers = released
+    noise, latent = numbers["noise"], numbers["latent"]
+
+    @tf.function(autograph=False)
+    def compute(iso, camera):
+        p = model(numbers["clean"], iso, camera)
+        log_prob, forward = p.log_prob(noise), p.bijector.forward(latent)
+        in_training = model(numbers["clean"], iso, camera, training=True)
+        return log_prob, in_training.log_prob(noise), forward
+
+    before = nf.release.variables(model)
+    for k in range(6):
+        log_prob, in_training, forward = compute(numbers["iso"][k], numbers["cam"][k])
+        nf.release.assign(model, before)
+        for found, name in ((log_prob, "nll_eval"), (in_training, "nll_train")):
+            expected = numbers[name][k] / DIMENSIONS
+            np.testing.assert_allclose(-found / DIMENSIONS, expected, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
 
 
 def test_batch_of_all_conditions_equals_one_by_one(released):

@@ -66,22 +66,56 @@ def test_several_draws_and_one_noise_for_all(model, batch):
         np.testing.assert_allclose(log_prob / 4096, expected / 4096, atol=1e-5)
 
 
-def test_each_network_runs_once_a_half(model, batch):
+def test_training_has_the_moments_and_gradients_of_the_whole(batch):
     noise, conditions = batch
+    model = nf.NoiseFlow("sdn5|unc|gain4|unc", seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.1, variable.shape))
+    before = nf.release.variables(model)
+
+    def step():
+        with tf.GradientTape() as tape:
+            log_prob = model(*conditions, training=True).log_prob(noise)
+            loss = -tf.reduce_mean(log_prob)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        return log_prob, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    log_prob, gradients = tf.function(step, autograph=False)()
+    moved = nf.release.variables(model)
+    nf.release.assign(model, before)
+    expected, expected_gradients = step()
+    np.testing.assert_allclose(log_prob / 4096, expected / 4096, atol=1e-5)
+    for name, value in nf.release.variables(model).items():
+        np.testing.assert_allclose(moved[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    scale = max(np.abs(gradient).max() for gradient in expected_gradients)
+    for variable, one, other in zip(
+        model.trainable_variables, gradients, expected_gradients, strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5 * scale, err_msg=variable.name)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_each_network_runs_once_a_half(training, batch):
+    """For each half 1x1, two hidden and last convolution; once the border's, which both need."""
+    noise, conditions = batch
+    model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0)
     graph = (
-        tf.function(lambda noise: model(*conditions).log_prob(noise), autograph=False)
+        tf.function(lambda noise: model(*conditions, training).log_prob(noise), autograph=False)
         .get_concrete_function(noise)
         .graph
     )
-    convolutions = sum(operation.type == "Conv2D" for operation in graph.get_operations())
-    assert convolutions == 2 * 5 * model.arch.count("unc")
+    types = [operation.type for operation in graph.get_operations()]
+    steps = model.arch.count("unc")
+    assert types.count("Conv2D") == (2 * 4 + 1) * steps
+    assert types.count("AssignSubVariableOp") == (4 * steps if training else 0)
 
 
 @pytest.mark.parametrize(
     ("shape", "training", "is_cut"),
     [
         ((SIZE, 32, 32, 4), False, True),
-        ((SIZE, 32, 32, 4), True, False),
+        ((SIZE, 32, 32, 4), True, True),
         ((2, 8, 8, 4), False, False),
         ((1, 512, 512, 4), False, False),
         ((2, 512, 512, 4), False, True),
@@ -94,7 +128,7 @@ def test_when_a_batch_is_cut(shape, training, is_cut):
 
     def call():
         p = model(tf.zeros(shape), 100, "S6", training)
-        cut.append(isinstance(p.bijector, bijectors.SideBySide))
+        cut.append(isinstance(p.bijector.bijectors[0], bijectors.SideBySide))
 
     call()
     tf.function(call, autograph=False).get_concrete_function()
