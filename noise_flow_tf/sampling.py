@@ -13,6 +13,7 @@ from noise_flow_tf.conditions import Known
 from noise_flow_tf.tiling import tiles, within
 
 TILE = 1024
+_WORTH_COMPILING_TWO = 2**17
 _SEEDS = 2**31
 _forwards: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -87,7 +88,7 @@ def sample_image(
     known = Known.of(model)
     camera = known.camera_index(camera)
     known.iso_index(iso)
-    together = threads.at_once()
+    together = threads.at_once() if clean[..., 0].size >= _WORTH_COMPILING_TWO else 1
     places = list(tiles(clean.shape[:2], tile, getattr(model, "reach", 0), even=together == 2))
     if len(places) % together:
         together = 1

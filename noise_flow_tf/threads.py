@@ -29,7 +29,7 @@ def at_once() -> int:
 
 
 def share_cores() -> None:
-    """Lets `log_prob` and sampling work on two halves of a batch side by side.
+    """Lets training, `log_prob` and sampling work on two halves of a batch side by side.
 
     TensorFlow gives all cores to each operation. With images of four channels an operation is too
     small to gain much from that, and two halves with half of the cores each are faster. This is for
