@@ -70,7 +70,20 @@ def parse(arguments=None):
     unknown = [name for name in args.what if name not in _WHAT]
     if unknown:
         parser.error(f"unknown operation {', '.join(unknown)}; allowed are {', '.join(_WHAT)}")
+    if args.growth:
+        _check_growth(parser, args)
     return args
+
+
+def _check_growth(parser, args) -> None:
+    folder = Path(args.growth).parent
+    if not folder.is_dir():
+        parser.error(f"--growth {args.growth}: there is no folder {folder}")
+    if "images" in args.what:
+        try:
+            growth.exponent(dict.fromkeys(args.megapixels, 1.0))
+        except ValueError as error:
+            parser.error(f"--growth with --megapixels: {error}")
 
 
 def _megapixels(text: str) -> list[float]:

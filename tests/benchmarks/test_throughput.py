@@ -96,6 +96,8 @@ def test_what_a_pixel_asks_for():
     ("flags", "told"),
     [
         (["--what", "log_prob,fly"], "unknown operation fly; allowed are train, log_prob"),
+        (["--growth", "nowhere/growth.png"], "--growth nowhere/growth.png: there is no folder"),
+        (["--growth", "g.png", "--megapixels", "1,48"], "growth needs two sizes within a factor"),
         (["--megapixels", "4,0"], "invalid list of sizes in megapixels value: '4,0'"),
     ],
 )
