@@ -202,7 +202,8 @@ def tell_growth(batches: dict, images: dict, path: Path, told: dict) -> None:
 
 def peak_gib() -> float:
     """The most memory that this process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 if __name__ == "__main__":
