@@ -120,8 +120,7 @@ def evaluate(
     scores = evaluation.ImageScores()
     properties = None
     if not args.scores_only:
-        again = nf.load(path)  # sampling by the batch's moments moves its averages
-        by_moments = evaluation.for_batches(functools.partial(again, training=True))
+        by_moments = evaluation.for_batches(functools.partial(best, training=True))
         properties = Properties(batch_models, ours, best.cameras, by_moments, args.seed)
     images = test.batches(args.n_batch_test, mix_images=False, shuffle=False)
     for batch, told in evaluation.measure(
@@ -193,5 +192,4 @@ def gaussian_stddev(args, path: str, model: nf.NoiseFlow, test: sidd.Patches) ->
 
 
 if __name__ == "__main__":
-    nf.share_cores()
     cli.run(main)

@@ -265,5 +265,4 @@ def _is_done(args, out, record, draw) -> bool:
 
 
 if __name__ == "__main__":
-    nf.share_cores()
     cli.run(main)

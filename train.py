@@ -157,5 +157,4 @@ def fit(args, strategy, run, writing, train, test_batches, test_frames, settings
 
 
 if __name__ == "__main__":
-    nf.share_cores()
     cli.run(main)

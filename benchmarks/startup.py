@@ -67,7 +67,6 @@ def train(marks: _Marks, folder: str) -> None:
     nf.Trainer.fit = lambda *args, **kwargs: fit(
         *args, **{**kwargs, "callbacks": [*kwargs["callbacks"], Stop()]}
     )
-    nf.share_cores()
     try:
         script.main(["--logdir", f"{folder}/run"])
     except _Done:
@@ -84,7 +83,6 @@ def sample(marks: _Marks, folder: str) -> None:
     marks.add("import the rest")
     marks.after(nf, "load", "load the model")
     marks.after(nf, "sample_image", "make noise")
-    nf.share_cores()
     flags = ["--iso", "800", "--camera", "S6", "--out", f"{folder}/samples"]
     script.main(["--model", f"{folder}/model", "--clean", f"{folder}/clean.npy", *flags])
     marks.add("write files and pictures")

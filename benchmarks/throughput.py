@@ -54,9 +54,9 @@ def parse(arguments=None):
     add(
         "intra_op_threads",
         type=cli.not_negative,
+        default=0,
         metavar="N",
-        help="cores that an operation may use, 0 for TensorFlow's default, all; by default as in "
-        "the scripts (nf.share_cores), half of them",
+        help="cores that an operation may use; 0 for TensorFlow's default, all",
     )
     add("compare", action="store_true", help="time benchmarks/straight_port.py beside it")
     add(
@@ -98,9 +98,9 @@ _megapixels.__name__ = "list of sizes in megapixels"
 
 def main(arguments=None) -> None:
     args = parse(arguments)
-    if args.intra_op_threads is not None:
+    if args.intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(args.intra_op_threads)
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or "all"
+    threads = args.intra_op_threads or "all"
     print(
         f"batch {args.batch} on {os.cpu_count()} cores, {threads} to an operation, "
         f"TensorFlow {tf.__version__}"
@@ -207,6 +207,5 @@ def peak_gib() -> float:
 
 
 if __name__ == "__main__":
-    nf.share_cores()
     cli.run(main)
     sys.stdout.flush()

@@ -6,7 +6,8 @@ ICCV 2019.
 
 from noise_flow_tf import analysis, denoising, metrics, release, sampling
 from noise_flow_tf.baselines import CameraNLF, GaussianNoise
-from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS
+from noise_flow_tf.conditions import CAMERAS, CLEAN_RANGE, ISO_LEVELS
+from noise_flow_tf.distribution import NoiseDistribution
 from noise_flow_tf.fit_camera import fit_camera
 from noise_flow_tf.keras_layer import NoiseFlowLayer
 from noise_flow_tf.model import NoiseFlow
@@ -14,14 +15,15 @@ from noise_flow_tf.new_camera import add_camera, settled
 from noise_flow_tf.release import load_release
 from noise_flow_tf.sampling import sample_image
 from noise_flow_tf.scale import predicted_scale
-from noise_flow_tf.threads import share_cores
 from noise_flow_tf.training import Trainer, load
 
 __all__ = [
     "CAMERAS",
+    "CLEAN_RANGE",
     "ISO_LEVELS",
     "CameraNLF",
     "GaussianNoise",
+    "NoiseDistribution",
     "NoiseFlow",
     "NoiseFlowLayer",
     "Trainer",
@@ -37,5 +39,4 @@ __all__ = [
     "sample_image",
     "sampling",
     "settled",
-    "share_cores",
 ]

@@ -1,15 +1,12 @@
 """The baselines of the paper, called like a `NoiseFlow`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from noise_flow_tf.bijectors import Gain, SignalDependent
-from noise_flow_tf.conditions import packed
-from noise_flow_tf.model import from_standard_normal
-
-tfd = tfp.distributions
+from noise_flow_tf.conditions import packed, per_example, slice_batch
+from noise_flow_tf.distribution import NoiseDistribution
 
 
 class GaussianNoise(tf.Module):
@@ -23,16 +20,19 @@ class GaussianNoise(tf.Module):
     def __init__(self, stddev: float):
         """Makes the model; `stddev` in units of raw intensity, positive."""
         super().__init__(name="gaussian_noise")
-        if not stddev > 0:
-            raise ValueError(f"stddev must be positive; got {stddev}")
+        if not 0 < stddev < float("inf"):
+            raise ValueError(f"stddev must be positive and finite; got {stddev}")
         self.stddev = tf.constant(stddev, tf.float32)
 
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
-    ) -> tfd.TransformedDistribution:
+    ) -> NoiseDistribution:
         """The distribution of the noise, batch `[B]`, event `[H, W, 4]`, for any ISO and camera."""
-        clean = packed(clean)
-        return from_standard_normal(Gain(self.stddev), clean)
+        return NoiseDistribution(self, _CleanImage(packed(clean)))
+
+    def bijectors(self, conditions, training):
+        """One scale for all."""
+        return [Gain(self.stddev)]
 
 
 class CameraNLF(tf.Module):
@@ -56,7 +56,32 @@ class CameraNLF(tf.Module):
 
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
-    ) -> tfd.TransformedDistribution:
+    ) -> NoiseDistribution:
         """The distribution of the noise, batch `[B]`, event `[H, W, 4]`, for any ISO and camera."""
         clean = packed(clean)
-        return from_standard_normal(SignalDependent(clean, self.beta1, self.beta2), clean)
+        batch = clean.shape[0] if clean.shape[0] is not None else tf.shape(clean)[0]
+        betas = (
+            per_example(b, batch, n) for n, b in (("beta1", self.beta1), ("beta2", self.beta2))
+        )
+        return NoiseDistribution(self, _WithNLF(clean, *betas))
+
+    def bijectors(self, conditions, training):
+        """The scale that the noise level function gives each pixel."""
+        return [SignalDependent(*conditions)]
+
+
+class _CleanImage(NamedTuple):
+    clean: tf.Tensor
+
+    def sliced(self, slices):
+        return _CleanImage(slice_batch(self.clean, slices, event_ndims=3))
+
+
+class _WithNLF(NamedTuple):
+    clean: tf.Tensor
+    beta1: tf.Tensor
+    beta2: tf.Tensor
+
+    def sliced(self, slices):
+        betas = (slice_batch(beta, slices) for beta in self[1:])
+        return _WithNLF(slice_batch(self.clean, slices, event_ndims=3), *betas)

@@ -14,6 +14,11 @@ CAMERAS = ("IP", "GP", "S6", "N6", "G4")
 ISO_LEVELS = (100, 400, 800, 1600, 3200)
 """The ISO levels of SIDD that the model has a gain for."""
 
+CLEAN_RANGE = (-0.5, 1.5)
+"""What a model takes as clean raw intensity: [0, 1], and as far beyond as noise may lead."""
+
+_NORMALISE = "normalise raw values as (raw - black level) / (white level - black level)"
+
 _CODE = re.compile(r"[A-Z0-9]{2,}")
 
 
@@ -26,25 +31,27 @@ class Conditions(NamedTuple):
         iso_index: `[B]` int32, its position in the table of levels; between two levels the lower.
         camera: `[B]` int32, the camera's position in the list of cameras.
         iso_fraction: `[B]` float32 in [0, 1), how far ISO is from its level to the next one, by
-            their logarithms; None where only the levels themselves are allowed.
+            their logarithms.
     """
 
     clean: tf.Tensor
     iso: tf.Tensor
     iso_index: tf.Tensor
     camera: tf.Tensor
-    iso_fraction: tf.Tensor | None = None
+    iso_fraction: tf.Tensor
 
-    def split(self, sizes: Sequence[int]) -> list["Conditions"]:
-        """The conditions of as many images each as `sizes` says, one after the other."""
-        parts = [[None] * len(sizes) if v is None else tf.split(v, sizes) for v in self]
-        return [Conditions(*part) for part in zip(*parts, strict=True)]
+    def sliced(self, slices: tuple) -> "Conditions":
+        """The conditions of a part of the batch, by `slices` into its dimensions."""
+        clean, *per_image = self
+        return Conditions(
+            slice_batch(clean, slices, event_ndims=3),
+            *(slice_batch(value, slices) for value in per_image),
+        )
 
     def at_iso(self, table: tf.Tensor) -> tf.Tensor:
         """The values `[B]` of a table of one value a level, linear in log ISO between levels."""
+        table = tf.convert_to_tensor(table)
         value = tf.gather(table, self.iso_index)
-        if self.iso_fraction is None:
-            return value
         above = tf.gather(table, tf.minimum(self.iso_index + 1, tf.shape(table)[0] - 1))
         return value + self.iso_fraction * (above - value)
 
@@ -101,13 +108,18 @@ class Known:
                 `tf.function` the latter is a `tf.errors.InvalidArgumentError` at run time.
         """
         clean = packed(clean)
-        batch = clean.shape[0] or tf.shape(clean)[0]
-        index = _per_example(self.iso_index(iso), batch, "iso")
+        batch = clean.shape[0] if clean.shape[0] is not None else tf.shape(clean)[0]
+        index = per_example(self.iso_index(iso), batch, "iso")
+        camera = per_example(self.camera_index(camera), batch, "camera")
+        if not tf.executing_eagerly():
+            # XLA drops assertions: what they refuse has no number either.
+            unknown = (index < 0) | (camera < 0)
+            clean = _nan_where(unknown, clean)
+            index, camera = tf.maximum(index, 0), tf.maximum(camera, 0)
         levels = tf.gather(tf.constant(self.iso_levels, tf.float32), index)
-        camera = _per_example(self.camera_index(camera), batch, "camera")
         if not self.iso_interpolation:
-            return Conditions(clean, levels, index, camera)
-        iso = _per_example(tf.cast(iso, tf.float32), batch, "iso")
+            return Conditions(clean, levels, index, camera, tf.zeros_like(levels))
+        iso = per_example(tf.cast(iso, tf.float32), batch, "iso")
         steps = np.diff(np.log(np.float32(self.iso_levels)), append=np.float32(np.inf))
         fraction = tf.math.log(iso / levels) / tf.gather(tf.constant(steps, tf.float32), index)
         return Conditions(clean, iso, index, camera, fraction)
@@ -157,15 +169,88 @@ class Known:
         )
 
 
-def packed(clean: Any) -> tf.Tensor:
-    """Packed raw images `[B, H, W, 4]` as a float32 tensor; ValueError for another shape."""
-    clean = tf.convert_to_tensor(clean, tf.float32)
+def packed(clean: Any, name: str = "clean") -> tf.Tensor:
+    """Packed raw images `[B, H, W, 4]` as a float32 tensor.
+
+    Intensities are normalised, 0 at the black level and 1 at the white one. A real image strays
+    from [0, 1] by its noise; beyond `CLEAN_RANGE` it has other units, and any number that a model
+    gave for it would be nonsense.
+
+    Raises:
+        ValueError: another shape, no pixels, integers, NaN, values outside `CLEAN_RANGE`. In a
+            graph the values' error is a `tf.errors.InvalidArgumentError` when it runs; XLA cannot
+            raise one, and such an image becomes NaN.
+    """
+    if not tf.is_tensor(clean):
+        clean = np.asarray(clean)
+    kind = tf.as_dtype(clean.dtype)
+    if not kind.is_floating:
+        raise ValueError(
+            f"{name} must be floating-point raw intensities in [0, 1]; got {kind.name}; "
+            f"{_NORMALISE}"
+        )
+    clean = tf.cast(clean, tf.float32)
     if clean.shape.rank != 4 or clean.shape[-1] not in (4, None):
         raise ValueError(
-            "clean must be packed raw images of shape [B, H, W, 4]; "
+            f"{name} must be packed raw images of shape [B, H, W, 4]; "
             f"got shape {_shape_text(clean.shape)}"
         )
-    return clean
+    if 0 in clean.shape[1:3]:
+        raise ValueError(f"{name} has no pixels: its shape is {_shape_text(clean.shape)}")
+    return _in_range(clean, name)
+
+
+def _in_range(clean: tf.Tensor, name: str) -> tf.Tensor:
+    low, high = CLEAN_RANGE
+    axes = [1, 2, 3]
+    least, most = tf.reduce_min(clean, axes), tf.reduce_max(clean, axes)
+    within = (least >= low) & (most <= high)  # False for NaN
+    if tf.executing_eagerly():
+        if not np.all(within):
+            raise ValueError(
+                f"{name} must be raw intensities in [0, 1] ({low:g} to {high:g} is let pass); got "
+                f"{_text_of_range(clean.numpy())}; {_NORMALISE}"
+            )
+        return clean
+    message = f"{name} must be raw intensities in [0, 1], none below {low:g} or above {high:g}"
+    found = [f"{message}; got, by image, from", least, "to", most, _NORMALISE]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(within), found)]):
+        return _nan_where(~within, clean)
+
+
+def _nan_where(wrong: tf.Tensor, clean: tf.Tensor) -> tf.Tensor:
+    """The images `[B, H, W, 4]`, those that are `wrong` `[B]` as NaN."""
+    poison = tf.where(wrong, np.float32(np.nan), np.float32(0.0))
+    return clean + poison[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def _text_of_range(values: np.ndarray) -> str:
+    if np.isnan(values).any():
+        return f"{np.isnan(values).sum()} NaN among {values.size} values"
+    return f"{values.min():g} to {values.max():g}"
+
+
+def per_example(value: tf.Tensor, batch: int | tf.Tensor, what: str) -> tf.Tensor:
+    """A value for each of the `batch` examples, `[B]`, from that or from one for all.
+
+    Raises:
+        ValueError: another shape.
+    """
+    size = value.shape.num_elements()
+    if value.shape.rank not in (0, 1) or (isinstance(batch, int) and size not in (1, batch, None)):
+        raise ValueError(
+            f"{what} must be one value for all or one for each of the {batch} examples; "
+            f"got shape {_shape_text(value.shape)}"
+        )
+    return tf.broadcast_to(value, [batch])
+
+
+def slice_batch(value: tf.Tensor, slices: tuple, event_ndims: int = 0) -> tf.Tensor:
+    """A part of the batch dimensions of a tensor, whose last `event_ndims` stay whole."""
+    if event_ndims:
+        is_open = any(part is Ellipsis for part in slices)
+        slices = (*slices, *(() if is_open else (...,)), *[slice(None)] * event_ndims)
+    return value[slices]
 
 
 def resolve(clean: Any, iso: Any, camera: Any) -> Conditions:
@@ -192,19 +277,11 @@ def camera_index(camera: Any) -> tf.Tensor:
 
 
 def _position(matches: tf.Tensor, values: tf.Tensor, what: str) -> tf.Tensor:
-    known = tf.reduce_all(tf.reduce_any(matches, axis=-1))
-    with tf.control_dependencies([tf.debugging.Assert(known, [f"unknown {what}; got", values])]):
-        return tf.argmax(matches, axis=-1, output_type=tf.int32)
-
-
-def _per_example(value: tf.Tensor, batch: int | tf.Tensor, what: str) -> tf.Tensor:
-    size = value.shape.num_elements()
-    if value.shape.rank not in (0, 1) or (isinstance(batch, int) and size not in (1, batch, None)):
-        raise ValueError(
-            f"{what} must be one value for all or one for each of the {batch} examples; "
-            f"got shape {_shape_text(value.shape)}"
-        )
-    return tf.broadcast_to(value, [batch])
+    """Where each row of `matches` is true; an error where one is nowhere, and -1 under XLA."""
+    known = tf.reduce_any(matches, axis=-1)
+    message = [f"unknown {what}; got", values]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(known), message)]):
+        return tf.where(known, tf.argmax(matches, axis=-1, output_type=tf.int32), -1)
 
 
 def _shape_text(shape: tf.TensorShape) -> str:

@@ -25,6 +25,8 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None, rel
     Returns:
         `[B, H, W, D]`.
     """
+    if 0 in x.shape:  # TensorFlow's kernels refuse to add a bias to nothing
+        return tf.zeros([*sizes(x)[:-1], kernel.shape[-1]])
     if tf.config.list_physical_devices("GPU"):
         return _plain(x, kernel, bias, relu)
 
@@ -48,8 +50,8 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None, rel
 
 def sum_over_pixels(x: tf.Tensor) -> tf.Tensor:
     """The sum `[C]` of `[B, H, W, C]`: adding rows of W * C values fills whole registers."""
-    _, _, width, channels = sizes(x)
-    rows = tf.reduce_sum(tf.reshape(x, [-1, width * channels]), axis=0)
+    count, height, width, channels = sizes(x)
+    rows = tf.reduce_sum(tf.reshape(x, [count * height, width * channels]), axis=0)
     return tf.reduce_sum(tf.reshape(rows, [width, channels]), axis=0)
 
 
@@ -61,7 +63,7 @@ def _on_cpu(x, kernel, bias=None, relu=False):
     shifted = [
         tf.pad(kernel, [[0, 0], [i, together - 1 - i], [0, 0], [0, 0]]) for i in range(together)
     ]
-    _, height, width, _ = sizes(x)
+    count, height, width, _ = sizes(x)
     missing = -width % together
     y = tf.nn.conv2d(
         x if _is_zero(missing) else tf.pad(x, [[0, 0], [0, 0], [0, missing], [0, 0]]),
@@ -70,7 +72,7 @@ def _on_cpu(x, kernel, bias=None, relu=False):
         padding=[[0, 0], [1, 1], [1, 1], [0, 0]],
     )
     y = _finish(y, None if bias is None else tf.tile(bias, [together]), relu)
-    y = tf.reshape(y, [-1, height, width + missing, channels])
+    y = tf.reshape(y, [count, height, width + missing, channels])
     return tf.ensure_shape(y if _is_zero(missing) else y[:, :, :width], [*x.shape[:-1], channels])
 
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from noise_flow_tf.bijectors import ShiftAndLogScale
 from noise_flow_tf.convolution import convolve, sum_over_pixels
-from noise_flow_tf.shapes import sizes
+from noise_flow_tf.shapes import as_batch, sizes
 
 BATCH_NORM_EPSILON = 1e-4
 BATCH_NORM_UPDATE = 0.1
@@ -27,8 +28,8 @@ class CouplingNetwork(tf.Module):
     one for the channels that it must not see, the last one for those that stay as they are.
 
     Batch norm has neither scale nor offset. In training it uses the mean and the biased variance of
-    the batch, of all replicas together under a `tf.distribute` strategy, and moves the averages by
-    0.1 of the difference; otherwise it uses the averages.
+    the batch, of all replicas together under a `tf.distribute` strategy, and the averages are to
+    move by 0.1 of the difference; otherwise it uses the averages.
     """
 
     REACH = 2
@@ -60,45 +61,38 @@ class CouplingNetwork(tf.Module):
         self.logs = tf.Variable(tf.zeros([channels]), name="logs")
         self.rescaling = tf.Variable(_INITIAL_RESCALING, name="rescaling")
 
-    def __call__(self, x: tf.Tensor | list[tf.Tensor], training: bool = False):
+    def __call__(self, x: tf.Tensor, training: bool = False) -> ShiftAndLogScale:
         """The shift and the log-scale for `x`, each of the shape `[..., H, W, channels]` of `x`.
 
-        Or, for the parts of a batch, a list of such pairs; in training they have the moments of
-        all.
+        In training they use the moments of the batch, and `moved` has the new averages; nothing is
+        changed here.
         """
-        if not isinstance(x, list):
-            return self([x], training)[0]
-        hidden = [
-            part if part.shape.rank == 4 else tf.reshape(part, [-1, *sizes(part)[-3:]])
-            for part in x
-        ]
+        moved: list[tuple[tf.Variable, tf.Tensor]] = []
+
+        def hidden_layer(images, kernel, bias, moments):
+            if training:
+                normalized, averages = moments.normalize(convolve(images, kernel, bias))
+                moved.extend(averages)
+                return tf.nn.relu(normalized)
+            inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
+            folded = (bias - moments.mean) * inverse_stddev
+            return convolve(images, kernel * inverse_stddev, folded, relu=True)
+
         kernel1 = tf.concat([self.kernel1, tf.zeros_like(self.kernel1)], axis=2)
-        hidden = self._hidden_layer(hidden, kernel1, self.bias1, self.moments1, training)
-        hidden = self._hidden_layer(hidden, self.kernel2, self.bias2, self.moments2, training)
-        outcomes = []
-        for part, last in zip(x, self._last_layer(hidden), strict=True):
-            shift, scale = (tf.reshape(half, sizes(part)) for half in _halves(last))
-            outcomes.append((shift, self.rescaling * tf.tanh(scale)))
-        return outcomes
+        hidden = hidden_layer(as_batch(x), kernel1, self.bias1, self.moments1)
+        hidden = hidden_layer(hidden, self.kernel2, self.bias2, self.moments2)
+        shift, scale = (tf.reshape(half, sizes(x)) for half in _halves(self._last_layer(hidden)))
+        return ShiftAndLogScale(shift, self.rescaling * tf.tanh(scale), moved)
 
-    @staticmethod
-    def _hidden_layer(parts, kernel, bias, moments, training):
-        if training:
-            normalized = moments.normalize([convolve(x, kernel, bias) for x in parts])
-            return [tf.nn.relu(x) for x in normalized]
-        inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
-        kernel, folded = kernel * inverse_stddev, (bias - moments.mean) * inverse_stddev
-        return [convolve(x, kernel, folded, relu=True) for x in parts]
-
-    def _last_layer(self, parts):
+    def _last_layer(self, hidden):
         """The border channel is the same in every image: its part is added as a map of biases."""
         scale = tf.exp(_LOGS_FACTOR * self.logs)
         kernel = _after_zeros(self.kernel3 * scale)
-        inside = tf.zeros([1, *sizes(parts[0])[1:3], 1])
+        inside = tf.zeros([1, *sizes(hidden)[1:3], 1])
         border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
         border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
         biases = border_part + _after_zeros(self.bias3 * scale)
-        return [convolve(x, kernel[:, :, :-1]) + biases for x in parts]
+        return convolve(hidden, kernel[:, :, :-1]) + biases
 
 
 class Moments(tf.Module):
@@ -109,12 +103,13 @@ class Moments(tf.Module):
         self.mean = _average(tf.zeros([width]), "mean")
         self.variance = _average(tf.ones([width]), "variance")
 
-    def normalize(self, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The parts `[b, H, W, width]` of a batch by the moments of all; moves the averages."""
-        *normalized, mean, variance = _normalize(*parts)
-        self.mean.assign_sub(BATCH_NORM_UPDATE * (self.mean - mean))
-        self.variance.assign_sub(BATCH_NORM_UPDATE * (self.variance - variance))
-        return normalized
+    def normalize(self, images: tf.Tensor) -> tuple[tf.Tensor, list[tuple[tf.Variable, tf.Tensor]]]:
+        """Images `[B, H, W, width]` by the moments of the batch; and the averages' new values."""
+        normalized, mean, variance = _normalize(images)
+        return normalized, [
+            (average, average - BATCH_NORM_UPDATE * (average - moment))
+            for average, moment in ((self.mean, mean), (self.variance, variance))
+        ]
 
 
 def _average(value: tf.Tensor, name: str) -> tf.Variable:
@@ -128,62 +123,46 @@ def _average(value: tf.Tensor, name: str) -> tf.Variable:
 
 
 @tf.custom_gradient
-def _normalize(*parts):
-    """Normalized parts of a batch, mean and biased variance; the moments are constants to the
-    gradient.
+def _normalize(images):
+    """Normalized images, mean and biased variance; the moments are constants to the gradient.
 
     Forward, sums are plain float32 sums over images, rows and columns, as in the release: its
     hardest case shows the rounding of any other. The rest works on rows of W * C values, because
     broadcasting along four of them leaves most of a vector register empty. The gradient is written
     out as it takes fewer passes over the batch than the derived one.
     """
-    shapes = [sizes(x) for x in parts]
-    _, _, width, channels = shapes[0]
+    shape = sizes(images)
+    count, height, width, channels = shape
 
-    def in_rows(images):
-        return [tf.reshape(x, [-1, width * channels]) for x in images]
-
-    def in_shape(rows):
-        return [tf.reshape(x, shape) for x, shape in zip(rows, shapes, strict=True)]
+    def in_rows(x):
+        return tf.reshape(x, [count * height, width * channels])
 
     def along_rows(per_channel):
         return tf.tile(per_channel, [width])
 
-    def mean_of(totals):
-        return _mean_over_batch(parts, tf.add_n(totals) if len(totals) > 1 else totals[0])
+    def mean_of(total):
+        return _mean_over_batch(images, total)
 
-    mean = mean_of([_plain_sum(parts)])
-    along = along_rows(mean)
-    centered = [rows - along for rows in in_rows(parts)]
-    squares = in_shape([rows * rows for rows in centered])
-    variance = mean_of([_plain_sum(squares)])
+    mean = mean_of(tf.reduce_sum(images, axis=[0, 1, 2]))
+    centered = in_rows(images) - along_rows(mean)
+    squares = tf.reshape(centered * centered, shape)
+    variance = mean_of(tf.reduce_sum(squares, axis=[0, 1, 2]))
     inverse_stddev = along_rows(tf.math.rsqrt(variance + BATCH_NORM_EPSILON))
-    normalized = [rows * inverse_stddev for rows in centered]
+    normalized = centered * inverse_stddev
 
-    def gradient(*upstream):
-        upstream = upstream[: len(parts)]
+    def gradient(upstream, *_):
         rows = in_rows(upstream)
-        products = in_shape([r * n for r, n in zip(rows, normalized, strict=True)])
-        slope = along_rows(mean_of([sum_over_pixels(x) for x in products]))
-        level = along_rows(mean_of([sum_over_pixels(x) for x in upstream]))
-        return in_shape(
-            [
-                inverse_stddev * (r - level - n * slope)
-                for r, n in zip(rows, normalized, strict=True)
-            ]
-        )
+        products = tf.reshape(rows * normalized, shape)
+        slope = along_rows(mean_of(sum_over_pixels(products)))
+        level = along_rows(mean_of(sum_over_pixels(upstream)))
+        return tf.reshape(inverse_stddev * (rows - level - normalized * slope), shape)
 
-    return (*in_shape(normalized), mean, variance), gradient
+    return (tf.reshape(normalized, shape), mean, variance), gradient
 
 
-def _plain_sum(parts):
-    whole = tf.concat(parts, axis=0) if len(parts) > 1 else parts[0]
-    return tf.reduce_sum(whole, axis=[0, 1, 2])
-
-
-def _mean_over_batch(parts, total):
+def _mean_over_batch(images, total):
     """The mean of each channel over all images of all replicas, from the total of this replica."""
-    count = tf.cast(sum(math.prod(sizes(x)[:-1]) for x in parts), total.dtype)
+    count = tf.cast(math.prod(sizes(images)[:-1]), total.dtype)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return total / count
@@ -194,7 +173,8 @@ def _mean_over_batch(parts, total):
 
 def _halves(x):
     """The two halves of the channels, `[N, channels / 2]`: a transpose is faster than a split."""
-    return tf.unstack(tf.transpose(tf.reshape(x, [-1, 2, x.shape[-1] // 2]), [1, 0, 2]))
+    count, half = math.prod(sizes(x)[:-1]), x.shape[-1] // 2
+    return tf.unstack(tf.transpose(tf.reshape(x, [count, 2, half]), [1, 0, 2]))
 
 
 def _after_zeros(parameter):

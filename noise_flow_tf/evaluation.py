@@ -248,11 +248,11 @@ def _measuring(model: BatchModel):
     def step(batch, seed):
         p = model(batch)
         noise = batch["noise"]
-        latent = p.bijector.inverse(noise)
+        latent, log_prob = p.latent_and_log_prob(noise)
         few = {name: tensor[::KL_STRIDE] for name, tensor in batch.items()}
         other = tf.random.experimental.stateless_fold_in(seed, 1)
         return (
-            nll_per_dimension(p.log_prob(noise), noise),
+            nll_per_dimension(log_prob, noise),
             latent,
             _sample(p, noise, seed),
             _sample(model(few), few["noise"], other),
@@ -262,7 +262,7 @@ def _measuring(model: BatchModel):
 
 
 def _sample(p, like, seed):
-    return p.bijector.forward(tf.random.stateless_normal(tf.shape(like), seed))
+    return p.noise_of(tf.random.stateless_normal(tf.shape(like), seed))
 
 
 def _kl_of_pairs(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:

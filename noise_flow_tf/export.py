@@ -121,6 +121,8 @@ def load_saved_model(path: str | os.PathLike) -> NoiseFlow:
 
 def recipe(model: NoiseFlow) -> dict[str, Any]:
     """What `restore` needs beside the weights, as JSON can hold it."""
+    if not isinstance(model, NoiseFlow):
+        raise ValueError(f"only a NoiseFlow can be saved; this is a {type(model).__name__}")
     about = {"arch": model.arch, "width": model.width, **vars(model.known)}
     if isinstance(model, NewCamera):
         *about["cameras"], about["new_camera"] = model.cameras
@@ -144,12 +146,16 @@ def restore(
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another architecture.
     """
-    model = NoiseFlow(arch, width, **known)
-    if new_camera:
-        model = add_camera(model, new_camera)
+    model = fresh(arch, width, new_camera, **known)
     try:
         status = tf.train.Checkpoint(noise_model=model).read(str(prefix))
         status.assert_existing_objects_matched().expect_partial()
     except Exception as error:  # TensorFlow raises many kinds for a damaged file
         raise ValueError(f"checkpoint {prefix} cannot be read as {arch!r}: {error}") from error
     return settled(model)
+
+
+def fresh(arch: str, width: int, new_camera: str | None = None, **known: Any) -> NoiseFlow:
+    """A model of a `recipe` with weights of no meaning; the arguments are those of `restore`."""
+    model = NoiseFlow(arch, width, **known)
+    return add_camera(model, new_camera) if new_camera else model

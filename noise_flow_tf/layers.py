@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import scipy.linalg
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions, Known
@@ -44,7 +45,7 @@ class Layer(tf.Module):
 
     def camera_table(self) -> tf.Tensor:
         """The camera parameters `[..., cameras]`, those of an added camera last."""
-        table = getattr(self, self.of_cameras)
+        table = tf.convert_to_tensor(getattr(self, self.of_cameras))
         if self.added is None:
             return table
         return tf.concat([table, self.added[..., tf.newaxis]], axis=-1)
@@ -74,17 +75,29 @@ class SignalLayer(Layer):
             self.of_cameras = "cam_params"
 
     def bijectors(self, conditions, training):
-        on_beta1, on_beta2, on_gain = 1.0, 1.0, 1.0
-        if self.cam_params is not None:
-            factors = tf.unstack(tf.exp(self._at_camera(conditions)))
-            on_gain = factors[-1]
-            if len(factors) == 3:
-                on_beta1, on_beta2, _ = factors
+        return [
+            bijectors.SignalDependent(
+                conditions.clean,
+                _live(lambda: self._slope(conditions), self.beta1, conditions),
+                _live(lambda: self._level(conditions), self.beta2, conditions),
+            )
+        ]
+
+    def _slope(self, conditions):
+        on_beta1, _, on_gain = self._factors(conditions)
         gain = tf.exp(conditions.at_iso(self.gain_params) * on_gain) * conditions.iso
-        ones = tf.ones_like(gain)
-        beta1 = tf.exp(self.beta1 * on_beta1) / gain
-        beta2 = tf.exp(self.beta2 * on_beta2) * ones
-        return [bijectors.SignalDependent(conditions.clean, beta1, beta2)]
+        return tf.exp(self.beta1 * on_beta1) / gain
+
+    def _level(self, conditions):
+        return tf.exp(self.beta2 * self._factors(conditions)[1])
+
+    def _factors(self, conditions):
+        """On beta1, beta2 and the gain: of each image, `[...]`."""
+        ones = tf.ones_like(conditions.iso)
+        if self.cam_params is None:
+            return ones, ones, ones
+        factors = tf.unstack(tf.exp(self._at_camera(conditions)))
+        return factors if len(factors) == 3 else (ones, ones, *factors)
 
     def curves(self):
         curves = {"beta/beta1": tf.exp(self.beta1), "beta/beta2": tf.exp(self.beta2)}
@@ -138,7 +151,7 @@ class PaperGainLayer(Layer):
         return tf.exp(log_gain) * conditions.iso
 
     def bijectors(self, conditions, training):
-        return [bijectors.Gain(self.gamma(conditions))]
+        return [bijectors.Gain(_live(lambda: self.gamma(conditions), self.v, conditions))]
 
     def curves(self):
         curves = {}
@@ -167,9 +180,16 @@ class PaperSignalLayer(Layer):
         self._gain = gain
 
     def bijectors(self, conditions, training):
-        gain = self._gain.gamma(conditions) if self._gain else tf.ones_like(conditions.iso)
-        beta2 = tf.exp(self.b2) * tf.ones_like(gain)
-        return [bijectors.SignalDependent(conditions.clean, tf.exp(self.b1) / gain, beta2)]
+        def gain():
+            return self._gain.gamma(conditions) if self._gain else tf.ones_like(conditions.iso)
+
+        return [
+            bijectors.SignalDependent(
+                conditions.clean,
+                _live(lambda: tf.exp(self.b1) / gain(), self.b1, conditions),
+                _live(lambda: tf.exp(self.b2) * tf.ones_like(conditions.iso), self.b2, conditions),
+            )
+        ]
 
     def curves(self):
         return {"beta/beta1": tf.exp(self.b1), "beta/beta2": tf.exp(self.b2)}
@@ -197,16 +217,31 @@ class FlowStep(Layer):
         self.network = CouplingNetwork(CHANNELS, width, rng, name="network")
 
     def bijectors(self, conditions, training):
-        diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
         return [
             bijectors.InvertibleConv1x1(
                 self.permutation,
-                tf.eye(CHANNELS) + _triangle(self.lower, LOWER_PLACES),
-                diagonal + _triangle(self.upper, UPPER_PLACES),
+                _live(self._lower_triangle, self.lower, shape=self.permutation.shape),
+                _live(self._upper_triangle, self.upper, shape=self.permutation.shape),
                 self.log_diagonal,
             ),
             bijectors.AffineCoupling(partial(self.network, training=training)),
         ]
+
+    def _lower_triangle(self):
+        return tf.eye(CHANNELS) + _triangle(self.lower, LOWER_PLACES)
+
+    def _upper_triangle(self):
+        diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
+        return diagonal + _triangle(self.upper, UPPER_PLACES)
+
+
+def _live(value, variable, conditions=None, shape=None):
+    """What `value()` gives at each use, a function of `variable` and others.
+
+    Of the shape of the batch of `conditions`, or of another `shape`.
+    """
+    shape = conditions.iso.shape if shape is None else shape
+    return tfp.util.DeferredTensor(variable, lambda _: value(), shape=shape)
 
 
 def _triangle(vector: tf.Tensor, places: np.ndarray) -> tf.Tensor:

@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
-from noise_flow_tf import architecture, threads
-from noise_flow_tf.bijectors import Cut, SideBySide
-from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Known
-
-tfb = tfp.bijectors
-tfd = tfp.distributions
+from noise_flow_tf import architecture
+from noise_flow_tf.bijectors import OnePassBijector
+from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, Known
+from noise_flow_tf.distribution import NoiseDistribution
 
 
 class NoiseFlow(tf.Module):
@@ -75,34 +72,30 @@ class NoiseFlow(tf.Module):
     @tf.autograph.experimental.do_not_convert
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
-    ) -> tfd.TransformedDistribution:
+    ) -> NoiseDistribution:
         """The distribution of the noise of a batch of images.
 
         Args:
-            clean: `[B, H, W, 4]`, packed clean raw images in [0, 1], of any height and width.
+            clean: `[B, H, W, 4]`, packed clean raw images in [0, 1], of any height and width;
+                `conditions.packed` says what is refused.
             iso: the ISO level, one for all or `[B]`; with `iso_interpolation` also between levels.
             camera: the camera's index in `cameras` or code ("S6"), one for all or `[B]`.
-            training: whether batch norm uses the moments of the batch, and moves its averages, when
-                the distribution is used.
+            training: whether batch norm uses the moments of the batch; its averages are then in
+                what `NoiseDistribution.one_pass` gives, and whoever trains assigns them.
 
         Returns:
-            A distribution over noise `[B, H, W, 4]`: `log_prob` `[B]` in nats, `sample`, and
-            `bijector`, whose forward direction leads from the standard-normal latent to the noise.
+            A `tfp.distributions.TransformedDistribution` over noise `[B, H, W, 4]`: `log_prob`
+            `[B]` in nats, `sample`, and `bijector`, whose forward direction leads from the
+            standard-normal latent to the noise.
 
         Raises:
-            ValueError: a wrong shape, an unknown ISO or camera (`conditions.Known.resolve`).
+            ValueError: a wrong shape or type, values that are no normalised raw intensities, an
+                unknown ISO or camera (`conditions.Known.resolve`).
         """
-        conditions = self.known.resolve(clean, iso, camera)
-        sizes = threads.parts(conditions.clean)
-        if len(sizes) == 1:
-            flow = self._bijectors(conditions, training)
-        else:
-            cut = Cut(sizes)
-            parts = [self._bijectors(part, training) for part in conditions.split(sizes)]
-            flow = [SideBySide(same, cut) for same in zip(*parts, strict=True)]
-        return from_standard_normal(tfb.Chain(flow, name="layers"), conditions.clean)
+        return NoiseDistribution(self, self.known.resolve(clean, iso, camera), training)
 
-    def _bijectors(self, conditions, training):
+    def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
+        """The bijectors for a batch, from the data side to the latent side."""
         return [b for layer in self.layers for b in layer.bijectors(conditions, training)]
 
     @property
@@ -142,26 +135,3 @@ class NoiseFlow(tf.Module):
         (`SignalLayer`); the betas and gains shown are those for a factor of 1.
         """
         return {name: value for layer in self.layers for name, value in layer.curves().items()}
-
-
-def from_standard_normal(bijector: tfb.Bijector, like: tf.Tensor) -> tfd.TransformedDistribution:
-    """The distribution of what `bijector` makes of a standard normal of the shape of `like`.
-
-    Args:
-        bijector: leads from the latent to the noise.
-        like: `[B, H, W, 4]`.
-    """
-    latent = tfd.Independent(tfd.Normal(tf.zeros_like(like), 1.0), 3)
-    return _KeepingLatent(latent, bijector)
-
-
-class _KeepingLatent(tfd.TransformedDistribution):
-    """Holds the latent of the noise that it was last asked about.
-
-    TFP asks for the latent and for the log-det apart, and forgets all that lies between as soon as
-    nobody holds what came of it: outside a `tf.function` the networks would run twice.
-    """
-
-    def experimental_local_measure(self, y, backward_compat=False, **kwargs):
-        self._latent = self.bijector.inverse(y)
-        return super().experimental_local_measure(y, backward_compat=backward_compat, **kwargs)

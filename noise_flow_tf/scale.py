@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from noise_flow_tf import layers
-from noise_flow_tf.conditions import Conditions, Known
+from noise_flow_tf.conditions import Conditions, Known, packed
 
 tfb = tfp.bijectors
 
@@ -51,8 +51,8 @@ def predicted_scale(model: Any, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
         i for i, x in enumerate(getattr(model, "layers", ())) if isinstance(x, layers.FlowStep)
     ]
     if not steps:
-        p = model(clean, iso, camera)
-        return p.bijector.forward(tf.ones_like(tf.convert_to_tensor(clean, tf.float32)))
+        clean = packed(clean)
+        return model(clean, iso, camera).noise_of(tf.ones_like(clean))
     if not has_scale(model):
         raise ValueError(
             f"architecture {model.arch!r} has a flow step on the data side of its signal layer, "
@@ -81,7 +81,7 @@ def _calibrated(inner: list[layers.Layer], conditions: Conditions, reach: int) -
     latent = tf.random.stateless_normal([_DRAWS, side, side, layers.CHANNELS], _SEED)
 
     def stddev(i):
-        one = Conditions(*(None if v is None else v[i : i + 1] for v in conditions))
+        one = conditions.sliced((slice(i, i + 1),))
         noise = _chain(inner, one).forward(latent)[:, reach:-reach, reach:-reach]
         return tf.math.reduce_std(noise, axis=[0, 1, 2], keepdims=True)[0]
 

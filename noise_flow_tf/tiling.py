@@ -7,9 +7,7 @@ import numpy as np
 Place = tuple[slice, slice]
 
 
-def tiles(
-    size: tuple[int, int], tile: int | None, reach: int, even: bool = False
-) -> Iterator[tuple[Place, Place]]:
+def tiles(size: tuple[int, int], tile: int | None, reach: int) -> Iterator[tuple[Place, Place]]:
     """Each tile's place in the image, without and with the surroundings that it depends on.
 
     Tiles are as equal as whole pixels allow, and with their surroundings exactly so: where these
@@ -19,15 +17,11 @@ def tiles(
         size: height and width of the image.
         tile: the largest side of a tile; None for one of the whole image.
         reach: how far the surroundings go at least; they end where the image does.
-        even: whether to make an even number of tiles, of an image that is large enough.
 
     >>> [(inner[1], outer[1]) for inner, outer in tiles((4, 7), tile=4, reach=1)]
     [(slice(0, 3, None), slice(0, 6, None)), (slice(3, 7, None), slice(1, 7, None))]
     """
     counts = [1 if tile is None else -(-length // tile) for length in size]
-    if even and max(size) > 4 * reach + 1:
-        longest = int(np.argmax(np.divide(size, counts)))
-        counts[longest] += np.prod(counts) % 2
     for corner in np.ndindex(*counts):
         inner, outer = [], []
         for number, count, length in zip(corner, counts, size, strict=True):

@@ -15,6 +15,7 @@ import numpy as np
 from .bayer import pack
 from .errors import SiddError
 from .mat5 import read_variable
+from .matfiles import cleaned
 
 #: Images, counted from 1, that the release leaves out because their ISO is not modelled.
 RELEASE_EXCLUSIONS = (
@@ -60,7 +61,10 @@ def read_blocks(
         )
     for image, number in np.ndindex(*noisy.shape[:2]):
         if image + 1 not in leave_out:
-            pair = (_packed(blocks[image, number]) for blocks in (noisy, clean))
+            pair = (
+                cleaned(pack(blocks[image, number].T.astype(np.float32)), path)
+                for blocks, path in ((noisy, noisy_path), (clean, clean_path))
+            )
             yield Block(image + 1, number + 1, *pair)
 
 
@@ -80,9 +84,3 @@ def _read(path: str | os.PathLike, name: str) -> np.ndarray:
             f"{blocks.dtype} {shape}"
         )
     return blocks
-
-
-def _packed(bayer: np.ndarray) -> np.ndarray:
-    packed = pack(bayer.T.astype(np.float32))
-    packed[np.isnan(packed)] = 0
-    return np.clip(packed, 0, 1, out=packed)

@@ -22,6 +22,9 @@ from .errors import SiddError
 from .files import replacing
 from .metadata import Metadata, read_metadata
 
+NEAR_RANGE = (-0.5, 1.5)
+"""What is taken as a raw value: [0, 1], and as far beyond as noise may lead."""
+
 _SMALLEST_NLF = 1e-6
 _V73_HEADER = b"MATLAB 7.3 MAT-file, Platform: PYTHON, HDF5 schema 1.00 ."
 
@@ -113,10 +116,25 @@ def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
 def read_packed(path: str | os.PathLike) -> np.ndarray:
     """A NOISY or GT file packed and cleaned: float32 [h, w, 4] in [0, 1], file orientation.
 
-    As in the release, NaN becomes 0 and values are clipped. Raises SiddError as :func:`read_raw`.
+    As in the release, NaN becomes 0 and values are clipped. Raises SiddError as :func:`read_raw`,
+    and for values that no clipping makes right, such as sensor counts (:func:`cleaned`).
     """
-    packed = pack(read_raw(path))
+    return cleaned(pack(read_raw(path)), path)
+
+
+def cleaned(packed: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    """A raw image with 0 for NaN, clipped to [0, 1] in place, as the release does with bad pixels.
+
+    Raises SiddError, which names the file, where more than a hundredth of the values lie outside
+    ``NEAR_RANGE``: those are other units, such as sensor counts, which clipping would make white.
+    """
     packed[np.isnan(packed)] = 0
+    far = (packed < NEAR_RANGE[0]) | (packed > NEAR_RANGE[1])
+    if np.count_nonzero(far) > packed.size / 100:
+        raise SiddError(
+            f"{path}: raw values are in [0, 1] but for noise; got {packed.min():g} to "
+            f"{packed.max():g}; store (raw - black level) / (white level - black level)"
+        )
     return np.clip(packed, 0, 1, out=packed)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -54,6 +55,11 @@ def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> None:
         file.write(strip.data)
 
 
+# NumPy has Python parse the header, and its parser fails now and then in several threads at once
+# (SystemError: AST constructor recursion depth mismatch, seen on 3.11.7).
+_PARSING = threading.Lock()
+
+
 class TileFile:
     """The frame in a tile file.
 
@@ -69,7 +75,8 @@ class TileFile:
             try:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError("another version of .npy")
-                found = np.lib.format.read_array_header_1_0(file)
+                with _PARSING:
+                    found = np.lib.format.read_array_header_1_0(file)
             except ValueError as error:
                 raise SiddError(f"{path}: not a file of tiles: {error}") from None
             expected = ((self._rows, self._columns, *_TILE_SHAPE), False, np.dtype("<f4"))

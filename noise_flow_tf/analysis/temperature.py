@@ -55,6 +55,6 @@ def _sampler(model: BatchModel):
     @tf.function(reduce_retracing=True, autograph=False)
     def sample(batch, temperature, seed):
         latent = temperature * tf.random.stateless_normal(tf.shape(batch["noise"]), seed)
-        return model(batch).bijector.forward(latent)
+        return model(batch).noise_of(latent)
 
     return sample

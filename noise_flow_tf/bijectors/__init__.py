@@ -1,9 +1,17 @@
 """The bijectors of Noise Flow, pure functions of the parameters that they are given."""
 
-from noise_flow_tf.bijectors.affine_coupling import AffineCoupling
+from noise_flow_tf.bijectors.affine_coupling import AffineCoupling, ShiftAndLogScale
 from noise_flow_tf.bijectors.gain import Gain
 from noise_flow_tf.bijectors.invertible_conv1x1 import InvertibleConv1x1
-from noise_flow_tf.bijectors.side_by_side import Cut, SideBySide
+from noise_flow_tf.bijectors.one_pass import NoCache, OnePassBijector
 from noise_flow_tf.bijectors.signal_dependent import SignalDependent
 
-__all__ = ["AffineCoupling", "Cut", "Gain", "InvertibleConv1x1", "SideBySide", "SignalDependent"]
+__all__ = [
+    "AffineCoupling",
+    "Gain",
+    "InvertibleConv1x1",
+    "NoCache",
+    "OnePassBijector",
+    "ShiftAndLogScale",
+    "SignalDependent",
+]

@@ -3,15 +3,13 @@
 import math
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-from tensorflow_probability.python.internal import parameter_properties
+from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
+from noise_flow_tf.bijectors.one_pass import OnePassBijector, per_image
 from noise_flow_tf.shapes import sizes
 
-tfb = tfp.bijectors
 
-
-class Gain(tfb.Bijector):
+class Gain(OnePassBijector):
     """Scales an image by the gain of its sensor.
 
     Eq. 14 and 15 of Noise Flow (Abdelhamed et al., ICCV 2019), with D = H * W * C:
@@ -28,33 +26,33 @@ class Gain(tfb.Bijector):
         """Builds the layer.
 
         Args:
-            gamma: `[B]` or a scalar, the gain, positive.
-            validate_args: whether to check at run time that `gamma` is positive.
+            gamma: `[...]`, the gain of each image, or a scalar; positive.
+            validate_args: whether to check now that `gamma` is positive.
             name: the name of the bijector.
         """
         parameters = dict(locals())
         with tf.name_scope(name):
-            self._gamma = tf.convert_to_tensor(gamma, tf.float32, name="gamma")
+            self._gamma = tensor_util.convert_nonref_to_tensor(gamma, tf.float32)
             if validate_args:
                 tf.debugging.assert_positive(self._gamma, "gamma must be positive")
-            super().__init__(
-                forward_min_event_ndims=3,
-                validate_args=validate_args,
-                parameters=parameters,
-                dtype=tf.float32,
-                name=name,
-            )
+            super().__init__(parameters, validate_args, name)
 
     @classmethod
     def _parameter_properties(cls, dtype):
         return {"gamma": parameter_properties.ParameterProperties()}
 
-    def _forward(self, x):
-        return x * self._gamma[..., tf.newaxis, tf.newaxis, tf.newaxis]
+    def forward_and_log_det(self, x):
+        gamma = tf.convert_to_tensor(self._gamma)
+        return x * per_image(gamma), _log_det(gamma, x)
 
-    def _inverse(self, y):
-        return y / self._gamma[..., tf.newaxis, tf.newaxis, tf.newaxis]
+    def inverse_and_log_det(self, y):
+        gamma = tf.convert_to_tensor(self._gamma)
+        return y / per_image(gamma), -_log_det(gamma, y)
 
     def _forward_log_det_jacobian(self, x):
-        dimensions = tf.cast(math.prod(sizes(x)[-3:]), x.dtype)
-        return dimensions * tf.math.log(self._gamma)
+        return _log_det(tf.convert_to_tensor(self._gamma), x)
+
+
+def _log_det(gamma: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    dimensions = tf.cast(math.prod(sizes(image)[-3:]), tf.float32)
+    return dimensions * tf.math.log(gamma)

@@ -3,15 +3,13 @@
 import math
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-from tensorflow_probability.python.internal import parameter_properties
+from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
-from noise_flow_tf.shapes import sizes
-
-tfb = tfp.bijectors
+from noise_flow_tf.bijectors.one_pass import OnePassBijector
+from noise_flow_tf.shapes import as_batch, sizes
 
 
-class InvertibleConv1x1(tfb.Bijector):
+class InvertibleConv1x1(OnePassBijector):
     """Mixes the channels of each pixel by one invertible matrix.
 
     Section 3.2 of Glow (Kingma and Dhariwal, NeurIPS 2018). A pixel is a row vector; the density
@@ -40,10 +38,10 @@ class InvertibleConv1x1(tfb.Bijector):
         """
         parameters = dict(locals())
         with tf.name_scope(name):
-            self._permutation = tf.convert_to_tensor(permutation, tf.float32, name="permutation")
-            self._lower = tf.convert_to_tensor(lower, tf.float32, name="lower")
-            self._upper = tf.convert_to_tensor(upper, tf.float32, name="upper")
-            self._log_diagonal = tf.convert_to_tensor(log_diagonal, tf.float32, name="log_diagonal")
+            self._permutation = tensor_util.convert_nonref_to_tensor(permutation, tf.float32)
+            self._lower = tensor_util.convert_nonref_to_tensor(lower, tf.float32)
+            self._upper = tensor_util.convert_nonref_to_tensor(upper, tf.float32)
+            self._log_diagonal = tensor_util.convert_nonref_to_tensor(log_diagonal, tf.float32)
             channels = self._log_diagonal.shape[-1]
             for matrix in (self._permutation, self._lower, self._upper):
                 if matrix.shape != [channels, channels]:
@@ -51,13 +49,7 @@ class InvertibleConv1x1(tfb.Bijector):
                         f"permutation, lower and upper must be [{channels}, {channels}] as "
                         f"log_diagonal has {channels} values; got shape {matrix.shape.as_list()}"
                     )
-            super().__init__(
-                forward_min_event_ndims=3,
-                validate_args=validate_args,
-                parameters=parameters,
-                dtype=tf.float32,
-                name=name,
-            )
+            super().__init__(parameters, validate_args, name)
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -68,18 +60,24 @@ class InvertibleConv1x1(tfb.Bijector):
             "log_diagonal": parameter_properties.ParameterProperties(event_ndims=1),
         }
 
-    def _forward(self, x):
-        transposed = tf.linalg.matrix_transpose(self._permutation)
-        unmixed = tf.linalg.triangular_solve(self._lower, transposed, lower=True)
-        return _mix(x, tf.linalg.triangular_solve(self._upper, unmixed, lower=False))
+    def forward_and_log_det(self, x):
+        transposed = tf.linalg.matrix_transpose(tf.convert_to_tensor(self._permutation))
+        lower, upper = tf.convert_to_tensor(self._lower), tf.convert_to_tensor(self._upper)
+        unmixed = tf.linalg.triangular_solve(lower, transposed, lower=True)
+        inverse = tf.linalg.triangular_solve(upper, unmixed, lower=False)
+        return _mix(x, inverse), self._forward_log_det_jacobian(x)
 
-    def _inverse(self, y):
-        return _mix(y, self._permutation @ self._lower @ self._upper)
+    def inverse_and_log_det(self, y):
+        permutation = tf.convert_to_tensor(self._permutation)
+        lower, upper = tf.convert_to_tensor(self._lower), tf.convert_to_tensor(self._upper)
+        return _mix(y, permutation @ lower @ upper), -self._forward_log_det_jacobian(y)
 
     def _forward_log_det_jacobian(self, x):
-        pixels = tf.cast(math.prod(sizes(x)[-3:-1]), x.dtype)
-        return -pixels * tf.reduce_sum(self._log_diagonal)
+        pixels = tf.cast(math.prod(sizes(x)[-3:-1]), tf.float32)
+        return -pixels * tf.reduce_sum(tf.convert_to_tensor(self._log_diagonal))
 
 
 def _mix(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
-    return tf.nn.conv2d(image, matrix[tf.newaxis, tf.newaxis], strides=1, padding="VALID")
+    kernel = matrix[tf.newaxis, tf.newaxis]
+    mixed = tf.nn.conv2d(as_batch(image), kernel, strides=1, padding="VALID")
+    return mixed if image.shape.rank == 4 else tf.reshape(mixed, sizes(image))

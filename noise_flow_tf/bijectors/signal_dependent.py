@@ -1,21 +1,23 @@
 """The signal-dependent layer: noise whose variance is affine in the clean intensity."""
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-from tensorflow_probability.python.internal import parameter_properties
+from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
-tfb = tfp.bijectors
+from noise_flow_tf.bijectors.one_pass import OnePassBijector, per_image
+from noise_flow_tf.shapes import same_event
 
 
-class SignalDependent(tfb.Bijector):
+class SignalDependent(OnePassBijector):
     """Scales each pixel by the standard deviation of a heteroscedastic Gaussian.
 
     Eq. 12 and 13 of Noise Flow (Abdelhamed et al., ICCV 2019), with I the clean intensity:
 
-        s = sqrt(beta1 * I + beta2)
+        s = sqrt(beta1 * max(I, 0) + beta2)
         forward(x) = s * x
         inverse(y) = y / s
         forward_log_det_jacobian(x) = sum(log s)
+
+    An intensity below 0, as black level subtraction leaves it, has the variance of 0.
 
     >>> layer = SignalDependent(tf.fill([1, 1, 1, 4], 0.5), beta1=[0.02], beta2=[0.0])
     >>> print(layer.forward(tf.ones([1, 1, 1, 4])).numpy().ravel().round(3))
@@ -26,28 +28,22 @@ class SignalDependent(tfb.Bijector):
         """Builds the layer for one batch of clean images.
 
         Args:
-            intensity: `[B, H, W, C]`, the clean intensity I in [0, 1], not negative.
-            beta1: `[B]`, the shot-noise slope, positive.
-            beta2: `[B]`, the variance at zero intensity, positive.
-            validate_args: whether to check at run time that the variance is positive.
+            intensity: `[..., H, W, C]`, the clean intensity I, in [0, 1] but for its noise.
+            beta1: `[...]`, the shot-noise slope, positive.
+            beta2: `[...]`, the variance at zero intensity, positive.
+            validate_args: whether to check now that the variance is positive.
             name: the name of the bijector.
         """
         parameters = dict(locals())
         with tf.name_scope(name):
-            self._intensity = tf.convert_to_tensor(intensity, tf.float32, name="intensity")
-            self._beta1 = tf.convert_to_tensor(beta1, tf.float32, name="beta1")
-            self._beta2 = tf.convert_to_tensor(beta2, tf.float32, name="beta2")
-            variance = _per_image(self._beta1) * self._intensity + _per_image(self._beta2)
+            self._intensity = tensor_util.convert_nonref_to_tensor(intensity, tf.float32)
+            self._beta1 = tensor_util.convert_nonref_to_tensor(beta1, tf.float32)
+            self._beta2 = tensor_util.convert_nonref_to_tensor(beta2, tf.float32)
             if validate_args:
-                tf.debugging.assert_positive(variance, "beta1 * intensity + beta2 must be positive")
-            self._variance = variance
-            super().__init__(
-                forward_min_event_ndims=3,
-                validate_args=validate_args,
-                parameters=parameters,
-                dtype=tf.float32,
-                name=name,
-            )
+                tf.debugging.assert_positive(
+                    self._variance(), "beta1 * intensity + beta2 must be positive"
+                )
+            super().__init__(parameters, validate_args, name)
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -57,15 +53,27 @@ class SignalDependent(tfb.Bijector):
             "beta2": parameter_properties.ParameterProperties(),
         }
 
-    def _forward(self, x):
-        return x * tf.sqrt(self._variance)
+    def forward_and_log_det(self, x):
+        variance = self._variance_for(x)
+        return x * tf.sqrt(variance), _log_det(variance)
 
-    def _inverse(self, y):
-        return y * tf.math.rsqrt(self._variance)
+    def inverse_and_log_det(self, y):
+        variance = self._variance_for(y)
+        return y * tf.math.rsqrt(variance), -_log_det(variance)
 
     def _forward_log_det_jacobian(self, x):
-        return 0.5 * tf.reduce_sum(tf.math.log(self._variance), axis=[-3, -2, -1])
+        return _log_det(self._variance_for(x))
+
+    def _variance_for(self, image):
+        image = same_event(image, self._intensity, "the noise", "the clean image")
+        with tf.control_dependencies([image]):
+            return self._variance()
+
+    def _variance(self):
+        signal = tf.maximum(tf.convert_to_tensor(self._intensity), 0.0)
+        beta1, beta2 = tf.convert_to_tensor(self._beta1), tf.convert_to_tensor(self._beta2)
+        return per_image(beta1) * signal + per_image(beta2)
 
 
-def _per_image(parameter: tf.Tensor) -> tf.Tensor:
-    return parameter[..., tf.newaxis, tf.newaxis, tf.newaxis]
+def _log_det(variance: tf.Tensor) -> tf.Tensor:
+    return 0.5 * tf.reduce_sum(tf.math.log(variance), axis=[-3, -2, -1])

@@ -47,9 +47,6 @@ BIJECTORS = {
     "chain of all": lambda rng: tfp.bijectors.Chain(
         [_signal_dependent(rng), _conv1x1(rng), _coupling(rng), bijectors.Gain(0.7)]
     ),
-    "side by side": lambda rng: bijectors.SideBySide(
-        [_conv1x1(rng), _coupling(rng)], bijectors.Cut([1, 1])
-    ),
 }
 
 
@@ -110,21 +107,80 @@ def test_agrees_with_itself_in_a_graph_of_unknown_shape(bijector, image):
     np.testing.assert_allclose(log_det, expected, rtol=1e-5)
 
 
-def test_coupling_asks_its_function_once_for_an_image(image):
+ONE_PASS = {name: make for name, make in BIJECTORS.items() if name != "chain of all"}
+
+
+@pytest.mark.parametrize("name", ONE_PASS)
+def test_gives_value_and_log_det_together(name, image):
+    bijector = ONE_PASS[name](np.random.default_rng(0))
+    for direction in ("forward", "inverse"):
+        value, log_det = getattr(bijector, f"{direction}_and_log_det")(image)
+        np.testing.assert_array_equal(value, getattr(bijector, direction)(image))
+        expected = getattr(bijector, f"{direction}_log_det_jacobian")(image, event_ndims=3)
+        np.testing.assert_array_equal(log_det, expected)
+
+
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+def test_coupling_asks_its_function_once_a_pass(image, direction):
     calls = []
 
     def shift_and_log_scale(x):
         calls.append(x)
         return x, tf.tanh(x)
 
-    coupling = bijectors.AffineCoupling(shift_and_log_scale)
-    noise = coupling.forward(image)
-    coupling.forward_log_det_jacobian(image, event_ndims=3)
-    coupling.inverse_log_det_jacobian(noise, event_ndims=3)
+    getattr(bijectors.AffineCoupling(shift_and_log_scale), f"{direction}_and_log_det")(image)
     assert len(calls) == 1
-    coupling.inverse(image)
-    coupling.inverse_log_det_jacobian(2 * image, event_ndims=3)
-    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("name", ["signal_dependent", "gain", "conv1x1"])
+def test_follows_its_variables_without_remembering(name, image):
+    """The same tensor again, after a parameter has moved: TFP's own cache gives the old value."""
+    rng = np.random.default_rng(0)
+    parameter = tf.Variable([0.5, 0.7], dtype=tf.float32)
+    bijector = {
+        "signal_dependent": lambda: bijectors.SignalDependent(
+            rng.uniform(size=(BATCH, *SHAPE)), parameter, [0.1, 0.2]
+        ),
+        "gain": lambda: bijectors.Gain(parameter),
+        "conv1x1": lambda: bijectors.InvertibleConv1x1(
+            np.eye(4),
+            np.eye(4),
+            np.eye(4),
+            tfp.util.DeferredTensor(parameter, lambda v: tf.concat([v, v], 0), shape=[4]),
+        ),
+    }[name]()
+    before = bijector.inverse(image), bijector.inverse_log_det_jacobian(image, 3)
+    parameter.assign([2.0, 3.0])
+    after = bijector.inverse(image), bijector.inverse_log_det_jacobian(image, 3)
+    assert not np.allclose(before[1], after[1])
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(bijector.inverse_log_det_jacobian(image, 3))
+    assert np.abs(tape.gradient(total, parameter)).min() > 0
+
+
+def test_intensity_below_zero_has_the_variance_of_zero(image):
+    dark = tf.constant([[[[-0.1, 0.0, -1e-9, 0.5]]]])
+    scale = bijectors.SignalDependent(dark, [0.5], [0.04]).forward(tf.ones([1, 1, 1, 4]))
+    np.testing.assert_allclose(scale.numpy().ravel(), [0.2, 0.2, 0.2, 0.29**0.5], rtol=1e-6)
+
+
+def test_refuses_images_of_another_size_than_the_intensity(image):
+    layer = bijectors.SignalDependent(tf.zeros([2, 1, 1, 4]), 1.0, [0.1, 0.1])
+    for use in (layer.forward, layer.inverse, lambda x: layer.inverse_log_det_jacobian(x, 3)):
+        with pytest.raises(ValueError, match=r"height, width.*\[2, 3, 2, 4\] and \[2, 1, 1, 4\]"):
+            use(image)
+
+
+@pytest.mark.parametrize("kind", [tf.float16, tf.bfloat16, tf.float64])
+def test_takes_floats_of_other_sizes(bijector, image, kind):
+    other = tf.cast(image, kind)
+    same = bijector.inverse(tf.cast(other, tf.float32))
+    np.testing.assert_array_equal(bijector.inverse(other), same)
+
+
+def test_names_the_type_that_it_refuses(image):
+    with pytest.raises(TypeError, match=r"floating-point noise.*got int32"):
+        bijectors.Gain(2.0).inverse(tf.cast(image, tf.int32))
 
 
 def test_conv1x1_refuses_matrices_of_other_sizes():

@@ -1,14 +1,11 @@
 """The numbers of the original release, made by its own code."""
 
-import os
-
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
 
 import noise_flow_tf as nf
-from noise_flow_tf import threads
 
 DIMENSIONS = 32 * 32 * 4
 
@@ -68,34 +65,29 @@ def test_released_weights(released, k):
 @pytest.mark.parametrize("k", range(6))
 def test_released_weights_with_moments_of_the_batch(released, k):
     model, numbers = released
-    before = nf.release.variables(model)
     p = model(numbers["clean"], numbers["iso"][k], numbers["cam"][k], training=True)
     nll = _nll(p, numbers["noise"])
-    nf.release.assign(model, before)
     np.testing.assert_allclose(nll, numbers["nll_train"][k] / DIMENSIONS, atol=1e-5, rtol=0)
 
 
-def test_released_weights_in_halves(released, monkeypatch):
-    """As compiled where cores are shared, with batch norm's averages and the batch's moments."""
-    monkeypatch.setattr(threads, "at_once", lambda: 2)
-    monkeypatch.setattr(threads, "_WORTH_IT", 0)
+def test_released_weights_in_a_graph(released):
+    """One pass as compiled, with batch norm's averages and with the batch's moments."""
     model, numbers = released
     noise, latent = numbers["noise"], numbers["latent"]
 
     @tf.function(autograph=False)
     def compute(iso, camera):
         p = model(numbers["clean"], iso, camera)
-        log_prob, forward = p.log_prob(noise), p.bijector.forward(latent)
         in_training = model(numbers["clean"], iso, camera, training=True)
-        return log_prob, in_training.log_prob(noise), forward
+        z, log_prob = p.latent_and_log_prob(noise)
+        return z, log_prob, in_training.one_pass(noise).log_prob, p.noise_of(latent)
 
-    before = nf.release.variables(model)
     for k in range(6):
-        log_prob, in_training, forward = compute(numbers["iso"][k], numbers["cam"][k])
-        nf.release.assign(model, before)
-        for found, name in ((log_prob, "nll_eval"), (in_training, "nll_train")):
+        z, *log_probs, forward = compute(numbers["iso"][k], numbers["cam"][k])
+        for found, name in zip(log_probs, ("nll_eval", "nll_train"), strict=True):
             expected = numbers[name][k] / DIMENSIONS
             np.testing.assert_allclose(-found / DIMENSIONS, expected, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(z, numbers["inverse"][k], atol=2e-3, rtol=0)
         np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
 
 
@@ -119,13 +111,12 @@ def test_training_follows_the_release(reference):
 
     Rounding decides some of what Adam makes of the first steps, where gradients are tiny and every
     step has full size: a bias before batch norm, whose gradient is rounding alone, wanders, and the
-    averages of the means follow it; its size moves the rounding of the sums; and the kernels of the
-    first coupling end on one of two branches, 1.7e-4 nats per dimension apart (in exact arithmetic
-    on the other one than the release's). Which one depends on the number of threads that sums run
-    on, and on how batch norm is written: of eight equal ways two end on the release's branch on 2
-    threads, and one of these was kept. So only on 2 threads, where it is the release's, are the
-    losses held to 1e-4, and what rounding decides, hidden kernels, their biases, means and
-    variances, is judged by its losses.
+    averages of the means follow it; its size moves the rounding of the sums. From about the 14th
+    step on, what was below 1e-6 nats per dimension grows, on a path that depends on the processor
+    and on the number of threads that sums run on: largest differences of 1.4e-5 (1 thread) to
+    3.7e-4 (2 threads, without oneDNN) were measured on one machine. So the first steps are held
+    tightly, all of them loosely, and what rounding decides, hidden kernels, their biases, means
+    and variances, is judged by its losses.
     """
     numbers = np.load(reference / "training_trajectory.npz")
     model = nf.NoiseFlow()
@@ -151,9 +142,11 @@ def test_training_follows_the_release(reference):
             evaluated.append([_evaluate(model, batch) for batch in batches])
 
     error = np.abs(np.array(losses) - numbers["train_loss"]) / DIMENSIONS
-    assert error.max() < (1e-4 if os.cpu_count() == 2 else 2.5e-4)
+    assert error[:12].max() < 2e-6
+    assert error.max() < 6e-4
     lag = np.array(evaluated) - numbers["eval_loss_every_8_steps"]
-    assert np.abs(lag).max() / DIMENSIONS < 1e-3
+    assert np.abs(lag[0]).max() / DIMENSIONS < 1e-5
+    assert np.abs(lag).max() / DIMENSIONS < 3e-3
 
     ours = nf.release.variables(model)
     for ending, part_of_range in {
@@ -163,9 +156,9 @@ def test_training_follows_the_release(reference):
         "rescaling_scale0": 0.01,
         "cam_params": 0.01,
         "gain_params": 0.01,
-        "l_last/W": 0.15,
-        "l_last/b": 0.1,
-        "l_last/logs": 0.1,
+        "l_last/W": 0.3,
+        "l_last/b": 0.3,
+        "l_last/logs": 0.3,
     }.items():
         names = [n for n in ours if n.endswith(ending) or n.split("/")[-1].startswith(ending)]
         expected = np.concatenate([numbers[f"final/{name}"].ravel() for name in names])

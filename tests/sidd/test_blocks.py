@@ -51,6 +51,13 @@ def test_arrays_of_another_kind_are_refused(blocks, array, told):
         list(sidd.read_blocks(noisy, clean))
 
 
+def test_sensor_counts_are_refused(blocks):
+    noisy, clean, *_, values = blocks
+    scipy.io.savemat(clean, {"ValidationGtBlocksRaw": 1023 * values})
+    with pytest.raises(sidd.SiddError, match=r"ValidationGtBlocksRaw\.mat: raw values are in"):
+        list(sidd.read_blocks(noisy, clean))
+
+
 def test_missing_foreign_and_damaged_files_are_refused(blocks, tmp_path):
     noisy, clean = blocks[:2]
     with pytest.raises(sidd.SiddError, match="no such file"):

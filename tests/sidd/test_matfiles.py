@@ -161,18 +161,30 @@ def test_a_truncated_file(tmp_path):
 
 
 def test_cleaning_of_pairs(metadata, tmp_path):
-    noisy = np.array([[np.nan, -1, 0.5, 2], [0.25, 0.5, np.inf, -np.inf]])
-    clean = np.array([[0.5, 0.5, np.nan, 0.75], [0.5, 1.5, 0.5, 0.5]])
+    noisy, clean = np.full((2, 40, 40), 0.5)
+    noisy[:2, :4] = [[np.nan, -1, 0.5, 2], [0.25, 0.5, np.inf, -np.inf]]
+    clean[:2, :4] = [[0.5, 0.5, np.nan, 0.75], [0.5, 1.5, 0.5, 0.5]]
     paths = [tmp_path / name for name in ("noisy", "clean", "metadata")]
     sidd.write_raw(paths[0], noisy)
     sidd.write_raw(paths[1], clean)
     sidd.write_metadata(paths[2], sidd.Metadata(**(vars(metadata) | {"nlf": (0.0, -1.0)})))
     pair = sidd.read_pair(*paths)
     np.testing.assert_array_equal(
-        sidd.unpack(pair.noise), [[-0.5, -0.5, 0.5, 0.25], [-0.25, -0.5, 0.5, -0.5]]
+        sidd.unpack(pair.noise)[:2, :4], [[-0.5, -0.5, 0.5, 0.25], [-0.25, -0.5, 0.5, -0.5]]
     )
     assert pair.nlf == (1e-6, 1e-6)
     assert (pair.iso, pair.camera) == (800, "G4")
+
+
+@pytest.mark.parametrize("counts", [1023.0, 255.0, -3.0])
+def test_sensor_counts_are_refused(counts, tmp_path):
+    """Clipped to [0, 1] they would be a white image, or a black one."""
+    path = tmp_path / "counts.MAT"
+    sidd.write_raw(path, counts * np.random.default_rng(0).random((40, 40)))
+    with pytest.raises(
+        sidd.SiddError, match=r"counts\.MAT: raw values are in \[0, 1\].*black level"
+    ):
+        sidd.read_packed(path)
 
 
 def test_pairs_that_do_not_fit(metadata, tmp_path):
