@@ -6,13 +6,12 @@ import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import dataset
 import running
 from noise_flow_tf.denoising import DenoiserRun
-from noise_flow_tf.training import strategies
 
 NOISES = ("gauss", "camera_nlf", "noise_flow", "real")
 DEFAULT_EPOCHS = 180
 _FREE_ON_RESUME = {
-    "logdir", "overwrite", "resume", "strategy", "sidd_path", "cache", "n_train_threads",
-    "checkpoint_every", "model",
+    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
+    "n_train_threads", "checkpoint_every", "model",
 }  # fmt: skip
 _NEEDED_TO_RESUME = ("steps_per_epoch", "data", "noise_model", "starts")
 
@@ -119,13 +118,7 @@ ISO, which the release takes from a table of its own with seven pairs less.""",
         "100",
     )
     add("stride", type=cli.positive(int), default=64, help="from one clean patch to the next")
-    add(
-        "strategy",
-        choices=strategies.NAMES,
-        default="auto",
-        help="mirrored: over all GPUs of this machine; multiworker: over the machines of "
-        "TF_CONFIG; auto: mirrored where there is a GPU",
-    )
+    running.add_strategy_flags(parser)
     dataset.add_flags(parser)
     parser.set_defaults(end_tr_im_idx=11)
     args = _complete(parser.parse_args(arguments))

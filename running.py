@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noise_flow_tf.training import run_folder
+import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
+from noise_flow_tf.training import run_folder, strategies
 from noise_flow_tf.training.run_folder import RunFolder, newest_first
 
 
@@ -22,6 +23,24 @@ def start() -> dict[str, object]:
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"
     return {"command": sys.argv, "git_commit": commit, "versions": run_folder.versions()}
+
+
+def add_strategy_flags(parser: cli.Parser) -> None:
+    """Adds the flags that say on which devices training runs, for `strategies.choose`."""
+    add = parser.option
+    add(
+        "strategy",
+        choices=strategies.NAMES,
+        default="auto",
+        help="mirrored: over all GPUs of this machine; multiworker: over the machines of "
+        "TF_CONFIG; auto: mirrored where there is a GPU, or with --replicas",
+    )
+    add(
+        "replicas",
+        type=cli.positive(int),
+        help="mirrored over so many: the first GPUs, or parts of the CPU where there is no GPU, to "
+        "try it",
+    )
 
 
 @contextmanager
@@ -54,6 +73,8 @@ def flags_going_on(
 ) -> argparse.Namespace:
     """The flags of an earlier run; those given now must not change what it computes.
 
+    The run's own --replicas are dropped where a --strategy is given that takes none.
+
     Args:
         parser: of the script's flags.
         arguments: of the command line now.
@@ -62,7 +83,8 @@ def flags_going_on(
         needed: settings that a run of an earlier version may lack.
         free: flags that may differ now.
     """
-    known = vars(parser.parse_args([])).keys() & settings.keys()
+    asked = parser.parse_args(arguments)
+    known = vars(asked).keys() & settings.keys()
     parser.set_defaults(**{name: settings[name] for name in known - {"resume", "overwrite"}})
     missing = sorted({*needed} - settings.keys())
     args = complete(parser.parse_args(arguments))
@@ -77,6 +99,8 @@ def flags_going_on(
                 f"--{name} {getattr(args, name)} does not go with --resume: the run in "
                 f"{args.logdir} has {settings[name]}; leave it out, or start another run"
             )
+    if args.strategy not in strategies.MIRRORING:
+        args.replicas = asked.replicas
     return args
 
 

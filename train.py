@@ -28,10 +28,11 @@ def main(arguments: list[str] | None = None) -> None:
     resuming = args.resume and run.settings.is_file()
     if not resuming:
         run.check(args.overwrite)
+    strategies.prepare(args.strategy, args.replicas)  # before TensorFlow computes anything
     if args.new_camera:
         make_model(args)  # before anything is read, whether that can be done
     train_frames, test_frames = dataset.frames(args, "train"), dataset.frames(args, "test")
-    strategy = strategies.choose(args.strategy)
+    strategy = strategies.choose(args.strategy, args.replicas)
     model = make_model(args)
     args.arch, args.width = model.arch, model.width
     tf_keras.utils.set_random_seed(args.seed)

@@ -31,7 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     resuming = args.resume and run.settings.is_file()
     if not resuming:
         run.check(args.overwrite)
-    strategy = strategies.choose(args.strategy)
+    strategy = strategies.choose(args.strategy, args.replicas)
+    check_shares(args.n_batch_train, strategy.num_replicas_in_sync)
     with tf.device("CPU"):  # where tf.data runs
         model = nf.load(args.model) if args.model else None
     train_frames, test_frames = dataset.frames(args, "train"), dataset.frames(args, "test")
@@ -76,6 +77,15 @@ def main(arguments: list[str] | None = None) -> None:
             denoising.save(best, run.saved_model)
             left_out = [*train.skipped.values(), *test.skipped.values()]
             write_run(run, args, rows, best, examples, test.num_patches, left_out)
+
+
+def check_shares(batch_size: int, replicas: int) -> None:
+    """Raises ValueError where some replica would have no patch: oneDNN has no gradient of none."""
+    if batch_size < replicas:
+        raise ValueError(
+            f"--n_batch_train {batch_size} leaves some of the {replicas} devices without a patch; "
+            f"take at least {replicas}, or fewer devices"
+        )
 
 
 def read_patches(

@@ -7,14 +7,14 @@ import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import dataset
 import running
 from noise_flow_tf import architecture
-from noise_flow_tf.training import RunFolder, schedules, strategies
+from noise_flow_tf.training import RunFolder, schedules
 
 OFFLINE_EPOCHS = 60
 DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
 _FREE_ON_RESUME = {
-    "logdir", "overwrite", "resume", "strategy", "sidd_path", "cache", "n_train_threads",
-    "checkpoint_every",
+    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
+    "n_train_threads", "checkpoint_every",
 }  # fmt: skip
 _NEEDED_TO_RESUME = ("steps_per_epoch", "data", "baselines", "starts")
 
@@ -97,13 +97,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=10,
         help="test every so many epochs, besides each of the first ten and each tenth below 100",
     )
-    add(
-        "strategy",
-        choices=strategies.NAMES,
-        default="auto",
-        help="mirrored: over all GPUs of this machine; multiworker: over the machines of "
-        "TF_CONFIG; auto: mirrored where there is a GPU",
-    )
+    running.add_strategy_flags(parser)
 
     add(
         "patch_sampling", choices=["uniform", "random"], default="uniform", help="grid, or anywhere"

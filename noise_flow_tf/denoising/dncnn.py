@@ -1,5 +1,6 @@
 """The denoising network."""
 
+import tensorflow as tf
 import tf_keras
 
 _REACH = 1  # of a 3 x 3 convolution
@@ -13,7 +14,8 @@ class DnCNN(tf_keras.Model):
     TIP 2017, as the Noise Flow release has it: `depth` 3 x 3 convolutions with orthogonal initial
     values; the first with bias and ReLU; those in the middle without bias, with batch norm and
     ReLU; the last one alone, without bias. Batch norm has scale and offset, epsilon 1e-4 and
-    momentum 0: its averages are the moments of the last training batch.
+    momentum 0: its averages are the moments of the last training batch. Under a `tf.distribute`
+    strategy these are the moments of the whole batch, over all replicas.
 
     In the release's size, depth 9 and width 32, it has 67,296 trainable parameters and 448 averages
     of batch norm:
@@ -76,7 +78,7 @@ class DnCNN(tf_keras.Model):
         for number in range(1, depth - 1):
             self._stack += [
                 convolution(number, width, use_bias=False),
-                tf_keras.layers.BatchNormalization(momentum=0.0, epsilon=_EPSILON),
+                _BatchNorm(momentum=0.0, epsilon=_EPSILON),
                 tf_keras.layers.ReLU(),
             ]
         self._stack.append(convolution(depth - 1, 4, use_bias=False))
@@ -86,7 +88,7 @@ class DnCNN(tf_keras.Model):
         """The denoised image `[B, H, W, 4]` of a noisy one; not clipped."""
         noise = noisy
         for layer in self._stack:
-            is_norm = isinstance(layer, tf_keras.layers.BatchNormalization)
+            is_norm = isinstance(layer, _BatchNorm)
             noise = layer(noise, training=training) if is_norm else layer(noise)
         return noisy - self.noise_scale * noise
 
@@ -98,5 +100,38 @@ class DnCNN(tf_keras.Model):
     @property
     def batch_norms(self) -> list[tf_keras.layers.BatchNormalization]:
         """The layers whose averages evaluation uses."""
-        norm = tf_keras.layers.BatchNormalization
-        return [layer for layer in self._stack if isinstance(layer, norm)]
+        return [layer for layer in self._stack if isinstance(layer, _BatchNorm)]
+
+
+class _BatchNorm(tf_keras.layers.BatchNormalization):
+    """Keras' batch norm; in training, replicas that share a batch use the moments of all of it.
+
+    Keras' own `synchronized=True` takes the variance as a difference of two large sums, and is
+    another computation on one device, too.
+    """
+
+    def call(self, inputs, training=False):
+        context = tf.distribute.get_replica_context()
+        if not training or context is None or context.num_replicas_in_sync == 1:
+            return super().call(inputs, training=training)
+        count, mean = _mean_over_batch(inputs, context)
+        _, variance = _mean_over_batch(tf.square(inputs - mean), context)
+        unbiased = variance * (count / (count - 1))  # what Keras keeps on one device
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            average.assign(self.momentum * average + (1 - self.momentum) * value)
+        return tf.nn.batch_normalization(
+            inputs, mean, variance, self.beta, self.gamma, self.epsilon
+        )
+
+
+def _mean_over_batch(
+    images: tf.Tensor, context: tf.distribute.ReplicaContext
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels of all images of all replicas, how many and each channel's mean.
+
+    A replica that has no image adds nothing.
+    """
+    count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype)
+    total = tf.concat([tf.reduce_sum(images, axis=[0, 1, 2]), [count]], axis=0)
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+    return total[-1], total[:-1] / total[-1]

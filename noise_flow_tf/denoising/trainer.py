@@ -86,7 +86,7 @@ class DenoiserTrainer(tf_keras.Model):
         sums = [tf.zeros_like(average) for average in averages]
         count = 0
         for batch in self.distribute_strategy.experimental_distribute_dataset(batches):
-            self.distribute_strategy.run(self._move_averages, [batch])
+            self._move_averages(batch)
             sums = [total + average for total, average in zip(sums, averages, strict=True)]
             count += 1
         if not count:
@@ -96,7 +96,10 @@ class DenoiserTrainer(tf_keras.Model):
 
     @tf.function(reduce_retracing=True)
     def _move_averages(self, batch):
-        self.network(batch[0], training=True)
+        def of_replica(batch):
+            self.network(batch[0], training=True)
+
+        self.distribute_strategy.run(of_replica, [batch])
 
     def _report(self, losses, clean, denoised):
         self._loss.update_state(losses)

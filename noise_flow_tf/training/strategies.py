@@ -10,9 +10,11 @@ import tensorflow as tf
 import tf_keras
 
 NAMES = ("auto", "none", "mirrored", "multiworker")
+MIRRORING = ("auto", "mirrored")
+"""The names that take a number of replicas."""
 
 
-def choose(name: str) -> tf.distribute.Strategy:
+def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
     """The strategy of a name.
 
     Args:
@@ -20,12 +22,12 @@ def choose(name: str) -> tf.distribute.Strategy:
             `"auto"`, mirrored where there is a GPU; `"multiworker"`, a MultiWorkerMirroredStrategy
             over the workers of the environment variable TF_CONFIG. That one waits for all workers,
             and has to come before anything else that TensorFlow computes.
+        replicas: mirrored, also by `"auto"`, over as many devices; see `prepare`.
 
     Raises:
-        ValueError: another name, or a TF_CONFIG that does not go with it.
+        ValueError: another name, a TF_CONFIG that does not go with it, or as `prepare`.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown strategy {name!r}; allowed are {', '.join(NAMES)}")
+    prepare(name, replicas)
     workers = _workers()
     if name == "multiworker":
         if not workers:
@@ -47,9 +49,63 @@ def choose(name: str) -> tf.distribute.Strategy:
             f"TF_CONFIG names {len(workers)} workers; say which strategy is meant: multiworker for "
             "one training over all, mirrored or none for one of this machine's own"
         )
-    if name == "mirrored" or (name == "auto" and tf.config.list_physical_devices("GPU")):
+    gpus = tf.config.list_physical_devices("GPU")
+    if name in MIRRORING and replicas:
+        kind = "GPU" if gpus else "CPU"
+        return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(replicas)])
+    if name == "mirrored" or (name == "auto" and gpus):
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def prepare(name: str, replicas: int | None = None) -> None:
+    """Makes sure that there are the devices that `choose` takes.
+
+    For replicas these are the first GPUs. On a machine without a GPU the CPU is divided into as
+    many logical devices, which is to try what several do, and not any faster. That has to come
+    before TensorFlow computes anything; where `choose` would come too late, this goes first.
+
+    Raises:
+        ValueError: an unknown name, replicas that do not go with it, too few GPUs, or TensorFlow
+            has started.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown strategy {name!r}; allowed are {', '.join(NAMES)}")
+    if replicas is None:
+        return
+    if replicas < 1:
+        raise ValueError(f"replicas must be at least 1; got {replicas}")
+    if name not in MIRRORING:
+        if replicas > 1:
+            raise ValueError(
+                f"{replicas} replicas do not go with the strategy {name}; take mirrored, or leave "
+                "--replicas out"
+            )
+        return
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        _divide_cpu(replicas)
+    elif replicas > len(gpus):
+        raise ValueError(
+            f"{replicas} replicas need as many GPUs, and this machine has {len(gpus)}; take fewer, "
+            "or set CUDA_VISIBLE_DEVICES=-1 to try them on the CPU"
+        )
+
+
+def _divide_cpu(count: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    there = tf.config.get_logical_device_configuration(cpu) or [None]
+    if len(there) >= count:
+        return
+    try:
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * count
+        )
+    except RuntimeError as error:
+        raise ValueError(
+            f"TensorFlow has started, so that the CPU cannot be divided into {count} devices any "
+            "more; choose the strategy before anything is computed"
+        ) from error
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,25 @@ def run_folder(script, dataset, tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
+
+
+@pytest.fixture(scope="session")
+def new_pairs(dataset, tmp_path_factory):
+    """A dataset whose S6 scenes are of another maker's camera P9."""
+    root = tmp_path_factory.mktemp("new") / "sidd"
+    for instance in sidd.index(dataset):
+        if instance.camera == "S6":
+            folder = root / "Data" / instance.path.name.replace("_S6_", "_P9_")
+            shutil.copytree(instance.path, folder)
+            for path in folder.glob("*METADATA*"):
+                metadata = sidd.read_metadata(path)
+                sidd.write_metadata(path, type(metadata)(**vars(metadata) | {"make": "Pear"}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def no_gpu():
+    """Has the scripts work on the CPU alone."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CUDA_VISIBLE_DEVICES", "-1")
+        yield

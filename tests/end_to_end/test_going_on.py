@@ -1,13 +1,8 @@
 import json
-import os
 import random
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,25 +13,14 @@ import sidd
 import train
 from noise_flow_tf.training.run_folder import RunFolder, newest_first
 from tests.examples import learned
+from tests.processes import command, finish, start, start_workers, stop_after, wait_for_step
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def command(folder, dataset, *more):
+def training(folder, dataset, *more):
     arguments = ["--logdir", folder, "--sidd_path", dataset, "--n_batch_train", 16]
-    arguments += ["--arch", "sdn5|unc|gain4", "--average_batches", 4, *more]
-    return [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
-
-
-def run_whole(folder, dataset, *more, environment=None):
-    done = subprocess.run(
-        command(folder, dataset, *more),
-        capture_output=True,
-        text=True,
-        env={**os.environ, **(environment or {})},
+    return command(
+        "train.py", *arguments, "--arch", "sdn5|unc|gain4", "--average_batches", 4, *more
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def assert_same_runs(folder, expected):
@@ -51,34 +35,17 @@ def assert_same_runs(folder, expected):
         assert {**row, "seconds": 0} == {**other, "seconds": 0}
 
 
-def wait_for_step(process, folder, step):
-    """Waits until a run has saved a checkpoint of a step or a later one."""
-    last = RunFolder(folder).last
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        saved = newest_first(last)
-        if saved and int(saved[0].name.rpartition("-")[2]) >= step:
-            return
-        time.sleep(0.05)
-    raise AssertionError(process.communicate())
-
-
 @pytest.fixture(scope="module")
 def undisturbed(dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    run_whole(folder, dataset, "--epochs", 8, "--checkpoint_every", 2)
+    finish(start(training(folder, dataset, "--epochs", 8, "--checkpoint_every", 2)))
     return folder
 
 
 def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset, tmp_path, undisturbed):
     folder = tmp_path / "run"
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    first = command(folder, dataset, "--epochs", 8, "--checkpoint_every", 2)
-    with subprocess.Popen(first, **told) as process:
-        wait_for_step(process, folder, 4)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM, errors
+    first = training(folder, dataset, "--epochs", 8, "--checkpoint_every", 2)
+    errors = stop_after(start(first), folder, 4)
     assert "train.py: stopped by SIGTERM" in errors.strip().splitlines()[-1]
     assert "Traceback" not in errors
     assert not (folder / "report.md").exists()
@@ -87,10 +54,8 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset, tmp_path, undistu
     assert refused.returncode == 2
     assert "holds a run already" in refused.stderr.splitlines()[-1]
 
-    going_on = [sys.executable, str(ROOT / "train.py"), "--logdir", str(folder), "--resume"]
-    done = subprocess.run(going_on, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "going on from checkpoint" in done.stdout
+    told = finish(start(command("train.py", "--logdir", folder, "--resume")))
+    assert "going on from checkpoint" in told
     assert_same_runs(folder, undisturbed)
 
 
@@ -176,13 +141,14 @@ def test_killed_ten_times_at_random_moments(dataset, tmp_path):
     """Five times while it trains, five times anywhere between its start and its first steps."""
     settings = ["--epochs", 120, "--checkpoint_every", 2]
     expected = tmp_path / "undisturbed"
-    run_whole(expected, dataset, *settings)
+    finish(start(training(expected, dataset, *settings)))
     folder = tmp_path / "run"
+    going_on = training(folder, dataset, *settings, "--resume")
     moments = random.Random(0)
     steps = []
     for turn in range(10):
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command(folder, dataset, *settings, "--resume"), **silent) as process:
+        with subprocess.Popen(going_on, **silent) as process:
             if turn % 2:
                 wait_for_step(process, folder, steps[-1] + 1)
                 time.sleep(moments.uniform(0, 1))
@@ -194,30 +160,16 @@ def test_killed_ten_times_at_random_moments(dataset, tmp_path):
         steps.append(int(saved[0].name.rpartition("-")[2]) if saved else 0)
     print("killed at steps", steps)
     assert 0 < steps[1] < steps[-1] < 360
-    run_whole(folder, dataset, *settings, "--resume")
+    finish(start(going_on))
     assert_same_runs(folder, expected)
 
 
 @pytest.mark.slow
 def test_two_workers_train_the_same_model_as_one_process(dataset, tmp_path):
     settings = ["--epochs", 3]
-    run_whole(tmp_path / "one", dataset, *settings)
-    workers = [f"localhost:{free_port()}" for _ in range(2)]
-    started = []
-    for index in range(2):
-        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        started.append(
-            subprocess.Popen(
-                command(tmp_path / "two", dataset, *settings, "--strategy", "multiworker"),
-                env={**os.environ, "TF_CONFIG": json.dumps(task)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    for process in started:
-        _, errors = process.communicate(timeout=400)
-        assert process.returncode == 0, errors
+    finish(start(training(tmp_path / "one", dataset, *settings)))
+    together = training(tmp_path / "two", dataset, *settings, "--strategy", "multiworker")
+    finish(*start_workers(together, 2))
     one, two = (RunFolder(tmp_path / name).read_history(3) for name in ("one", "two"))
     for row, expected in zip(two, one, strict=True):
         assert row["nll"] == pytest.approx(expected["nll"], abs=1e-4)
@@ -225,9 +177,3 @@ def test_two_workers_train_the_same_model_as_one_process(dataset, tmp_path):
     got, expected = (learned(nf.load(tmp_path / name)) for name in ("two", "one"))
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("localhost", 0))
-        return server.getsockname()[1]

@@ -1,25 +1,10 @@
 import json
-import shutil
 
 import numpy as np
 import pytest
 
 import noise_flow_tf as nf
 import sidd
-
-
-@pytest.fixture(scope="module")
-def new_pairs(dataset, tmp_path_factory):
-    """A dataset whose S6 scenes are of another maker's camera P9."""
-    root = tmp_path_factory.mktemp("new") / "sidd"
-    for instance in sidd.index(dataset):
-        if instance.camera == "S6":
-            folder = root / "Data" / instance.path.name.replace("_S6_", "_P9_")
-            shutil.copytree(instance.path, folder)
-            for path in folder.glob("*METADATA*"):
-                metadata = sidd.read_metadata(path)
-                sidd.write_metadata(path, type(metadata)(**vars(metadata) | {"make": "Pear"}))
-    return root
 
 
 def test_a_new_camera_trains_alone(script, run_folder, new_pairs, dataset, tmp_path):

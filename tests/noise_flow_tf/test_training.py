@@ -12,6 +12,7 @@ import tf_keras
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation
 from noise_flow_tf.training import RunFolder, callbacks, run_folder, schedules, strategies
+from noise_flow_tf.training import trainer as trainer_module
 from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.run_folder import newest_first
@@ -109,7 +110,11 @@ from tests.examples import learned, make_batches
 def train(strategy):
     with strategy.scope():
         trainer = nf.Trainer(nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0))
-        trainer.compile(tf_keras.optimizers.Adam(1e-3, epsilon=1e-8))
+        try:
+            trainer.compile("adam", jit_compile=True)
+        except ValueError as error:
+            print(error)
+        trainer.compile(tf_keras.optimizers.Adam(1e-3, epsilon=1e-8), jit_compile=False)
     history = trainer.fit(make_batches(count=20).repeat(), steps_per_epoch=1, epochs=50, verbose=0)
     values = {{n: v.tolist() for n, v in learned(trainer.noise_model).items()}}
     return strategy.num_replicas_in_sync, history.history["nll"], values
@@ -119,6 +124,7 @@ print(json.dumps([train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("jit_compile trains on one device, and this strategy has 2") == 1
     (two, history, got), (one, expected, values) = json.loads(done.stdout.splitlines()[-1])
     assert (two, one) == (2, 1)
     np.testing.assert_allclose(history, expected, atol=1e-4)
@@ -152,6 +158,14 @@ def test_divergence_ends_training_before_the_weights_move(trainer):
         trainer.fit(bad, verbose=0)
     for weight, expected in zip(trainer.trainable_variables, weights, strict=True):
         np.testing.assert_array_equal(weight, expected)
+
+
+def test_a_device_whose_own_patches_are_fine_blames_none_of_them():
+    told = trainer_module._told("7", "1", "1 1", "1 1", "100 800", "0 2", steps_per_epoch=5)
+    assert "epoch 2, step 3, on another device" in told
+    assert "ISO" not in told
+    told = trainer_module._told("7", "0", "1 0", "1 0", "100 800", "0 2", steps_per_epoch=5)
+    assert "in 1 of 2 patches, of ISO 800 and camera 2" in told
 
 
 def test_too_fast_learning_ends_training(trainer):
@@ -305,3 +319,27 @@ def test_strategies_of_one_machine(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(two))
     with pytest.raises(ValueError, match="names 2 workers; say which strategy is meant"):
         strategies.choose("auto")
+
+
+@pytest.mark.parametrize(
+    ("name", "replicas", "gpus", "message"),
+    [
+        ("none", 2, 0, "2 replicas do not go with the strategy none; take mirrored"),
+        ("multiworker", 2, 4, "2 replicas do not go with the strategy multiworker"),
+        ("mirrored", 0, 0, "replicas must be at least 1; got 0"),
+        ("auto", 3, 2, "3 replicas need as many GPUs, and this machine has 2; take fewer"),
+        ("mirrored", 2, 0, "TensorFlow has started, so that the CPU cannot be divided into 2"),
+    ],
+)
+def test_replicas_that_cannot_be(monkeypatch, name, replicas, gpus, message):
+    tf.constant(0)  # starts TensorFlow
+    devices = {"CPU": tf.config.list_physical_devices("CPU"), "GPU": [None] * gpus}
+    monkeypatch.setattr(tf.config, "list_physical_devices", devices.get)
+    with pytest.raises(ValueError, match=message):
+        strategies.choose(name, replicas)
+
+
+def test_one_replica(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert strategies.choose("auto", 1).num_replicas_in_sync == 1
+    assert not isinstance(strategies.choose("none", 1), tf.distribute.MirroredStrategy)
