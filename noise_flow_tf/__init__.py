@@ -4,12 +4,14 @@ Noise Flow: Noise Modeling with Conditional Normalizing Flows, Abdelhamed, Bruba
 ICCV 2019.
 """
 
-from noise_flow_tf import analysis, denoising, metrics, release, sampling
+from typing import Any
+
+from noise_flow_tf import analysis, denoising, keras_layers, metrics, release, sampling
 from noise_flow_tf.baselines import CameraNLF, GaussianNoise
 from noise_flow_tf.conditions import CAMERAS, CLEAN_RANGE, ISO_LEVELS
 from noise_flow_tf.distribution import NoiseDistribution
 from noise_flow_tf.fit_camera import fit_camera
-from noise_flow_tf.keras_layer import NoiseFlowLayer
+from noise_flow_tf.keras_layers import TFKerasNoiseFlowLayer
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.new_camera import add_camera, settled
 from noise_flow_tf.release import load_release
@@ -23,9 +25,11 @@ __all__ = [
     "ISO_LEVELS",
     "CameraNLF",
     "GaussianNoise",
+    "Keras3NoiseFlowLayer",
     "NoiseDistribution",
     "NoiseFlow",
     "NoiseFlowLayer",
+    "TFKerasNoiseFlowLayer",
     "Trainer",
     "add_camera",
     "analysis",
@@ -40,3 +44,13 @@ __all__ = [
     "sampling",
     "settled",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in keras_layers.__all__:
+        return getattr(keras_layers, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
