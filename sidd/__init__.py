@@ -1,21 +1,23 @@
 """SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in."""
 
-from .bayer import CFA_PATTERNS, mosaic, pack, unpack
-from .blocks import RELEASE_EXCLUSIONS, Block, read_blocks
-from .corners import random_corners, uniform_corners
-from .errors import SiddError
-from .files import replacing
-from .matfiles import (
+from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
+from sidd.blocks import RELEASE_EXCLUSIONS, Block, read_blocks
+from sidd.errors import SiddError
+from sidd.files import replacing
+from sidd.loading.corners import random_corners, uniform_corners
+from sidd.loading.patches import Patches
+from sidd.matfiles import (
     Pair,
     read_packed,
     read_pair,
     read_raw,
     write_raw,
 )
-from .metadata import Metadata, read_metadata, write_metadata
-from .patches import Patches
-from .rendering import render, render_packed
-from .scenes import (
+from sidd.metadata import Metadata, read_metadata, write_metadata
+from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
+from sidd.offline.unprocessing import unprocess_srgb
+from sidd.rendering import render, render_packed
+from sidd.scenes import (
     CAMERAS,
     ISO_LEVELS,
     TEST_INSTANCES,
@@ -25,8 +27,6 @@ from .scenes import (
     index,
     select_frames,
 )
-from .synthetic import read_manifest, typical_metadata, write_synthetic
-from .unprocessing import unprocess_srgb
 
 __all__ = [
     "CAMERAS",

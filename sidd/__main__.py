@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from .checking import check, default_processes
-from .download import download, name_of
-from .extraction import extract
-from .scenes import index
-from .survey import survey
+from sidd.scenes import index
+from sidd.tools.checking import check, default_processes
+from sidd.tools.extraction import extract
+from sidd.tools.survey import survey
+from sidd.tools.transfer import download, name_of
 
 #: Scene instances that are public, by the name for --dataset.
 DATASETS = {"medium-raw": 160, "full-raw": 160}

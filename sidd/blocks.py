@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bayer import pack
-from .errors import SiddError
-from .mat5 import read_variable
-from .matfiles import cleaned
+from sidd.bayer import pack
+from sidd.errors import SiddError
+from sidd.mat5 import read_variable
+from sidd.matfiles import cleaned
 
 #: Images, counted from 1, that the release leaves out because their ISO is not modelled.
 RELEASE_EXCLUSIONS = (

@@ -17,10 +17,10 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .bayer import pack
-from .errors import SiddError
-from .files import replacing
-from .metadata import Metadata, read_metadata
+from sidd.bayer import pack
+from sidd.errors import SiddError
+from sidd.files import replacing
+from sidd.metadata import Metadata, read_metadata
 
 NEAR_RANGE = (-0.5, 1.5)
 """What is taken as a raw value: [0, 1], and as far beyond as noise may lead."""

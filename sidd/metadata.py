@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from .bayer import cfa_name
-from .errors import SiddError
-from .files import replacing
-from .mat5 import read_variable
+from sidd.bayer import cfa_name
+from sidd.errors import SiddError
+from sidd.files import replacing
+from sidd.mat5 import read_variable
 
 #: The maker that METADATA names, for each camera code.
 MAKES = {"IP": "Apple", "GP": "Google", "S6": "samsung", "N6": "motorola", "G4": "LGE"}

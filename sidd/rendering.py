@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .bayer import cfa_name, cfa_plane, unpack
-from .metadata import Metadata
+from sidd.bayer import cfa_name, cfa_plane, unpack
+from sidd.metadata import Metadata
 
 #: Linear sRGB to XYZ for the D65 white point (IEC 61966-2-1).
 SRGB_TO_XYZ = np.array(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import SiddError
+from sidd.errors import SiddError
 
 #: iPhone 7, Google Pixel, Galaxy S6 Edge, Nexus 6, LG G4, in the order of their indices.
 CAMERAS = ("IP", "GP", "S6", "N6", "G4")

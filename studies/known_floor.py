@@ -23,7 +23,7 @@ import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.metrics import nll_per_dimension
 from noise_flow_tf.training import schedules
-from sidd import synthetic
+from sidd.offline import synthetic
 
 _TRAIN_COPIES = 12
 _TEST_COPIES = 4

@@ -12,9 +12,9 @@ import pytest
 import scipy.io
 
 import sidd
-from sidd import checking
 from sidd.__main__ import main
-from sidd.checking import check, check_frame
+from sidd.tools import checking
+from sidd.tools.checking import check, check_frame
 
 
 def cut(part):

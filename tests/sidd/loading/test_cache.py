@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import sidd
-from sidd import patch_cache
-from sidd.tiles import TileFile, grid_shape, keeping_open, write_tiles
+from sidd.loading import cache as patch_cache
+from sidd.loading.tiles import TileFile, grid_shape, keeping_open, write_tiles
 
 PATCH = 16
 
@@ -295,7 +295,8 @@ def test_the_key_is_of_the_content(frames, tmp_path):
 _WRITE = """
 import io, os, signal, sys
 import sidd
-from sidd import patch_cache, tiles
+from sidd.loading import cache as patch_cache
+from sidd.loading import tiles
 
 pieces = int(sys.argv[3])
 
@@ -327,7 +328,7 @@ def write_in_a_process(dataset, cache, die_after=0, kill_after=None):
     process = subprocess.Popen(
         [sys.executable, "-c", _WRITE, str(dataset), str(cache), str(die_after)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
     )  # fmt: skip
     with process:
         assert process.stdout.readline() == "ready\n"

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from .errors import SiddError
-from .matfiles import raw_shape
-from .metadata import read_metadata
-from .parallel import in_parallel
-from .scenes import Frame, SceneInstance
+from sidd.errors import SiddError
+from sidd.matfiles import raw_shape
+from sidd.metadata import read_metadata
+from sidd.parallel import in_parallel
+from sidd.scenes import Frame, SceneInstance
 
 _HEADINGS = ("camera", "ISO", "instances", "frames", "GB", "missing", "unreadable")
 
@@ -22,7 +22,7 @@ def survey(
     """A table of the instances by camera and ISO, and a line for each missing or unreadable file.
 
     ``frames`` counts complete ones. Of each file only the header is read (of METADATA all):
-    :mod:`sidd.checking` reads pixels too.
+    :mod:`sidd.tools.checking` reads pixels too.
     """
     frames = [frame for i in instances for frame in (*i.frames, *i.incomplete)]
     looked_at = in_parallel(_look, frames, threads, "reading headers", "frame", progress)

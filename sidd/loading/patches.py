@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .corners import random_corners, uniform_corners
-from .errors import SiddError
-from .patch_cache import open_cached, open_in_memory
-from .patch_order import InOrder, Mixed, OneImageABatch, corner_generator
-from .scenes import CAMERAS, Frame
+from sidd.errors import SiddError
+from sidd.loading.cache import open_cached, open_in_memory
+from sidd.loading.corners import random_corners, uniform_corners
+from sidd.loading.order import InOrder, Mixed, OneImageABatch, corner_generator
+from sidd.scenes import CAMERAS, Frame
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -60,7 +60,7 @@ class Patches:
             patches_per_image: at most (uniform) or exactly (random) so many; None for the whole
                 grid's number. The release has 2898.
             cache: folder to keep the frames in, for this run and later ones: see
-                :mod:`sidd.patch_cache`. It takes 32 bytes a packed pixel, and serves any
+                :mod:`sidd.loading.cache`. It takes 32 bytes a packed pixel, and serves any
                 frames, patch size and sampling. None keeps them in memory, at most 2 GB.
             strict: raise for a frame that cannot be used; otherwise it is skipped.
             seed: of the order of patches and of random corners.

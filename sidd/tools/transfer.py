@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 from tqdm.auto import tqdm
 
-from .errors import SiddError
-from .files import replacing
+from sidd.errors import SiddError
+from sidd.files import replacing
 
 #: Attempts without a single new byte before it is given up.
 ATTEMPTS = 6

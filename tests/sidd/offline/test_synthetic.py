@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import sidd
-from sidd import noise_physics
-from sidd.synthetic import camera_iso_pairs
-from sidd.unprocessing import (
+from sidd.offline import noise_physics
+from sidd.offline.synthetic import camera_iso_pairs
+from sidd.offline.unprocessing import (
     EXPOSURE,
     TEST_PICTURES,
     TRAIN_PICTURES,
@@ -72,7 +72,7 @@ def test_a_crash_leaves_nothing(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("disk on fire")
 
-    monkeypatch.setattr("sidd.synthetic.write_metadata", fail)
+    monkeypatch.setattr("sidd.offline.synthetic.write_metadata", fail)
     with pytest.raises(RuntimeError, match="disk on fire"):
         sidd.write_synthetic(tmp_path / "sidd", **TINY)
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 import sidd
-from sidd import patch_cache
+from sidd.loading import cache as patch_cache
+from sidd.loading import tiles
 
 #: The tiny offline dataset's packed images are 48 x 40: three by two patches of 16.
 PATCH, GRID = 16, 6
@@ -149,9 +150,9 @@ def test_shards_joined_are_the_batches(make, mix_images, count):
 def test_a_shard_reads_its_part_only(train_frames, tmp_path, monkeypatch):
     patches = sidd.Patches(train_frames, 32, cache=tmp_path, progress=False)
     read = []
-    original = sidd.tiles.OpenFile.read
+    original = tiles.OpenFile.read
     monkeypatch.setattr(
-        "sidd.tiles.OpenFile.read",
+        "sidd.loading.tiles.OpenFile.read",
         lambda file, buffers, offset: (
             read.append(sum(b.nbytes for b in buffers)) or original(file, buffers, offset)
         ),
@@ -170,7 +171,7 @@ def test_the_disk_is_told_in_time(train_frames, tmp_path, monkeypatch, sampling,
         train_frames, 16, sampling, cache=tmp_path, parallel_reads=1, progress=False
     )
     told, late = {}, []
-    original = sidd.tiles.OpenFile.read
+    original = tiles.OpenFile.read
 
     def read(file, buffers, offset):
         size = sum(buffer.nbytes for buffer in buffers)
@@ -178,9 +179,9 @@ def test_the_disk_is_told_in_time(train_frames, tmp_path, monkeypatch, sampling,
             late.append(offset)
         return original(file, buffers, offset)
 
-    monkeypatch.setattr("sidd.tiles.OpenFile.read", read)
+    monkeypatch.setattr("sidd.loading.tiles.OpenFile.read", read)
     monkeypatch.setattr(
-        "sidd.tiles.OpenFile.expect",
+        "sidd.loading.tiles.OpenFile.expect",
         lambda file, offset, length: told.setdefault(file, []).append((offset, offset + length)),
     )
     read_all = batches(patches.batches(4, **arguments))

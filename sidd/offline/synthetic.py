@@ -1,7 +1,8 @@
 """The offline dataset: a stand-in for SIDD, in SIDD's own layout and file formats.
 
-Clean scenes are pictures that scikit-image ships, taken back to raw (:mod:`sidd.unprocessing`);
-noise is that of :mod:`sidd.noise_physics`. Every reader of the real dataset reads this one.
+Clean scenes are pictures that scikit-image ships, taken back to raw
+(:mod:`sidd.offline.unprocessing`); noise is that of :mod:`sidd.offline.noise_physics`. Every reader
+of the real dataset reads this one.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import SiddError
-from .matfiles import write_raw
-from .metadata import MAKES, Metadata, write_metadata
-from .noise_physics import SENSORS, expose, noise_profile, quantise
-from .parallel import in_parallel
-from .scenes import CAMERAS, TEST_INSTANCES, TRAIN_INSTANCES, SceneName
-from .unprocessing import (
+from sidd.errors import SiddError
+from sidd.matfiles import write_raw
+from sidd.metadata import MAKES, Metadata, write_metadata
+from sidd.offline.noise_physics import SENSORS, expose, noise_profile, quantise
+from sidd.offline.unprocessing import (
     COLORS,
     EXPOSURE,
     ILLUMINANTS,
@@ -29,6 +28,8 @@ from .unprocessing import (
     unprocess,
     view,
 )
+from sidd.parallel import in_parallel
+from sidd.scenes import CAMERAS, TEST_INSTANCES, TRAIN_INSTANCES, SceneName
 
 #: Name of the file that says with which settings a dataset was written.
 MANIFEST = "synthetic.json"

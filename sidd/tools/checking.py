@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from .errors import SiddError
-from .matfiles import check_shapes, read_raw
-from .metadata import read_metadata
-from .parallel import in_parallel
-from .patch_cache import check_conditions
-from .scenes import Frame, SceneInstance
+from sidd.errors import SiddError
+from sidd.loading.cache import check_conditions
+from sidd.matfiles import check_shapes, read_raw
+from sidd.metadata import read_metadata
+from sidd.parallel import in_parallel
+from sidd.scenes import Frame, SceneInstance
 
 _FRAME_BYTES = 300_000_000
 

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
-from .errors import SiddError
-from .files import replacing
+from sidd.errors import SiddError
+from sidd.files import replacing
 
 
 def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> int:

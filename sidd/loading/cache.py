@@ -1,9 +1,10 @@
 """Frames read once: into memory, or into a folder of tile files that later runs start from.
 
-The folder has two files a frame: ``.npy``, the tiles (:mod:`sidd.tiles`), and ``.json``, all else
-that is known of it. Their name holds a key of what NOISY, GT and METADATA contain. So a file that
-changed is read again, and other frames, patch sizes and samplings share what is there already. The
-JSON is written last, each file beside and renamed: where it stands, its frame is whole.
+The folder has two files a frame: ``.npy``, the tiles (:mod:`sidd.loading.tiles`), and ``.json``,
+all else that is known of it. Their name holds a key of what NOISY, GT and METADATA contain. So a
+file that changed is read again, and other frames, patch sizes and samplings share what is there
+already. The JSON is written last, each file beside and renamed: where it stands, its frame is
+whole.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Protocol
 
 import numpy as np
 
-from .errors import SiddError
-from .files import locked, replacing
-from .matfiles import Pair, read_pair
-from .parallel import in_parallel
-from .scenes import CAMERAS, Frame
-from .tiles import OpenFile, TileFile, TilesInMemory, keeping_open, write_tiles
+from sidd.errors import SiddError
+from sidd.files import locked, replacing
+from sidd.loading.tiles import OpenFile, TileFile, TilesInMemory, keeping_open, write_tiles
+from sidd.matfiles import Pair, read_pair
+from sidd.parallel import in_parallel
+from sidd.scenes import CAMERAS, Frame
 
 #: The most that frames may take in memory, in bytes; more need a cache folder.
 MEMORY_LIMIT = 2 << 30

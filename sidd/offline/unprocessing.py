@@ -14,9 +14,9 @@ import numpy as np
 from skimage.io import imread
 from skimage.transform import resize
 
-from .bayer import CFA_PATTERNS, mosaic
-from .metadata import Metadata
-from .rendering import camera_to_srgb
+from sidd.bayer import CFA_PATTERNS, mosaic
+from sidd.metadata import Metadata
+from sidd.rendering import camera_to_srgb
 
 #: Pictures in the scikit-image package, by the scene number that they get. None is in both splits.
 TRAIN_PICTURES = (

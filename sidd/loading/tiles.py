@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import SiddError
+from sidd.errors import SiddError
 
 #: Side of a tile in packed pixels: the release's patch size.
 TILE = 32

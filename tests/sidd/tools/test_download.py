@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import sidd
-from sidd import download as downloading
 from sidd.__main__ import main
-from sidd.download import download
-from sidd.extraction import extract
+from sidd.tools import transfer
+from sidd.tools.extraction import extract
+from sidd.tools.transfer import download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -64,7 +64,7 @@ class Server:
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(downloading, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0)
     server = Server()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -105,7 +105,7 @@ def test_dropped_connections_are_taken_up_where_they_broke(server, tmp_path):
 
 
 def test_it_is_given_up_without_progress_and_goes_on_in_the_next_run(server, tmp_path):
-    server.drop_after = [100_000, *downloading.ATTEMPTS * [0]]
+    server.drop_after = [100_000, *transfer.ATTEMPTS * [0]]
     with pytest.raises(sidd.SiddError, match=r"given up after 6 .*cut; 100000 bytes are kept in"):
         fetch(server, tmp_path)
     assert not (tmp_path / "SIDD part.zip").exists()
@@ -118,7 +118,7 @@ def test_it_is_given_up_without_progress_and_goes_on_in_the_next_run(server, tmp
 
 @pytest.mark.parametrize("change", ["other file", "no ranges"])
 def test_what_cannot_be_continued_begins_anew(server, tmp_path, change):
-    server.drop_after = [100_000, *downloading.ATTEMPTS * [0]]
+    server.drop_after = [100_000, *transfer.ATTEMPTS * [0]]
     with pytest.raises(sidd.SiddError):
         fetch(server, tmp_path)
     if change == "other file":
@@ -170,7 +170,7 @@ def test_errors_of_the_server(server, tmp_path):
     server.statuses = [404]
     with pytest.raises(sidd.SiddError, match="the server answered 404 Not Found"):
         fetch(server, tmp_path / "gone")
-    server.statuses = downloading.ATTEMPTS * [500]
+    server.statuses = transfer.ATTEMPTS * [500]
     with pytest.raises(sidd.SiddError, match="given up .* the server answered 500"):
         fetch(server, tmp_path / "broken")
     server.kind = "text/html; charset=utf-8"
@@ -179,7 +179,7 @@ def test_errors_of_the_server(server, tmp_path):
 
 
 def test_no_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(downloading, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0)
     with pytest.raises(sidd.SiddError, match="given up after 6 attempts .*refused"):
         download("http://127.0.0.1:1/x.zip", tmp_path, progress=False)
 

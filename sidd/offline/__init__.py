@@ -1,0 +1,1 @@
+"""The offline dataset: a stand-in for SIDD, made from ordinary pictures and sensor physics."""
