@@ -1,66 +1,66 @@
-"""SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in."""
+"""SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in.
 
-from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
-from sidd.blocks import RELEASE_EXCLUSIONS, Block, read_blocks
-from sidd.errors import SiddError
-from sidd.files import replacing
-from sidd.loading.corners import random_corners, uniform_corners
-from sidd.loading.patches import Patches
-from sidd.matfiles import (
-    Pair,
-    read_packed,
-    read_pair,
-    read_raw,
-    write_raw,
-)
-from sidd.metadata import Metadata, read_metadata, write_metadata
-from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
-from sidd.offline.unprocessing import unprocess_srgb
-from sidd.rendering import render, render_packed
-from sidd.scenes import (
-    CAMERAS,
-    ISO_LEVELS,
-    TEST_INSTANCES,
-    TRAIN_INSTANCES,
-    Frame,
-    SceneInstance,
-    index,
-    select_frames,
-)
+A name is imported from its module when it is first used, so that importing this package loads
+neither HDF5 nor OpenCV, scikit-image or TensorFlow.
+"""
+# ruff: noqa: F401 - the imports that a type checker reads are names of this package
 
-__all__ = [
-    "CAMERAS",
-    "CFA_PATTERNS",
-    "ISO_LEVELS",
-    "RELEASE_EXCLUSIONS",
-    "TEST_INSTANCES",
-    "TRAIN_INSTANCES",
-    "Block",
-    "Frame",
-    "Metadata",
-    "Pair",
-    "Patches",
-    "SceneInstance",
-    "SiddError",
-    "index",
-    "mosaic",
-    "pack",
-    "random_corners",
-    "read_blocks",
-    "read_manifest",
-    "read_metadata",
-    "read_packed",
-    "read_pair",
-    "read_raw",
-    "render",
-    "render_packed",
-    "replacing",
-    "select_frames",
-    "typical_metadata",
-    "uniform_corners",
-    "unpack",
-    "unprocess_srgb",
-    "write_metadata",
-    "write_raw",
-    "write_synthetic",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
+    from sidd.blocks import RELEASE_EXCLUSIONS, Block, read_blocks
+    from sidd.errors import SiddError
+    from sidd.files import replacing
+    from sidd.loading.corners import random_corners, uniform_corners
+    from sidd.loading.patches import Patches
+    from sidd.matfiles import Pair, read_packed, read_pair, read_raw, write_raw
+    from sidd.metadata import Metadata, read_metadata, write_metadata
+    from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
+    from sidd.offline.unprocessing import unprocess_srgb
+    from sidd.rendering import render, render_packed
+    from sidd.scenes import (
+        CAMERAS,
+        ISO_LEVELS,
+        TEST_INSTANCES,
+        TRAIN_INSTANCES,
+        Frame,
+        SceneInstance,
+        index,
+        select_frames,
+    )
+
+_MODULE_OF = {
+    name: f"{__name__}.{module}"
+    for module, names in {
+        "bayer": "CFA_PATTERNS mosaic pack unpack",
+        "blocks": "RELEASE_EXCLUSIONS Block read_blocks",
+        "errors": "SiddError",
+        "files": "replacing",
+        "loading.corners": "random_corners uniform_corners",
+        "loading.patches": "Patches",
+        "matfiles": "Pair read_packed read_pair read_raw write_raw",
+        "metadata": "Metadata read_metadata write_metadata",
+        "offline.synthetic": "read_manifest typical_metadata write_synthetic",
+        "offline.unprocessing": "unprocess_srgb",
+        "rendering": "render render_packed",
+        "scenes": "CAMERAS ISO_LEVELS TEST_INSTANCES TRAIN_INSTANCES Frame SceneInstance index "
+        "select_frames",
+    }.items()
+    for name in names.split()
+}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
