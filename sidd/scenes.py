@@ -18,6 +18,8 @@ from sidd.errors import SiddError
 CAMERAS = ("IP", "GP", "S6", "N6", "G4")
 #: The ISO levels that Noise Flow models.
 ISO_LEVELS = (100, 400, 800, 1600, 3200)
+#: How many scene instances the public datasets have, by their short names.
+DATASETS = {"medium-raw": 160, "full-raw": 160}
 
 # fmt: off
 TRAIN_INSTANCES = (

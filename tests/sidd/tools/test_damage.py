@@ -272,35 +272,3 @@ def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
     assert lines[-3].split() == ["all", "11", "21", "0.00", "1", "1"]
     assert lines[-2].startswith(f"unreadable: {first.noisy}: not a readable")
     assert lines[-1] == f"missing: {second.metadata}"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["index", "{tmp}/nowhere"], "nowhere: no such folder"),
-        (["check", "{tmp}"], "no scene instance found"),
-        (["download", "--url", "ftp://host/x.zip", "--out", "{tmp}"], "begins with http://"),
-        (["download", "--url", "http://h/", "--out", "{tmp}"], "ends without a name"),
-        (
-            ["download", "--url", "http://h/x", "--out", "{tmp}", "--sha256", "0", "1"],
-            "2 hashes for 1 URLs",
-        ),
-        (
-            ["download", "--url", "http://h/x.zip", "http://other/a/x.zip", "--out", "{tmp}"],
-            "x.zip: two URLs end with this name",
-        ),
-    ],
-)
-def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
-    assert main([text.format(tmp=tmp_path) for text in arguments]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and told[0].startswith("python -m sidd: ") and message in told[0]
-
-
-def test_unknown_arguments_are_one_line(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["check", "x", "--processes", "0"])
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err == (
-        "python -m sidd check: argument --processes: invalid positive whole number value: '0'\n"
-    )

@@ -1,0 +1,156 @@
+"""The command line of SIDD's tools, for this package and for any other parser.
+
+What a command needs is imported when it runs: asking for help loads neither HDF5 nor scikit-image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from sidd.scenes import DATASETS
+
+_DESCRIPTION = """\
+SIDD, the Smartphone Image Denoising Dataset: getting a copy of it, and
+looking after it. `COMMAND --help` says more."""
+
+_INDEX = """\
+Prints a table of the scene instances by camera and ISO, with their frames and
+their size, and a line for each file that is missing or cannot be opened. Of
+images only the headers are read: `check` reads all. Exits with 0 even where
+files are missing, with 2 where there is no scene instance at all."""
+
+_CHECK = """\
+Reads every file, prints a line for each that is damaged, missing or does not
+fit the others of its frame, and says how fast it read. Training leaves such
+frames out. Exits with 1 where there are any, with 0 where all are there and
+whole."""
+
+_DOWNLOAD = """\
+Downloads the zip files of a mirror and unpacks them; called again, it goes on
+where it was cut off and keeps what is there. Exits with 1 where no scene
+instance is found afterwards.
+
+Mirrors are listed on https://abdokamel.github.io/sidd/, whose terms apply to
+the data."""
+
+_DOWNLOAD_EXAMPLE = """\
+example:
+  %(prog)s --url https://HOST/NAME.zip --out /data/sidd"""
+
+_SYNTHESIZE = """\
+Writes the offline dataset, a small stand-in for SIDD in its own layout and
+file formats, to try all programs without a download: pictures that
+scikit-image ships, taken back to raw, with the noise of made-up sensors. It
+has 66 scene instances with two frames each, 61 MB in all, and is the same for
+the same seed. A dataset of that seed that is there already is kept; a folder
+that holds anything else is left alone, and ends this with 2."""
+
+
+def add_commands(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the commands index, check, download and synthesize to a parser's ``add_subparsers``.
+
+    Each sets ``run``, a function of the parsed arguments that does the work and gives the exit
+    code. For bad input it raises a ValueError (SiddError is one) or an OSError, whose message is
+    meant for one line; the exit code then is the error's ``exit_code`` where it has one, else 2.
+    """
+    index = subparsers.add_parser(
+        "index", help="a table by camera and ISO, and what is missing", description=_INDEX
+    )
+    index.set_defaults(run=_index)
+
+    check = subparsers.add_parser(
+        "check", help="read every file; 1 where one is damaged or missing", description=_CHECK
+    )
+    check.set_defaults(run=_check)
+    check.add_argument(
+        "--processes", type=_positive, metavar="N",
+        help="files read at once, by default one a core, fewer where memory is short: each may "
+        "take 0.3 GB",
+    )  # fmt: skip
+    for command in (index, check):
+        command.add_argument(
+            "root", metavar="ROOT",
+            help="SIDD_Medium_Raw, SIDD_Full or a part: the folder, or its folder Data",
+        )  # fmt: skip
+
+    download = subparsers.add_parser(
+        "download", help="download and unpack, again where it was cut off",
+        description=_DOWNLOAD, epilog=_DOWNLOAD_EXAMPLE,
+    )  # fmt: skip
+    download.set_defaults(run=_download)
+    add = download.add_argument
+    add(
+        "--dataset", choices=DATASETS, default="medium-raw",
+        help="what it is a mirror of, by default %(default)s",
+    )  # fmt: skip
+    add("--url", nargs="+", required=True, help="of the dataset's zip file, or of all its parts")
+    add("--sha256", nargs="+", default=[], metavar="HASH", help="of each file, in the same order")
+    add("--out", required=True, metavar="DIR", help="folder for the zip files and the dataset")
+
+    synthesize = subparsers.add_parser(
+        "synthesize", help="write a stand-in for SIDD, without a download", description=_SYNTHESIZE
+    )
+    synthesize.set_defaults(run=_synthesize)
+    add = synthesize.add_argument
+    add("--out", required=True, metavar="DIR", help="new folder for the dataset")
+    add("--seed", type=int, default=0, metavar="N", help="of all chance, by default %(default)s")
+
+
+def main(arguments: list[str] | None = None, prog: str = "python -m sidd") -> int:
+    """Runs one command; bad input is one line on standard error, after the program's name."""
+    parser = _Parser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
+    add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    args = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s")
+    try:
+        return args.run(args)
+    except (ValueError, OSError) as error:
+        message, code = str(error), getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        message, code = "interrupted", 130
+    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **kwargs):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive whole number"
+
+
+def _index(args: argparse.Namespace) -> int:
+    from sidd.tools.index import IndexConfig, run
+
+    return run(IndexConfig(args.root))
+
+
+def _check(args: argparse.Namespace) -> int:
+    from sidd.tools.check import CheckConfig, run
+
+    return run(CheckConfig(args.root, args.processes))
+
+
+def _download(args: argparse.Namespace) -> int:
+    from sidd.tools.download import DownloadConfig, run
+
+    return run(DownloadConfig(args.url, args.out, args.sha256, args.dataset))
+
+
+def _synthesize(args: argparse.Namespace) -> int:
+    from sidd.tools.synthesize import SynthesizeConfig, run
+
+    return run(SynthesizeConfig(args.out, args.seed))
