@@ -1,7 +1,7 @@
 """The offline dataset: a stand-in for SIDD, in SIDD's own layout and file formats.
 
-Clean scenes are pictures that scikit-image ships, taken back to raw
-(:mod:`sidd.offline.unprocessing`); noise is that of :mod:`sidd.offline.noise_physics`. Every reader
+Clean scenes are those of :mod:`sidd.offline.pictures`, taken back to raw by
+:mod:`sidd.offline.unprocessing`; noise is that of :mod:`sidd.offline.noise_physics`. Every reader
 of the real dataset reads this one.
 """
 
@@ -19,15 +19,8 @@ from sidd.errors import SiddError
 from sidd.matfiles import write_raw
 from sidd.metadata import MAKES, Metadata, write_metadata
 from sidd.offline.noise_physics import SENSORS, expose, noise_profile, quantise
-from sidd.offline.unprocessing import (
-    COLORS,
-    EXPOSURE,
-    ILLUMINANTS,
-    TEST_PICTURES,
-    TRAIN_PICTURES,
-    unprocess,
-    view,
-)
+from sidd.offline.pictures import TEST_PICTURES, TRAIN_PICTURES, view
+from sidd.offline.unprocessing import COLORS, EXPOSURE, ILLUMINANTS, unprocess
 from sidd.parallel import in_parallel
 from sidd.scenes import CAMERAS, TEST_INSTANCES, TRAIN_INSTANCES, SceneName
 

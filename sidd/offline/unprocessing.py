@@ -8,27 +8,12 @@ CVPR 2019: inverse gamma, linear sRGB to the camera's RGB, inverse white balance
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.resources import files
 
 import numpy as np
-from skimage.io import imread
-from skimage.transform import resize
 
 from sidd.bayer import CFA_PATTERNS, mosaic
 from sidd.metadata import Metadata
 from sidd.rendering import camera_to_srgb
-
-#: Pictures in the scikit-image package, by the scene number that they get. None is in both splits.
-TRAIN_PICTURES = (
-    (1, "astronaut.png"),
-    (2, "coffee.png"),
-    (3, "motorcycle_left.png"),
-    (4, "retina.jpg"),
-    (5, "color.png"),
-    (3, "motorcycle_right.png"),
-    (6, "gravel.png"),
-)
-TEST_PICTURES = ((7, "chelsea.png"), (8, "rocket.jpg"), (9, "ihc.png"), (10, "brick.png"))
 
 #: How much of the sensor's range white fills, by SIDD's brightness codes.
 EXPOSURE = {"L": 0.40, "N": 0.65, "H": 0.92}
@@ -38,7 +23,6 @@ VEILING_GLARE = 0.012
 
 #: Chromaticity (x, y) of the light: a black body's for 3200 K and 4400 K, daylight's for 5500 K.
 ILLUMINANTS = {3200: (0.4232, 0.3991), 4400: (0.3643, 0.3660), 5500: (0.3324, 0.3474)}
-
 
 # Rows that are worked on at once, so that a large image takes little more memory than its own.
 _BAND = 512
@@ -85,26 +69,6 @@ COLORS = {
                           [[0.89, -0.30, -0.10], [-0.40, 1.29, 0.12], [-0.07, 0.23, 0.59]]),
 }
 # fmt: on
-
-
-def view(picture: str, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """A part of a picture of scikit-image: linear sRGB [H, W, 3] in [0, 1], upright.
-
-    The picture is scaled (in linear light, low-passed first) to cover ``size``, up to 1.3 times as
-    large, cut out at a random place and mirrored or not.
-    """
-    path = files("skimage") / "data" / picture
-    image = imread(path)
-    image = np.stack([image] * 3, axis=-1) if image.ndim == 2 else image[..., :3]
-    cover = max(size[0] / image.shape[0], size[1] / image.shape[1])
-    scale = cover * random.uniform(1, 1.3)
-    shape = np.maximum(np.rint(scale * np.array(image.shape[:2])).astype(int), size)
-    top, left = random.integers(0, np.subtract(shape, size), endpoint=True)
-    linear = np.empty((*size, 3))
-    for color in range(3):  # one at a time: the whole scaled picture may take gigabytes
-        scaled = resize((image[..., color] / 255.0) ** 2.2, shape, order=1, anti_aliasing=True)
-        linear[..., color] = scaled[top : top + size[0], left : left + size[1]]
-    return linear[:, ::-1] if random.integers(2) else linear
 
 
 def unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
