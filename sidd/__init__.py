@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
     from sidd.blocks import RELEASE_EXCLUSIONS, Block, read_blocks
+    from sidd.cameras import CAMERAS
     from sidd.errors import SiddError
     from sidd.files import replacing
     from sidd.loading.corners import random_corners, uniform_corners
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from sidd.offline.unprocessing import unprocess_srgb
     from sidd.rendering import render, render_packed
     from sidd.scenes import (
-        CAMERAS,
         ISO_LEVELS,
         TEST_INSTANCES,
         TRAIN_INSTANCES,
@@ -36,6 +36,7 @@ _MODULE_OF = {
     for module, names in {
         "bayer": "CFA_PATTERNS mosaic pack unpack",
         "blocks": "RELEASE_EXCLUSIONS Block read_blocks",
+        "cameras": "CAMERAS",
         "errors": "SiddError",
         "files": "replacing",
         "loading.corners": "random_corners uniform_corners",
@@ -45,7 +46,7 @@ _MODULE_OF = {
         "offline.synthetic": "read_manifest typical_metadata write_synthetic",
         "offline.unprocessing": "unprocess_srgb",
         "rendering": "render render_packed",
-        "scenes": "CAMERAS ISO_LEVELS TEST_INSTANCES TRAIN_INSTANCES Frame SceneInstance index "
+        "scenes": "ISO_LEVELS TEST_INSTANCES TRAIN_INSTANCES Frame SceneInstance index "
         "select_frames",
     }.items()
     for name in names.split()

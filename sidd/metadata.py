@@ -16,12 +16,10 @@ import numpy as np
 import scipy.io
 
 from sidd.bayer import cfa_name
+from sidd.cameras import BY_CODE
 from sidd.errors import SiddError
 from sidd.files import replacing
 from sidd.mat5 import read_variable
-
-#: The maker that METADATA names, for each camera code.
-MAKES = {"IP": "Apple", "GP": "Google", "S6": "samsung", "N6": "motorola", "G4": "LGE"}
 
 _CFA_PATTERN_TAG = 33422
 _NOISE_PROFILE_TAG = 51041
@@ -77,10 +75,11 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
 
 def _metadata(fields: _Fields, path: str | os.PathLike, camera: str | None) -> Metadata:
     make = "".join(fields.get("Make", None)[:1].astype(str)).strip()
-    camera = camera or {name.lower(): code for code, name in MAKES.items()}.get(make.lower())
+    camera = camera or {row.make.lower(): row.code for row in BY_CODE.values()}.get(make.lower())
     if camera is None:
+        makes = ", ".join(row.make for row in BY_CODE.values())
         raise SiddError(
-            f"{path}: unknown Make {make!r}; allowed: {', '.join(MAKES.values())}, or another "
+            f"{path}: unknown Make {make!r}; allowed: {makes}, or another "
             "where the camera's code is given"
         )
     cfa_pattern = fields.tag(_CFA_PATTERN_TAG, 4).astype(int).reshape(2, 2)

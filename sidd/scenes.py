@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidd.cameras import CAMERAS
 from sidd.errors import SiddError
 
-#: iPhone 7, Google Pixel, Galaxy S6 Edge, Nexus 6, LG G4, in the order of their indices.
-CAMERAS = ("IP", "GP", "S6", "N6", "G4")
 #: The ISO levels that Noise Flow models.
 ISO_LEVELS = (100, 400, 800, 1600, 3200)
 #: How many scene instances the public datasets have, by their short names.
@@ -166,11 +165,11 @@ def select_frames(
 
     ``split`` is "train" or "test" for the release's instances, None for all. ``frame_range`` is
     (first, end) with the end exclusive; the release uses frames 10 and 11. Without ``cameras`` and
-    ``isos``, only the modelled ones are taken: :data:`CAMERAS` and :data:`ISO_LEVELS` (SIDD also
-    has shots at ISO 50 to 10000, which Noise Flow does not know). Camera and ISO are those of the
-    folder's name. Cameras that SIDD does not have can be asked for where ``instances`` have them;
-    of their instances that the release does not list, each with a number divisible by four is for
-    testing. Raises ValueError for a split, camera or ISO that does not exist.
+    ``isos``, only the modelled ones are taken: :data:`sidd.CAMERAS` and :data:`ISO_LEVELS` (SIDD
+    also has shots at ISO 50 to 10000, which Noise Flow does not know). Camera and ISO are those of
+    the folder's name. Cameras that SIDD does not have can be asked for where ``instances`` have
+    them; of their instances that the release does not list, each with a number divisible by four
+    is for testing. Raises ValueError for a split, camera or ISO that does not exist.
     """
     if split is not None and split not in _SPLITS:
         raise ValueError(f"unknown split {split!r}; allowed: train, test, None for all")

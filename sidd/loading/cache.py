@@ -20,12 +20,13 @@ from typing import Protocol
 
 import numpy as np
 
+from sidd.cameras import CAMERAS
 from sidd.errors import SiddError
 from sidd.files import locked, replacing
 from sidd.loading.tiles import OpenFile, TileFile, TilesInMemory, keeping_open, write_tiles
 from sidd.matfiles import Pair, read_pair
 from sidd.parallel import in_parallel
-from sidd.scenes import CAMERAS, Frame
+from sidd.scenes import Frame
 
 #: The most that frames may take in memory, in bytes; more need a cache folder.
 MEMORY_LIMIT = 2 << 30

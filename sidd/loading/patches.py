@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sidd.cameras import CAMERAS
 from sidd.errors import SiddError
 from sidd.loading.cache import open_cached, open_in_memory
 from sidd.loading.corners import random_corners, uniform_corners
 from sidd.loading.order import InOrder, Mixed, OneImageABatch, corner_generator
-from sidd.scenes import CAMERAS, Frame
+from sidd.scenes import Frame
 
 if TYPE_CHECKING:
     import tensorflow as tf

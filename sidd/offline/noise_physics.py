@@ -14,7 +14,7 @@ a clean intensity y in [0, 1], is
 5. quantisation to the sensor's 10 bits (EMVA 1288 [5]: a uniform error of a step's variance / 12);
 6. clipping to [0, 1], at black and at the full well ([1]).
 
-The factors s and r are each camera's own (:data:`SENSORS`): makers calibrate an NLF on a few
+The factors s and r are each camera's own (:mod:`sidd.cameras`): makers calibrate an NLF on a few
 devices, and in the Noise Flow paper the real NLFs of SIDD are 0.4 nats per dimension worse than
 the same formula fitted to the data.
 
@@ -30,38 +30,16 @@ the same formula fitted to the data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.ndimage import convolve
 from scipy.special import gamma
+
+from sidd.cameras import BY_CODE
 
 #: Analogue-to-digital resolution of the sensors.
 BIT_DEPTH = 10
 #: Shape of the read noise's Tukey-lambda distribution: 0.14 is near Gaussian, less is heavier.
 TUKEY_LAMBDA = -0.1
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """One camera's NLF, which METADATA states, and how its true noise differs."""
-
-    isos: tuple[int, ...]  #: ISO levels that the camera was used at, those of SIDD
-    shot: float  #: beta1 at ISO 100
-    read: float  #: beta2 at ISO 100
-    shot_factor: float  #: true shot noise variance / stated
-    read_factor: float  #: true read noise variance / stated
-    row: float  #: standard deviation of the row offsets / that of the read noise
-    crosstalk: tuple[float, float]  #: leak to each neighbour in the same row, in the same column
-
-
-SENSORS = {
-    "IP": Sensor((100, 400, 800, 1600), 3.6e-4, 2.0e-6, 0.36, 0.50, 0.25, (0.17, 0.13)),
-    "GP": Sensor((100, 400, 800, 1600, 3200), 2.6e-4, 2.4e-6, 2.40, 2.00, 0.20, (0.15, 0.12)),
-    "S6": Sensor((100, 400, 800, 1600, 3200), 5.2e-4, 1.6e-6, 0.34, 0.45, 0.30, (0.20, 0.15)),
-    "N6": Sensor((100, 400, 800, 1600, 3200), 4.4e-4, 3.0e-6, 2.60, 2.20, 0.25, (0.16, 0.16)),
-    "G4": Sensor((100, 400, 800), 4.8e-4, 2.2e-6, 0.42, 0.60, 0.35, (0.18, 0.12)),
-}
 
 
 def noise_profile(camera: str, iso: int) -> tuple[float, float]:
@@ -75,7 +53,7 @@ def noise_profile(camera: str, iso: int) -> tuple[float, float]:
     >>> round(beta1, 6), round(beta2, 9)
     (0.00104, 5.76e-06)
     """
-    sensor, gain = SENSORS[camera], iso / 100
+    sensor, gain = BY_CODE[camera].sensor, iso / 100
     return sensor.shot * gain, sensor.read * (0.8 + 0.2 * gain**1.5)
 
 
@@ -85,7 +63,7 @@ def true_profile(camera: str, iso: int) -> tuple[float, float]:
     (a, b) of variance = a y + b, row noise included: :func:`noise_profile` with the camera's
     factors.
     """
-    sensor, (beta1, beta2) = SENSORS[camera], noise_profile(camera, iso)
+    sensor, (beta1, beta2) = BY_CODE[camera].sensor, noise_profile(camera, iso)
     return sensor.shot_factor * beta1, sensor.read_factor * beta2 * (1 + sensor.row**2)
 
 
@@ -95,14 +73,14 @@ def crosstalk_kernel(camera: str) -> np.ndarray:
     >>> float(np.sum(crosstalk_kernel("S6") ** 2).round(12))
     1.0
     """
-    along, across = SENSORS[camera].crosstalk
+    along, across = BY_CODE[camera].sensor.crosstalk
     kernel = np.outer([across, 1, across], [along, 1, along])
     return kernel / np.linalg.norm(kernel)
 
 
 def expose(clean: np.ndarray, camera: str, iso: int, random: np.random.Generator) -> np.ndarray:
     """A noisy shot of a clean upright Bayer image [H, W] in [0, 1]: float32, by steps 1 to 6."""
-    sensor = SENSORS[camera]
+    sensor = BY_CODE[camera].sensor
     shot, _ = true_profile(camera, iso)
     read = np.sqrt(sensor.read_factor * noise_profile(camera, iso)[1])
     noise = shot * random.poisson(clean / shot) - clean

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
+from sidd.bayer import CFA_PATTERNS
+from sidd.cameras import BY_CODE
 from sidd.errors import SiddError
 from sidd.matfiles import write_raw
-from sidd.metadata import MAKES, Metadata, write_metadata
-from sidd.offline.noise_physics import SENSORS, expose, noise_profile, quantise
+from sidd.metadata import Metadata, write_metadata
+from sidd.offline.noise_physics import expose, noise_profile, quantise
 from sidd.offline.pictures import TEST_PICTURES, TRAIN_PICTURES, view
-from sidd.offline.unprocessing import COLORS, EXPOSURE, ILLUMINANTS, unprocess
+from sidd.offline.unprocessing import EXPOSURE, ILLUMINANTS, as_shot_neutral, unprocess
 from sidd.parallel import in_parallel
-from sidd.scenes import CAMERAS, TEST_INSTANCES, TRAIN_INSTANCES, SceneName
+from sidd.scenes import TEST_INSTANCES, TRAIN_INSTANCES, SceneName
 
 #: Name of the file that says with which settings a dataset was written.
 MANIFEST = "synthetic.json"
@@ -127,18 +129,18 @@ def typical_metadata(camera: str, iso: int, illuminant: int = 5500) -> Metadata:
     ``illuminant`` is a colour temperature of :data:`ILLUMINANTS`. The CFA pattern is the real
     camera's; colours and noise level function are made up. Raises SiddError for another camera.
     """
-    if camera not in COLORS:
-        raise SiddError(f"unknown camera {camera}; allowed: {', '.join(COLORS)}")
-    color = COLORS[camera]
+    if camera not in BY_CODE:
+        raise SiddError(f"unknown camera {camera}; allowed: {', '.join(BY_CODE)}")
+    row = BY_CODE[camera]
     return Metadata(
-        make=MAKES[camera],
+        make=row.make,
         camera=camera,
         iso=iso,
         nlf=noise_profile(camera, iso),
-        cfa_pattern=color.cfa_pattern,
-        as_shot_neutral=color.as_shot_neutral(illuminant),
-        color_matrix1=color.color_matrix1,
-        color_matrix2=color.color_matrix2,
+        cfa_pattern=np.array(CFA_PATTERNS[row.cfa]),
+        as_shot_neutral=as_shot_neutral(camera, illuminant),
+        color_matrix1=np.array(row.color_matrix1),
+        color_matrix2=np.array(row.color_matrix2),
     )
 
 
@@ -149,11 +151,10 @@ def camera_iso_pairs() -> list[tuple[str, int]]:
     [('IP', 100), ('GP', 400), ('S6', 800), ('N6', 1600), ('G4', 400), ('IP', 400)]
     """
     return [
-        (camera, isos[(turn + offset) % len(isos)])
-        for turn in range(max(len(sensor.isos) for sensor in SENSORS.values()))
-        for offset, camera in enumerate(CAMERAS)
-        for isos in [SENSORS[camera].isos]
-        if turn < len(isos)
+        (camera.code, camera.isos[(turn + offset) % len(camera.isos)])
+        for turn in range(max(len(camera.isos) for camera in BY_CODE.values()))
+        for offset, camera in enumerate(BY_CODE.values())
+        if turn < len(camera.isos)
     ]
 
 

@@ -7,11 +7,12 @@ CVPR 2019: inverse gamma, linear sRGB to the camera's RGB, inverse white balance
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from sidd.bayer import CFA_PATTERNS, mosaic
+from sidd.cameras import BY_CODE
 from sidd.metadata import Metadata
 from sidd.rendering import camera_to_srgb
 
@@ -28,47 +29,11 @@ ILLUMINANTS = {3200: (0.4232, 0.3991), 4400: (0.3643, 0.3660), 5500: (0.3324, 0.
 _BAND = 512
 
 
-@dataclass(frozen=True)
-class CameraColor:
-    """A camera's colour filters: where they lie, and what they see.
-
-    The matrices take XYZ to camera RGB for the light of a bulb (1) and daylight (2), as in the
-    DNG specification. They are made up: plausible for a phone, of no real device.
-    """
-
-    cfa: str
-    color_matrix1: np.ndarray
-    color_matrix2: np.ndarray
-
-    @property
-    def cfa_pattern(self) -> np.ndarray:
-        return np.array(CFA_PATTERNS[self.cfa])
-
-    def as_shot_neutral(self, illuminant: int) -> np.ndarray:
-        """The camera RGB [3] of a white object in this light, its largest value 1 (DNG)."""
-        x, y = ILLUMINANTS[illuminant]
-        white = self.color_matrix2 @ np.array([x / y, 1, (1 - x - y) / y])
-        return white / white.max()
-
-
-def _camera(cfa: str, bulb: list[list[float]], daylight: list[list[float]]) -> CameraColor:
-    return CameraColor(cfa, np.array(bulb), np.array(daylight))
-
-
-# fmt: off
-COLORS = {
-    "IP": _camera("RGGB", [[1.06, -0.42, -0.09], [-0.46, 1.38, 0.10], [-0.06, 0.19, 0.58]],
-                          [[0.86, -0.27, -0.09], [-0.42, 1.31, 0.13], [-0.08, 0.24, 0.56]]),
-    "GP": _camera("BGGR", [[0.98, -0.36, -0.05], [-0.52, 1.42, 0.09], [-0.09, 0.25, 0.55]],
-                          [[0.79, -0.21, -0.08], [-0.47, 1.36, 0.12], [-0.10, 0.28, 0.54]]),
-    "S6": _camera("GRBG", [[1.02, -0.31, -0.14], [-0.49, 1.44, 0.06], [-0.11, 0.30, 0.53]],
-                          [[0.83, -0.24, -0.11], [-0.44, 1.38, 0.08], [-0.09, 0.26, 0.60]]),
-    "N6": _camera("BGGR", [[0.91, -0.28, -0.07], [-0.58, 1.47, 0.12], [-0.13, 0.31, 0.50]],
-                          [[0.74, -0.17, -0.06], [-0.51, 1.40, 0.12], [-0.11, 0.30, 0.52]]),
-    "G4": _camera("BGGR", [[1.09, -0.45, -0.11], [-0.43, 1.35, 0.08], [-0.05, 0.20, 0.57]],
-                          [[0.89, -0.30, -0.10], [-0.40, 1.29, 0.12], [-0.07, 0.23, 0.59]]),
-}
-# fmt: on
+def as_shot_neutral(camera: str, illuminant: int) -> np.ndarray:
+    """The camera RGB [3] of a white object in this light, its largest value 1 (DNG)."""
+    x, y = ILLUMINANTS[illuminant]
+    white = np.array(BY_CODE[camera].color_matrix2) @ np.array([x / y, 1, (1 - x - y) / y])
+    return white / white.max()
 
 
 def unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
@@ -78,11 +43,11 @@ def unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str)
 
 
 def _unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
-    color = COLORS[camera]
-    balanced = linear @ np.linalg.inv(camera_to_srgb(color.color_matrix2)).T
+    row = BY_CODE[camera]
+    balanced = linear @ np.linalg.inv(camera_to_srgb(row.color_matrix2)).T
     balanced = VEILING_GLARE + (1 - VEILING_GLARE) * np.clip(balanced, 0, 1)
-    raw = EXPOSURE[brightness] * balanced * color.as_shot_neutral(illuminant)
-    return mosaic(raw, color.cfa_pattern)
+    raw = EXPOSURE[brightness] * balanced * as_shot_neutral(camera, illuminant)
+    return mosaic(raw, CFA_PATTERNS[row.cfa])
 
 
 def unprocess_srgb(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import sidd
+from sidd.cameras import BY_CODE
 from sidd.offline import noise_physics
 from sidd.offline.synthetic import camera_iso_pairs
 
@@ -27,7 +28,7 @@ def test_variance_is_the_true_profile_not_the_stated_one(camera, iso):
 def test_neighbours_are_correlated_as_the_kernel_says(camera):
     noise = flat_noise(camera, 800, 0.5)
     noise /= noise.std()
-    along, across = noise_physics.SENSORS[camera].crosstalk
+    along, across = BY_CODE[camera].sensor.crosstalk
     for found, leak in (
         ((noise[:, 1:] * noise[:, :-1]).mean(), along),
         ((noise[1:] * noise[:-1]).mean(), across),
