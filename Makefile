@@ -21,9 +21,14 @@ help:  ## what can be made
 
 setup: $(READY)  ## make .venv with the packages of requirements.txt
 
-$(READY): requirements.txt
-	$(PYTHON) -m venv $(VENV)
+# A wrong Python is refused before anything is installed, and what an earlier one left is cleared.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+		f"make setup: Python 3.11 to 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}; name another, " \
+		"such as make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sample from it
@@ -36,7 +41,7 @@ train: $(READY)  ## train Noise Flow on the offline dataset, score it, and sampl
 	@echo "curves    $(BIN)/tensorboard --logdir $(RUN)/tensorboard"
 
 paper: $(READY)  ## the tables and figures of the paper; ARGS="--full --sidd_path ROOT" on the real SIDD
-	$(BIN)/python paper.py $(ARGS)
+	$(BIN)/noise-flow paper $(ARGS)
 
 $(RUN)/saved_model: | $(READY)
 	$(BIN)/python train.py --logdir $(RUN) --resume
@@ -44,10 +49,10 @@ $(RUN)/saved_model: | $(READY)
 denoise: $(READY) $(RUN)/saved_model  ## train denoisers on four kinds of noise and score them; SEEDS="0 1 2" for more
 	set -e; for seed in $(SEEDS); do for noise in $(NOISES); do \
 		model=$$([ $$noise != noise_flow ] || echo --model $(RUN)); \
-		$(BIN)/python train_denoiser.py --noise $$noise $$model --seed $$seed --resume \
+		$(BIN)/noise-flow train-denoiser --noise $$noise $$model --seed $$seed --resume \
 			--logdir $(DENOISE)/$$noise-$$seed $(DENOISE_FLAGS); \
 	done; done
-	$(BIN)/python evaluate_denoiser.py --out $(DENOISE) \
+	$(BIN)/noise-flow evaluate-denoiser --out $(DENOISE) \
 		$(foreach seed,$(SEEDS),$(NOISES:%=$(DENOISE)/%-$(seed)))
 
 test: $(READY)  ## run the tests

@@ -1,29 +1,30 @@
 """How long training a denoiser waits for its noise: python -m benchmarks.denoiser_input.
 
-For each kind of noise, the steps of train_denoiser.py are timed, and in them the wait for the next
-noisy batch, which tf.data draws meanwhile; then how fast batches come where nobody trains.
+For each kind of noise, the steps of `noise-flow train-denoiser` are timed, and in them the wait
+for the next noisy batch, which tf.data draws meanwhile; then how fast batches come where nobody
+trains.
 """
 
 import json
 import time
 from collections.abc import Iterator
 
-import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import tensorflow as tf
 
-import dataset
-import denoiser_flags
 import noise_flow_tf as nf
 import sidd
-import train_denoiser
 from noise_flow_tf import denoising
+from noise_flow_tf.cli import parsing
+from noise_flow_tf.cli import train_denoiser as flags_of
 from noise_flow_tf.denoising import schedules
+from noise_flow_tf.programs import dataset, train_denoiser
+from noise_flow_tf.programs.configs import NOISES
 
 _WARM_UP = 10
 
 
 def parse(arguments=None):
-    parser = cli.Parser(prog="benchmarks.denoiser_input", description=__doc__)
+    parser = parsing.Parser(prog="benchmarks.denoiser_input", description=__doc__)
     add = parser.option
     add(
         "model",
@@ -32,10 +33,10 @@ def parse(arguments=None):
         help="noise model for noise_flow: run folder, SavedModel or released checkpoint",
     )
     add("sidd_path", metavar="ROOT", help="SIDD; by default the offline dataset")
-    add("n_batch_train", type=cli.positive(int), default=8, help="patches in a batch")
-    add("depth", type=cli.positive(int), default=9, help="convolutions of the DnCNN")
-    add("width", type=cli.positive(int), default=32, help="filters of each")
-    add("steps", type=cli.positive(int), default=200, help="that are timed")
+    add("n_batch_train", type=parsing.positive(int), default=8, help="patches in a batch")
+    add("depth", type=parsing.positive(int), default=9, help="convolutions of the DnCNN")
+    add("width", type=parsing.positive(int), default=32, help="filters of each")
+    add("steps", type=parsing.positive(int), default=200, help="that are timed")
     add("json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args(arguments)
 
@@ -45,7 +46,7 @@ def training_flags(args, noise: str):
     given += ["--sidd_path", args.sidd_path] if args.sidd_path else []
     given += ["--model", args.model] if noise == "noise_flow" else []
     given += ["--depth", str(args.depth), "--width", str(args.width)]
-    return denoiser_flags.parse(given)
+    return flags_of.parse(given)
 
 
 def make_batches(flags, patches: sidd.Patches) -> tf.data.Dataset:
@@ -84,7 +85,7 @@ def main(arguments=None):
     args = parse(arguments)
     told = {}
     print("noise       ms a step   of it waiting   batches a second without training")
-    for noise in denoiser_flags.NOISES:
+    for noise in NOISES:
         flags = training_flags(args, noise)
         frames = dataset.frames(flags, "train")
         patches = dataset.patches(flags, frames, sidd.CAMERAS, stride=flags.stride)
@@ -100,4 +101,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    parsing.run(main, "benchmarks.denoiser_input")

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
+from noise_flow_tf.cli import parsing
 
 _SCRIPTS = ("train", "sample")
 _IMAGE = (160, 224, 4)
@@ -51,7 +51,8 @@ def train(marks: _Marks, folder: str) -> None:
     import noise_flow_tf as nf
 
     marks.add("import TensorFlow and Noise Flow")
-    import train as script
+    from noise_flow_tf.programs import configs
+    from noise_flow_tf.programs import train as script
 
     marks.add("import the rest")
     marks.after(script.dataset, "frames", "find the frames")
@@ -68,7 +69,7 @@ def train(marks: _Marks, folder: str) -> None:
         *args, **{**kwargs, "callbacks": [*kwargs["callbacks"], Stop()]}
     )
     try:
-        script.main(["--logdir", f"{folder}/run"])
+        script.run(configs.TrainConfig(logdir=f"{folder}/run"))
     except _Done:
         return
 
@@ -78,7 +79,7 @@ def sample(marks: _Marks, folder: str) -> None:
     import noise_flow_tf as nf
 
     marks.add("import TensorFlow and Noise Flow")
-    import sample as script
+    from noise_flow_tf.cli import sample as script
 
     marks.add("import the rest")
     marks.after(nf, "load", "load the model")
@@ -89,9 +90,9 @@ def sample(marks: _Marks, folder: str) -> None:
 
 
 def parse(arguments=None):
-    parser = cli.Parser(prog="benchmarks.startup", description=__doc__)
+    parser = parsing.Parser(prog="benchmarks.startup", description=__doc__)
     add = parser.option
-    add("rounds", type=cli.positive(int), default=5, help="times that each script is started")
+    add("rounds", type=parsing.positive(int), default=5, help="times that each script is started")
     add("json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args(arguments)
 
@@ -145,4 +146,4 @@ if __name__ == "__main__":
         {"train": train, "sample": sample}[script](marks, folder)
         print(json.dumps(marks.seconds))
     else:
-        cli.run(main)
+        parsing.run(main, "benchmarks.startup")

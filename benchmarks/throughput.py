@@ -14,7 +14,6 @@ import resource
 import sys
 from pathlib import Path
 
-import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import numpy as np
 import tensorflow as tf
 
@@ -24,6 +23,7 @@ from benchmarks import ceilings, growth
 from benchmarks.operations import PATCH, make_batch, make_images, make_operations
 from benchmarks.straight_port import StraightPort
 from benchmarks.turns import Operation, Timing, take_turns
+from noise_flow_tf.cli import parsing
 
 _PATCHES = ("train", "log_prob", "sample")
 _WHAT = (*_PATCHES, "images")
@@ -33,7 +33,7 @@ _STRAIGHT = "straight "
 
 
 def parse(arguments=None):
-    parser = cli.Parser(prog="benchmarks.throughput", description=__doc__)
+    parser = parsing.Parser(prog="benchmarks.throughput", description=__doc__)
     add = parser.option
     add(
         "what",
@@ -41,8 +41,8 @@ def parse(arguments=None):
         metavar="LIST",
         help=f"what to time, joined by commas: {', '.join(_WHAT)}",
     )
-    add("batch", type=cli.positive(int), default=138, help="patches of 32 x 32 in a batch")
-    add("seconds", type=cli.positive(float), default=10.0, help="time for each operation")
+    add("batch", type=parsing.positive(int), default=138, help="patches of 32 x 32 in a batch")
+    add("seconds", type=parsing.positive(float), default=10.0, help="time for each operation")
     add(
         "megapixels",
         type=_megapixels,
@@ -53,7 +53,7 @@ def parse(arguments=None):
     )
     add(
         "intra_op_threads",
-        type=cli.not_negative,
+        type=parsing.not_negative,
         default=0,
         metavar="N",
         help="cores that an operation may use; 0 for TensorFlow's default, all",
@@ -207,5 +207,5 @@ def peak_gib() -> float:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    parsing.run(main, "benchmarks.throughput")
     sys.stdout.flush()

@@ -2,55 +2,98 @@
 
 Noise Flow: Noise Modeling with Conditional Normalizing Flows, Abdelhamed, Brubaker and Brown,
 ICCV 2019.
+
+The public names are loaded when they are first used (PEP 562), so that importing the package costs
+nothing where TensorFlow is not loaded yet. Keras models that hold a `NoiseFlowLayer` or a `Trainer`
+are loaded after TensorFlow has been imported before this package, or the class has been named once.
 """
 
-from typing import Any
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
 
-from noise_flow_tf import analysis, denoising, keras_layers, metrics, release, sampling
-from noise_flow_tf.baselines import CameraNLF, GaussianNoise
-from noise_flow_tf.conditions import CAMERAS, CLEAN_RANGE, ISO_LEVELS
-from noise_flow_tf.distribution import NoiseDistribution
-from noise_flow_tf.fit_camera import fit_camera
-from noise_flow_tf.keras_layers import TFKerasNoiseFlowLayer
-from noise_flow_tf.model import NoiseFlow
-from noise_flow_tf.new_camera import add_camera, settled
-from noise_flow_tf.release import load_release
-from noise_flow_tf.sampling import sample_image
-from noise_flow_tf.scale import predicted_scale
-from noise_flow_tf.training import Trainer, load
+if TYPE_CHECKING:
+    from noise_flow_tf import architecture as architecture
+    from noise_flow_tf import denoising as denoising
+    from noise_flow_tf import evaluation as evaluation
+    from noise_flow_tf import plotting as plotting
+    from noise_flow_tf import sampling as sampling
+    from noise_flow_tf import saving as saving
+    from noise_flow_tf import training as training
+    from noise_flow_tf.baselines import CameraNLF as CameraNLF
+    from noise_flow_tf.baselines import GaussianNoise as GaussianNoise
+    from noise_flow_tf.conditions import CAMERAS as CAMERAS
+    from noise_flow_tf.conditions import CLEAN_RANGE as CLEAN_RANGE
+    from noise_flow_tf.conditions import ISO_LEVELS as ISO_LEVELS
+    from noise_flow_tf.distribution import NoiseDistribution as NoiseDistribution
+    from noise_flow_tf.evaluation import analysis as analysis
+    from noise_flow_tf.evaluation import metrics as metrics
+    from noise_flow_tf.model import NoiseFlow as NoiseFlow
+    from noise_flow_tf.new_camera import add_camera as add_camera
+    from noise_flow_tf.new_camera import settled as settled
+    from noise_flow_tf.sampling.images import sample_image as sample_image
+    from noise_flow_tf.sampling.keras_layers import Keras3NoiseFlowLayer as Keras3NoiseFlowLayer
+    from noise_flow_tf.sampling.keras_layers import NoiseFlowLayer as NoiseFlowLayer
+    from noise_flow_tf.sampling.keras_layers import TFKerasNoiseFlowLayer as TFKerasNoiseFlowLayer
+    from noise_flow_tf.sampling.scale import predicted_scale as predicted_scale
+    from noise_flow_tf.saving import release as release
+    from noise_flow_tf.saving.loading import load as load
+    from noise_flow_tf.saving.release import load_release as load_release
+    from noise_flow_tf.training.new_cameras import fit_camera as fit_camera
+    from noise_flow_tf.training.trainer import Trainer as Trainer
 
-__all__ = [
-    "CAMERAS",
-    "CLEAN_RANGE",
-    "ISO_LEVELS",
-    "CameraNLF",
-    "GaussianNoise",
-    "Keras3NoiseFlowLayer",
-    "NoiseDistribution",
-    "NoiseFlow",
-    "NoiseFlowLayer",
-    "TFKerasNoiseFlowLayer",
-    "Trainer",
-    "add_camera",
-    "analysis",
-    "denoising",
-    "fit_camera",
-    "load",
-    "load_release",
-    "metrics",
-    "predicted_scale",
-    "release",
-    "sample_image",
-    "sampling",
-    "settled",
-]
+__version__ = "0.1.0"
+
+_PLACES = {
+    "CAMERAS": "conditions",
+    "CLEAN_RANGE": "conditions",
+    "CameraNLF": "baselines",
+    "GaussianNoise": "baselines",
+    "ISO_LEVELS": "conditions",
+    "Keras3NoiseFlowLayer": "sampling.keras_layers",
+    "NoiseDistribution": "distribution",
+    "NoiseFlow": "model",
+    "NoiseFlowLayer": "sampling.keras_layers",
+    "TFKerasNoiseFlowLayer": "sampling.keras_layers",
+    "Trainer": "training.trainer",
+    "add_camera": "new_camera",
+    "fit_camera": "training.new_cameras",
+    "load": "saving.loading",
+    "load_release": "saving.release",
+    "predicted_scale": "sampling.scale",
+    "sample_image": "sampling.images",
+    "settled": "new_camera",
+}
+_ROOMS = {
+    "analysis": "evaluation.analysis",
+    "architecture": "architecture",
+    "denoising": "denoising",
+    "evaluation": "evaluation",
+    "metrics": "evaluation.metrics",
+    "plotting": "plotting",
+    "release": "saving.release",
+    "sampling": "sampling",
+    "saving": "saving",
+    "training": "training",
+}
+
+__all__ = sorted([*_PLACES, *_ROOMS])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name in keras_layers.__all__:
-        return getattr(keras_layers, name)
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if "tensorflow" in sys.modules:
+    # Keras loads saved models only of classes that it has been shown before, and whoever has
+    # TensorFlow already does not wait for it here.
+    importlib.import_module(f"{__name__}.sampling.keras_layers")
+    importlib.import_module(f"{__name__}.training.trainer")

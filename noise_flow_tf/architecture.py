@@ -1,10 +1,5 @@
 """Architecture strings and the paper's names for them."""
 
-import numpy as np
-
-from noise_flow_tf import layers
-from noise_flow_tf.conditions import Known
-
 PAPER_NAMES = {
     "S-G": "sdn4|gain4",
     "S-G-CAM": "sdn5|gain4",
@@ -57,33 +52,6 @@ def parse(arch: str) -> list[str]:
                 f"{', '.join(members)} is allowed"
             )
     return codes
-
-
-def build(
-    codes: list[str], width: int, rng: np.random.Generator, known: Known
-) -> list[layers.Layer]:
-    """The layers for parsed codes, in the same order.
-
-    Args:
-        codes: what `parse` gave.
-        width: the number of hidden channels of the couplings.
-        rng: where initial values are drawn from.
-        known: the cameras and ISO levels to have parameters for.
-    """
-    paper_gain = None
-    if "eq14" in codes or "eq16" in codes:
-        paper_gain = layers.PaperGainLayer("eq16" in codes, known, name="gain")
-    make = {
-        "sdn4": lambda: layers.SignalLayer(0, known, name="signal"),
-        "sdn5": lambda: layers.SignalLayer(3, known, name="signal"),
-        "sdn6": lambda: layers.SignalLayer(1, known, name="signal"),
-        "gain4": lambda: layers.GainLayer(name="gain"),
-        "unc": lambda: layers.FlowStep(width, rng, name="flow_step"),
-        "eq12": lambda: layers.PaperSignalLayer(paper_gain, name="signal"),
-        "eq14": lambda: paper_gain,
-        "eq16": lambda: paper_gain,
-    }
-    return [make[code]() for code in codes]
 
 
 def title(arch: str) -> str:

@@ -9,7 +9,7 @@ import tensorflow_probability as tfp
 
 from noise_flow_tf.bijectors import NoCache, OnePassBijector
 from noise_flow_tf.bijectors.one_pass import as_float32
-from noise_flow_tf.shapes import same_event
+from noise_flow_tf.bijectors.shapes import same_event
 
 tfb = tfp.bijectors
 tfd = tfp.distributions

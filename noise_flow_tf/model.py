@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf import architecture
+from noise_flow_tf import architecture, layers
 from noise_flow_tf.bijectors import OnePassBijector
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, Known
 from noise_flow_tf.distribution import NoiseDistribution
@@ -67,7 +67,7 @@ class NoiseFlow(tf.Module):
         self.width = int(width)
         self.known = Known(tuple(cameras), tuple(iso_levels), bool(iso_interpolation))
         rng = np.random.default_rng(seed)
-        self.layers = architecture.build(codes, self.width, rng, self.known)
+        self.layers = layers.build(codes, self.width, rng, self.known)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(

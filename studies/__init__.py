@@ -1,1 +1,3 @@
-"""Measurements that choices in this project rest on."""
+"""The measurements that choices rest on; each module is a command, `python -m studies.NAME`."""
+
+import noise_flow_tf.cli  # noqa: F401  (the environment, before TensorFlow is imported)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import numpy as np
 import tensorflow as tf
 
 import noise_flow_tf as nf
 import sidd
+from noise_flow_tf.cli import parsing
 from noise_flow_tf.training import schedules
+from noise_flow_tf.training.names import RATES
 
 tf.get_logger().setLevel("ERROR")
 
@@ -16,10 +17,10 @@ DATASET = "data/synthetic_sidd"
 BATCH = 46
 
 
-def parser(name: str, about: str) -> cli.Parser:
-    parser = cli.Parser(prog=f"studies.{name}", description=about)
+def parser(name: str, about: str) -> parsing.Parser:
+    parser = parsing.Parser(prog=f"studies.{name}", description=about)
     parser.option("out", metavar="FOLDER", default=f"runs/{name}", help="where the results go")
-    parser.option("epochs", type=cli.positive(int), default=24, help="of the first training")
+    parser.option("epochs", type=parsing.positive(int), default=24, help="of the first training")
     parser.option(
         "beside",
         metavar="RUN",
@@ -46,7 +47,7 @@ def batches(chosen: Sequence[sidd.Frame], shuffle: bool, seed: int = 0) -> tf.da
 def train(model: nf.NoiseFlow, data: tf.data.Dataset, steps: int) -> nf.NoiseFlow:
     """Maximum likelihood as in `train.py`: Adam, a warm-up to 1e-2 and a cosine decay."""
     trainer = nf.Trainer(model)
-    trainer.compile(schedules.adam("cosine", schedules.RATES["cosine"], steps))
+    trainer.compile(schedules.adam("cosine", RATES["cosine"], steps))
     trainer.fit(data.repeat(), steps_per_epoch=steps, epochs=1, verbose=2)
     return model
 

@@ -38,4 +38,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    common.cli.run(main)
+    common.parsing.run(main, "studies.iso_interpolation")

@@ -12,7 +12,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import cli  # isort: skip  (sets TensorFlow's log level before it is imported)
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -21,8 +20,10 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import plotting
-from noise_flow_tf.metrics import nll_per_dimension
+from noise_flow_tf.cli import parsing
+from noise_flow_tf.evaluation.metrics import nll_per_dimension
 from noise_flow_tf.training import schedules
+from noise_flow_tf.training.names import RATES
 from sidd.offline import synthetic
 
 _TRAIN_COPIES = 12
@@ -30,19 +31,19 @@ _TEST_COPIES = 4
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__.partition("\n")[0])
+    parser = parsing.Parser(description=__doc__.partition("\n")[0])
     add = parser.option
     add("model", metavar="PATH", required=True, help="the truth: a run, SavedModel or checkpoint")
     add("out", metavar="FOLDER", required=True, help="where known_floor.json and .png go")
     add("dataset", metavar="ROOT", default="data/synthetic_sidd", help="the offline dataset")
     add("schedules", nargs="+", default=["cosine", "release"], choices=["cosine", "release"])
-    add("steps", type=cli.positive(int), default=4000, help="training steps of each schedule")
-    add("lr", type=cli.positive(float), help="peak of the cosine; the release's rate stays")
-    add("batch", type=cli.positive(int), default=138, help="patches in a training batch")
-    add("evaluations", type=cli.positive(int), default=40, help="how often the gap is measured")
+    add("steps", type=parsing.positive(int), default=4000, help="training steps of each schedule")
+    add("lr", type=parsing.positive(float), help="peak of the cosine; the release's rate stays")
+    add("batch", type=parsing.positive(int), default=138, help="patches in a training batch")
+    add("evaluations", type=parsing.positive(int), default=40, help="how often the gap is measured")
     add(
         "average_batches",
-        type=cli.not_negative,
+        type=parsing.not_negative,
         default=32,
         help="0: leave batch norm's averages lagging",
     )
@@ -117,7 +118,7 @@ def mean_nll(model, batches) -> float:
 def train(schedule: str, args: argparse.Namespace, examples, held_out, floor: float) -> list[dict]:
     tf_keras.utils.set_random_seed(args.seed)
     trainer = nf.Trainer(nf.NoiseFlow(seed=args.seed))
-    rate = args.lr if args.lr and schedule == "cosine" else schedules.RATES[schedule]
+    rate = args.lr if args.lr and schedule == "cosine" else RATES[schedule]
     trainer.compile(schedules.adam(schedule, rate, args.steps))
     count = len(examples["iso"])
     batches = tf.data.Dataset.from_tensor_slices(examples).shuffle(count, args.seed).repeat()
@@ -155,4 +156,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    parsing.run(main, "studies.known_floor")

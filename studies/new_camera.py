@@ -88,4 +88,4 @@ def _turns(frames: list[sidd.Frame]) -> list[sidd.Frame]:
 
 
 if __name__ == "__main__":
-    common.cli.run(main)
+    common.parsing.run(main, "studies.new_camera")

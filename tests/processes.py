@@ -12,19 +12,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from noise_flow_tf.training.run_folder import RunFolder, newest_first
+from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 
 ROOT = Path(__file__).resolve().parents[1]
 _PATIENCE = 400
 
 
-def command(script: str, *arguments) -> list[str]:
-    return [sys.executable, str(ROOT / script), *map(str, arguments)]
+def command(name: str, *arguments) -> list[str]:
+    """Of a script at the root, such as train.py, or a command of `noise-flow`."""
+    how = [str(ROOT / name)] if name.endswith(".py") else ["-m", "noise_flow_tf", name]
+    return [sys.executable, *how, *map(str, arguments)]
 
 
 def start(command: Sequence[str], **environment: str) -> subprocess.Popen:
     told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env={**os.environ, **environment}, **told)
+    return subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, **told
+    )
 
 
 def start_workers(command: Sequence[str], count: int) -> list[subprocess.Popen]:

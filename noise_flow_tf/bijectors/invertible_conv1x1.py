@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
 from noise_flow_tf.bijectors.one_pass import OnePassBijector
-from noise_flow_tf.shapes import as_batch, sizes
+from noise_flow_tf.bijectors.shapes import as_batch, sizes
 
 
 class InvertibleConv1x1(OnePassBijector):

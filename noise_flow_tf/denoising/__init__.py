@@ -1,7 +1,6 @@
 """Denoising raw images with DnCNN, trained on real or on sampled noise (Section 5 of the paper)."""
 
 from noise_flow_tf.denoising.dncnn import DnCNN
-from noise_flow_tf.denoising.saving import DenoiserRun, load, save
 from noise_flow_tf.denoising.sources import (
     Gauss,
     GaussMix,
@@ -28,3 +27,12 @@ __all__ = [
     "real",
     "save",
 ]
+
+
+def __getattr__(name: str):
+    # `saving` knows the network, so that the network's package cannot import it first.
+    if name in ("DenoiserRun", "load", "save"):
+        from noise_flow_tf.saving import denoiser
+
+        return getattr(denoiser, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

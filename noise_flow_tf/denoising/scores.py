@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from skimage.metrics import structural_similarity
 
-from noise_flow_tf.report import markdown
+from noise_flow_tf.evaluation.tables import markdown
 
 Row = Mapping[str, Any]
 

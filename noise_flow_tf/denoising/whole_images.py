@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.denoising.dncnn import DnCNN
-from noise_flow_tf.tiling import tiles, within
+from noise_flow_tf.sampling.tiling import tiles, within
 
 
 def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) -> np.ndarray:

@@ -13,7 +13,7 @@ import tf_keras
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
-from noise_flow_tf.training.run_folder import write_text
+from noise_flow_tf.saving.run_folder import write_text
 from noise_flow_tf.training.trainer import DivergedError
 
 _BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}

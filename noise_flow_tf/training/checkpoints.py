@@ -8,8 +8,8 @@ import tensorflow as tf
 import tf_keras
 from tqdm import tqdm
 
+from noise_flow_tf.saving.run_folder import newest_first
 from noise_flow_tf.training.interruption import Interruption
-from noise_flow_tf.training.run_folder import newest_first
 
 _KEPT = 2
 _PLACE = re.compile(r"\{\{.*?\}\} | \[Op:\w+\]")

@@ -2,9 +2,6 @@
 
 import tf_keras
 
-RATES = {"cosine": 1e-2, "release": 1e-4}
-"""The learning rate of each schedule: cosine's peak, and the release's constant."""
-
 _WARMUP = 0.05
 _FLOOR = 1e-3
 

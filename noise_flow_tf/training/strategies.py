@@ -9,9 +9,7 @@ from collections.abc import Callable
 import tensorflow as tf
 import tf_keras
 
-NAMES = ("auto", "none", "mirrored", "multiworker")
-MIRRORING = ("auto", "mirrored")
-"""The names that take a number of replicas."""
+from noise_flow_tf.training.names import MIRRORING, STRATEGIES
 
 
 def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
@@ -69,8 +67,8 @@ def prepare(name: str, replicas: int | None = None) -> None:
         ValueError: an unknown name, replicas that do not go with it, too few GPUs, or TensorFlow
             has started.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown strategy {name!r}; allowed are {', '.join(NAMES)}")
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}; allowed are {', '.join(STRATEGIES)}")
     if replicas is None:
         return
     if replicas < 1:

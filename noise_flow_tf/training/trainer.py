@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from noise_flow_tf import export
-from noise_flow_tf.coupling_network import BATCH_NORM_UPDATE, Moments
-from noise_flow_tf.metrics import nll_per_dimension
+from noise_flow_tf.evaluation.metrics import nll_per_dimension
+from noise_flow_tf.layers.coupling_network import BATCH_NORM_UPDATE, Moments
+from noise_flow_tf.saving import saved_model
 
 _NOT_FINITE = "the loss or its gradient is not finite"
 _FAILED = re.compile(rf"\[{_NOT_FINITE}\] \[(\d+)\] \[([01])\]" + r" \[(.*?)\]" * 4)
@@ -199,8 +199,8 @@ class Trainer(tf_keras.Model):
         """
         if not str(filepath).endswith(".keras"):
             raise ValueError(
-                f"{filepath}: a Trainer is saved as .keras; noise_flow_tf.export.save(model, path) "
-                "writes a SavedModel of its noise model"
+                f"{filepath}: a Trainer is saved as .keras; a SavedModel of its noise model is "
+                "written by noise_flow_tf.saving.saved_model.save(model, path)"
             )
         super().save(filepath, *args, **kwargs)
 
@@ -231,11 +231,11 @@ class Trainer(tf_keras.Model):
             variable.assign(store[str(number)])
 
     def get_config(self):
-        return {"name": self.name, "noise_model": export.recipe(self.noise_model)}
+        return {"name": self.name, "noise_model": saved_model.recipe(self.noise_model)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(export.fresh(**config["noise_model"]), name=config["name"])
+        return cls(saved_model.fresh(**config["noise_model"]), name=config["name"])
 
     def _update_where_finite(self, nll, gradients, moved):
         """One step under XLA: changes nothing, and gives NaN, where a number is not finite."""

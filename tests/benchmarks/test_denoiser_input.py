@@ -3,7 +3,8 @@ import json
 import noise_flow_tf as nf
 import sidd
 from benchmarks import denoiser_input
-from denoiser_flags import NOISES
+from noise_flow_tf.programs.configs import NOISES
+from noise_flow_tf.saving import saved_model
 
 
 def test_every_noise_is_timed(tmp_path, monkeypatch, capsys):
@@ -11,7 +12,7 @@ def test_every_noise_is_timed(tmp_path, monkeypatch, capsys):
     root = sidd.write_synthetic(
         tmp_path / "sidd", size=(64, 64), train_instances=5, test_instances=1, progress=False
     )
-    nf.export.save(nf.NoiseFlow("S-G", seed=0), tmp_path / "model")
+    saved_model.save(nf.NoiseFlow("S-G", seed=0), tmp_path / "model")
     flags = ["--model", "model", "--sidd_path", str(root), "--depth", "2", "--width", "4"]
     denoiser_input.main([*flags, "--n_batch_train", "2", "--steps", "3", "--json"])
     *_, last = capsys.readouterr().out.splitlines()

@@ -1,13 +1,11 @@
+import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 import sidd
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import ROOT, command
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +25,17 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def script(tmp_path_factory):
-    """Runs a script in a process of its own, in an empty folder."""
+    """Runs a script or a command of `noise-flow` in a process of its own, in an empty folder."""
     folder = tmp_path_factory.mktemp("elsewhere")
 
     def run(name, *arguments):
-        command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        return subprocess.run(
+            command(name, *arguments),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
 
     return run
 

@@ -2,18 +2,20 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 import time
 
 import matplotlib.image
 import numpy as np
 import pytest
 
-import evaluate
 import noise_flow_tf as nf
-import paper
-import pictures
 import sidd
-from noise_flow_tf import export, plotting
+from noise_flow_tf import plotting
+from noise_flow_tf.cli import evaluate, paper
+from noise_flow_tf.programs import paper as papers
+from noise_flow_tf.programs import pictures
+from noise_flow_tf.saving import saved_model
 
 FIGURES = ("correlation", "latent", "samples", "temperature", "variance")
 
@@ -125,7 +127,10 @@ def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--draw", "--out", "nowhere"], "nowhere/evaluation.json holds no results of evaluate.py"),
+        (
+            ["--draw", "--out", "nowhere"],
+            "nowhere/evaluation.json holds no results of noise-flow evaluate",
+        ),
         (["--model", "RUN", "RUN"], "names the same model twice"),
         (["--model", "RUN", "--cam", "XX"], "unknown camera XX"),
         (["--model", "RUN", "--start_ts_im_idx", "90", "--end_ts_im_idx", "91"], "no test frame"),
@@ -139,7 +144,7 @@ def test_errors(run_folder, dataset, tmp_path, monkeypatch, flags, message):
     paths = {"RUN": str(run_folder[0]), "FEW": str(tmp_path / "few")}
     if "FEW" in flags:
         few = nf.NoiseFlow("S-G", cameras=("IP", "S6"), iso_levels=(100, 400))
-        export.save(few, tmp_path / "few")
+        saved_model.save(few, tmp_path / "few")
     flags = [paths.get(flag, flag) for flag in flags]
     with pytest.raises(ValueError, match=message):
         evaluate.main(["--sidd_path", str(dataset), *flags])
@@ -153,7 +158,7 @@ def test_errors(run_folder, dataset, tmp_path, monkeypatch, flags, message):
     ],
 )
 def test_errors_are_one_line(script, flags, message):
-    done = script("evaluate.py", *flags)
+    done = script("evaluate", *flags)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -172,8 +177,8 @@ def test_gaussian_needs_training_frames(run_folder, dataset, tmp_path):
 
 
 def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys):
-    variants = {"paper_formulas": "eq12|eq16", paper.OURS: "sdn5|gain4"}
-    monkeypatch.setattr(paper, "VARIANTS", variants)
+    variants = {"paper_formulas": "eq12|eq16", papers.OURS: "sdn5|gain4"}
+    monkeypatch.setattr(papers, "VARIANTS", variants)
     out = tmp_path / "paper"
     flags = ["--full", "--sidd_path", str(dataset), "--out", str(out), "--cache", str(tmp_path)]
     paper.main([*flags, "--", "--epochs", "2"])
@@ -181,13 +186,13 @@ def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys)
     assert "| Noise Flow by the paper's Eq. 12 to 16 |" in report
     assert "| **-3.521** " in report
     told = json.loads((out / "report.json").read_text())
-    assert told["differences"]["nll"][paper.OURS] == [0.0, 0.0]
+    assert told["differences"]["nll"][papers.OURS] == [0.0, 0.0]
     for line in report.splitlines():
         if line.startswith("!["):
             assert (out / line.rpartition("(")[2].rstrip(")")).is_file(), line
     for name in ("figure4", "figure6", "figure7"):
         (out / "figures" / f"{name}.png").unlink()
-    monkeypatch.setattr(paper, "train", lambda *flags: pytest.fail("nothing is left to train"))
+    monkeypatch.setattr(papers, "train", lambda *flags: pytest.fail("nothing is left to train"))
     paper.main([*flags, "--draw"])
     assert (out / "figures" / "figure7.png").is_file()
     assert (out / "report.md").read_text() == report
@@ -214,15 +219,18 @@ def test_paper_lets_training_save_its_state(tmp_path, monkeypatch):
 
     wait = subprocess.Popen.wait
 
-    monkeypatch.setattr(paper, "__file__", str(tmp_path / "paper.py"))
+    fake = (sys.executable, str(tmp_path / "train.py"))
+    monkeypatch.setattr(papers, "TRAIN", fake)
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        paper.train("--logdir", "run")
+        papers.train("--logdir", "run")
     assert (tmp_path / "saved").exists()
 
 
 def test_paper_stops_where_training_fails(tmp_path, dataset):
-    with pytest.raises(ValueError, match="train.py .*--batching none.* ended with exit code 2"):
+    with pytest.raises(
+        ValueError, match="noise-flow train .*--batching none.* ended with exit code 2"
+    ):
         paper.main([
             "--full", "--sidd_path", str(dataset), "--out", str(tmp_path / "paper"),
             "--", "--batching", "none",

@@ -3,9 +3,8 @@ import pytest
 from PIL import Image
 from skimage.io import imread, imsave
 
-import cli
-import sample
 import sidd
+from noise_flow_tf.cli import parsing, sample
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +181,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     options |= {"out": "out"} | changed
     arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: call(*arguments))
+        parsing.run(lambda: call(*arguments))
     assert stopped.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1

@@ -6,10 +6,9 @@ import pytest
 from PIL import Image
 from skimage.io import imread
 
-import cli
 import noise_flow_tf as nf
-import sample
 import sidd
+from noise_flow_tf.cli import parsing, sample
 
 
 def call(*arguments):
@@ -221,7 +220,7 @@ def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, run_folder, make, 
     options = {"model": run_folder[0], "iso": 100, "camera": "S6", "out": "out"} | options
     arguments = [f"--{k}={v}" if v != "" else f"--{k}" for k, v in options.items()]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: call(*arguments))
+        parsing.run(lambda: call(*arguments))
     assert stopped.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert message in told[-1]

@@ -1,12 +1,12 @@
-"""Several devices train the denoiser that one would, with all that train_denoiser.py does."""
+"""Several devices train the denoiser that one would, with all that the command does."""
 
 import json
 
 import numpy as np
 import pytest
 
-import train_denoiser
 from noise_flow_tf import denoising
+from noise_flow_tf.cli import train_denoiser
 from tests.processes import command, finish, start, start_workers, stop_after
 
 TWO = ("--strategy", "mirrored", "--replicas", 2)
@@ -26,7 +26,7 @@ def training(dataset, no_gpu, tmp_path_factory):
         flags += ["--depth", 4, "--width", 4, "--stride", 32, "--noise_scale", 0.03]
         flags += ["--n_batch_train", 3, "--n_batch_test", 19, "--n_test_patches", 20]
         flags += ["--epochs", EPOCHS, "--average_batches", 3]
-        return command("train_denoiser.py", *flags, *more)
+        return command("train-denoiser", *flags, *more)
 
     return line
 
@@ -58,7 +58,7 @@ def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_
     folder = tmp_path / "run"
     errors = stop_after(start(training(folder, *TWO, "--checkpoint_every", 2)), folder, 2)
     assert "stopped by SIGTERM" in errors
-    told = finish(start(command("train_denoiser.py", "--logdir", folder, "--resume")))
+    told = finish(start(command("train-denoiser", "--logdir", folder, "--resume")))
     assert "going on from checkpoint" in told
     assert "on 2 device(s)" in told
     assert_as_one_device(folder, one_device)

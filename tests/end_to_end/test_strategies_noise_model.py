@@ -7,9 +7,8 @@ import pytest
 
 import noise_flow_tf as nf
 import sidd
-import train
-import train_flags
-from noise_flow_tf.training.run_folder import RunFolder
+from noise_flow_tf.cli import train
+from noise_flow_tf.saving.run_folder import RunFolder
 from tests.processes import command, finish, start, start_workers, stop_after
 
 TWO = ("--strategy", "mirrored", "--replicas", 2)
@@ -116,8 +115,8 @@ def test_mirrored_new_camera(training, one_device, new_pairs, dataset, tmp_path)
 )
 def test_a_run_may_go_on_with_other_devices(tmp_path, saved, flags, expected):
     line = ["--logdir", str(tmp_path / "run")]
-    settings = vars(train_flags.parse(line)) | dict.fromkeys(train_flags._NEEDED_TO_RESUME, 0)
+    settings = vars(train.parse(line)) | {"versions": {}}
     del settings["replicas"]
     RunFolder(tmp_path / "run").create(settings | saved)
-    args = train_flags.parse([*line, "--resume", *flags])
+    args = train.parse([*line, "--resume", *flags])
     assert (args.strategy, args.replicas) == expected

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import cli
 import noise_flow_tf as nf
 import sidd
-import train
+from noise_flow_tf.cli import parsing, train
+from noise_flow_tf.programs.configs import OFFLINE
 
 
 def test_release_command_line_leaves_a_whole_run(run_folder):
@@ -86,7 +86,7 @@ def test_offline_dataset_is_used_where_no_other_is_given(monkeypatch, tmp_path, 
     )
     run = tmp_path / "run"
     train.main(["--logdir", str(run), "--arch", "S-G", "--epochs", "1"])
-    assert set(asked) == {train.dataset.OFFLINE}
+    assert set(asked) == {OFFLINE}
     assert "offline stand-in" in (run / "report.md").read_text()
 
 
@@ -125,7 +125,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     arguments = [text.format(tmp=tmp_path, data=dataset) for text in arguments]
     arguments += ["--cache", str(tmp_path_factory.mktemp("cache"))]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train.main(arguments))
+        parsing.run(lambda: train.main(arguments))
     assert stopped.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
@@ -173,7 +173,7 @@ def test_broken_file_is_one_line_and_leaves_nothing(
     arguments = ["--sidd_path", str(tmp_path / "sidd"), "--logdir", str(tmp_path / "run")]
     arguments += ["--cache", str(tmp_path / "cache"), "--strict"]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train.main(arguments))
+        parsing.run(lambda: train.main(arguments))
     assert stopped.value.code == 2
     told = capsys.readouterr().err.strip().splitlines()[-1]
     assert str(victim) in told
@@ -184,7 +184,7 @@ def test_broken_file_is_one_line_and_leaves_nothing(
 def test_diverged_training_is_one_line(capsys, tmp_path, dataset):
     arguments = ["--sidd_path", str(dataset), "--logdir", str(tmp_path / "run"), "--lr", "1e30"]
     with pytest.raises(SystemExit) as stopped:
-        cli.run(lambda: train.main([*arguments, "--arch", "S-Ax1-G-Ax1-CAM"]))
+        parsing.run(lambda: train.main([*arguments, "--arch", "S-Ax1-G-Ax1-CAM"]))
     assert stopped.value.code == 2
     assert "training diverged" in capsys.readouterr().err.strip().splitlines()[-1]
 

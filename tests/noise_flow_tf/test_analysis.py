@@ -8,7 +8,8 @@ from matplotlib.image import imread
 from scipy.ndimage import convolve1d
 
 import noise_flow_tf as nf
-from noise_flow_tf import analysis, evaluation, plotting
+from noise_flow_tf import evaluation, plotting
+from noise_flow_tf.evaluation import analysis
 
 
 def white(seed=0, patches=60, size=(24, 28)):

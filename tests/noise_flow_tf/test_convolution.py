@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from noise_flow_tf.convolution import convolve, sum_over_pixels
+from noise_flow_tf.layers.convolution import convolve, sum_over_pixels
 
 
 @pytest.mark.parametrize("relu", [False, True])

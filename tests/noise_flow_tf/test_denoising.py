@@ -10,6 +10,7 @@ import noise_flow_tf as nf
 from noise_flow_tf import denoising
 from noise_flow_tf.denoising import scores, sources
 from noise_flow_tf.denoising.trainer import DenoiserTrainer
+from noise_flow_tf.saving import saved_model
 from noise_flow_tf.training import callbacks
 from noise_flow_tf.training.trainer import DivergedError
 from tests.examples import make_batches
@@ -223,7 +224,7 @@ def test_saved_model_is_plain_and_comes_back(trained, tmp_path):
 def test_what_holds_no_denoiser_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no denoiser"):
         denoising.load(tmp_path)
-    nf.export.save(nf.NoiseFlow("S-G"), tmp_path / "noise_model")
+    saved_model.save(nf.NoiseFlow("S-G"), tmp_path / "noise_model")
     with pytest.raises(ValueError, match="is not a SavedModel of a denoiser"):
         denoising.load(tmp_path / "noise_model")
     denoising.save(small(), tmp_path / "denoiser")
@@ -234,7 +235,7 @@ def test_what_holds_no_denoiser_is_refused(tmp_path):
         denoising.load(tmp_path / "denoiser")
     run = denoising.DenoiserRun(tmp_path / "run")
     run.create({"arch": "S-G", "width": 4})
-    with pytest.raises(ValueError, match="not the settings of a run of train_denoiser.py"):
+    with pytest.raises(ValueError, match="not the settings of a run of noise-flow train-denoiser"):
         denoising.load(run.path)
 
 

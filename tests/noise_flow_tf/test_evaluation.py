@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
-from noise_flow_tf import evaluation, metrics, report
+from noise_flow_tf import evaluation
+from noise_flow_tf.evaluation import metrics, tables
 from tests.examples import make_batches
 
 IMAGES, PATCHES = 12, 10
@@ -102,7 +103,7 @@ def test_standard_errors_are_over_images():
     alone = evaluation.summarise(rows[:1])["m"]
     assert alone["nll"] == values[0]
     assert alone["nll_stderr"] is None
-    assert report.number("nll", alone) == f"{values[0]:.3f}"
+    assert tables.number("nll", alone) == f"{values[0]:.3f}"
 
 
 def test_paired_differences_tell_close_models_apart():
@@ -156,14 +157,14 @@ def test_gaussian_stddev():
 def test_tables_have_errors_and_groups():
     score = {"nll": -2.0, "nll_stderr": 0.5, "kl": 0.1, "kl_stderr": None, "kl_floor": 0.01}
     better = {**score, "nll": -3.0, "kl": 0.05}
-    text = report.table(
+    text = tables.table(
         {"gaussian": score, "noise_flow": better}, beside={"paper": ["-1", "**-2**"]}
     )
     assert "| NLL      | -2.000 ± 0.500 (171.8%) | **-3.000 ± 0.500** |" in text
     assert "| KL       | 0.1000 (50.0%) " in text
     assert "| KL floor | 0.0100 " in text
     assert "| paper    | -1 " in text
-    grouped = report.groups(
+    grouped = tables.groups(
         "camera", {"S6": {"images": 3, "scores": {"a": score}}}, {"a": "The model"}
     )
     assert "| camera | images | The model, NLL | The model, KL |" in grouped

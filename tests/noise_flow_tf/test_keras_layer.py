@@ -414,9 +414,9 @@ def test_keras_3_must_run_on_tensorflow(small_noise_model, monkeypatch):
 
 FRESH_PROCESS = """
 import json, sys
+import tensorflow as tf
 import noise_flow_tf as nf
 has_keras3 = "keras" in sys.modules
-import tensorflow as tf
 layer = tf.keras.models.load_model(sys.argv[1]).layers[1]
 is_right = isinstance(layer, nf.NoiseFlowLayer) and issubclass(type(layer), tf.keras.layers.Layer)
 noise = layer(tf.fill([1, 1, 1, 4], 0.4), training=True) - 0.4

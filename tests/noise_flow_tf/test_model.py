@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
-from noise_flow_tf import coupling_network
+from noise_flow_tf.layers import coupling_network
 
 PAPER_FORM = "eq12|unc|unc|eq16|unc|unc"
 

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
-from noise_flow_tf import export
+from noise_flow_tf.saving import saved_model
 
 RNG = np.random.default_rng(0)
 CLEAN = RNG.uniform(size=(5, 8, 8, 4)).astype(np.float32)
@@ -49,12 +49,12 @@ def test_learns_its_own_parameters_and_leaves_the_others(arch):
 def test_saved_with_its_camera(tmp_path):
     added = nf.add_camera(trained("S-Ax1-G-Ax1-CAM"), "P9")
     added.layers[0].added.assign([0.1, 0.2, 0.3])
-    export.save(added, tmp_path / "model")
+    saved_model.save(added, tmp_path / "model")
     tf.train.Checkpoint(noise_model=added).write(str(tmp_path / "checkpoint"))
-    recipe = export.recipe(added)
+    recipe = saved_model.recipe(added)
     for again in (
         nf.load(tmp_path / "model"),
-        export.restore(**recipe, prefix=tmp_path / "checkpoint"),
+        saved_model.restore(**recipe, prefix=tmp_path / "checkpoint"),
     ):
         assert again.cameras[-1] == "P9"
         np.testing.assert_array_equal(

@@ -8,10 +8,10 @@ import tensorflow as tf
 import tf_keras
 
 import noise_flow_tf as nf
+from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, interruption
 from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
 from noise_flow_tf.training.interruption import Interrupted, Interruption
-from noise_flow_tf.training.run_folder import RunFolder, newest_first
 from tests.examples import make_batches
 
 _ARCH = "sdn5|unc|gain4"

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
-from noise_flow_tf import export
-from noise_flow_tf.training import RunFolder
+from noise_flow_tf.saving import saved_model
+from noise_flow_tf.saving.run_folder import RunFolder
 
 MODELS = {
     "noise_flow": lambda: nf.NoiseFlow("S-Ax1-G-Ax1-CAM", seed=0),
@@ -111,7 +111,7 @@ def saved(tmp_path_factory):
     for variable in model.trainable_variables:
         variable.assign_add(rng.normal(0, 0.05, variable.shape))
     path = tmp_path_factory.mktemp("models") / "saved_model"
-    export.save(model, path)
+    saved_model.save(model, path)
     return model, path
 
 
@@ -198,7 +198,7 @@ def test_saved_model_signatures_by_name(saved):
 def test_saved_model_keeps_cameras_and_levels_of_its_own(tmp_path):
     options = {"cameras": ["S6", "P9"], "iso_levels": [100, 800], "iso_interpolation": True}
     model = nf.NoiseFlow("S-G-CAM", seed=0, **options)
-    export.save(model, tmp_path / "model")
+    saved_model.save(model, tmp_path / "model")
     again = nf.load(tmp_path / "model")
     assert again.known == model.known
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures

@@ -11,11 +11,12 @@ import tf_keras
 
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation
-from noise_flow_tf.training import RunFolder, callbacks, run_folder, schedules, strategies
+from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving.run_folder import RunFolder, newest_first
+from noise_flow_tf.training import callbacks, schedules, strategies
 from noise_flow_tf.training import trainer as trainer_module
 from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
 from noise_flow_tf.training.interruption import Interruption
-from noise_flow_tf.training.run_folder import newest_first
 from noise_flow_tf.training.trainer import DivergedError
 from tests.examples import make_batches
 

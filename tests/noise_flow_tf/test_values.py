@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
-from noise_flow_tf import conditions, export
+from noise_flow_tf import conditions
 from noise_flow_tf.denoising import sources
+from noise_flow_tf.saving import saved_model
 
 SHAPE = (2, 6, 8, 4)
 COUNTS = np.random.default_rng(0).uniform(0, 1023, SHAPE).astype(np.float32)
@@ -145,7 +146,7 @@ def test_images_without_pixels_are_refused(model):
 @pytest.fixture(scope="module")
 def signatures(tmp_path_factory):
     path = tmp_path_factory.mktemp("export") / "saved_model"
-    export.save(nf.NoiseFlow("sdn5|unc|gain4", seed=0), path)
+    saved_model.save(nf.NoiseFlow("sdn5|unc|gain4", seed=0), path)
     return tf.saved_model.load(str(path)).signatures
 
 

@@ -1,0 +1,66 @@
+"""Takes the noise from a raw image with a trained denoiser."""
+
+from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.programs import configs
+from noise_flow_tf.programs.configs import DenoiseConfig
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> DenoiseConfig:
+    """The config that the arguments ask for; `program` is what messages call the command."""
+    parser = ConfigParser(
+        DenoiseConfig,
+        prog=program,
+        description=__doc__,
+        epilog="""a noisy image, of any even size, is one of
+  .MAT   a NOISY_RAW file of SIDD; its colours are read from its METADATA file, and the clean image
+         from its GT file, where these stand beside it
+  .npy   float, [H, W] Bayer or [H, W, 4] packed (channels (0,0), (0,1), (1,1), (1,0)), in [0, 1]
+  .png   8 or 16 bit grey, a Bayer image; its full range becomes [0, 1]
+
+writes to the folder --out; NAME is the image's
+  NAME_denoised.*     the denoised raw image in [0, 1]: .npy in the form and orientation of the
+                      noisy one, .MAT as in SIDD, .png upright, 16 bit grey
+  NAME_denoised_srgb.png, NAME_noisy_srgb.png
+                      rendered to sRGB, upright""",
+    )
+    add = parser.option
+    add(
+        "model",
+        metavar="PATH",
+        required=True,
+        help="run folder of noise-flow train-denoiser, or SavedModel of a denoiser",
+    )
+    add("noisy", metavar="FILE", required=True, help="noisy raw image, see below")
+    add("out", metavar="FOLDER", help="where the results go")
+    add("clean", metavar="FILE", help="clean image of the same scene, to tell the PSNR")
+    add("metadata", metavar="FILE", help="METADATA file of SIDD, for colours")
+    add(
+        "camera",
+        metavar="CODE",
+        help="whose colours to render with if there is no METADATA: " + ", ".join(configs.CAMERAS),
+    )
+    add(
+        "tile",
+        type=positive(int),
+        help="side of the tiles it works in, in packed pixels; they do not show",
+    )
+    add(
+        "orientation",
+        choices=["upright", "file"],
+        help="how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's files",
+    )
+    add(
+        "formats",
+        nargs="+",
+        choices=configs.FORMATS,
+        help="of the raw result",
+    )
+    return parser.config(arguments)
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    config = parse(arguments, program)
+    from noise_flow_tf.programs import denoise
+
+    denoise.run(config)

@@ -1,0 +1,60 @@
+"""Scores trained noise models on SIDD's test scenes: likelihood, marginal KL, and what these miss.
+
+Writes tables beside the paper's, the scores of every image, and figures.
+"""
+
+from noise_flow_tf.cli import flags
+from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.programs.configs import EvaluateConfig
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> EvaluateConfig:
+    """The config that the arguments ask for; `program` is what messages call the command."""
+    parser = ConfigParser(
+        EvaluateConfig,
+        prog=program,
+        description=__doc__,
+        epilog="""writes to the folder --out
+  evaluation.md    tables: all test images, each camera, each ISO level
+  scores.csv       the same, a line for each group and model
+  images.csv       a line for each image and model
+  evaluation.json  everything, for programs
+  figures/         correlation, variance against intensity, the latent, sampling temperature, and
+                   patches rendered to sRGB (kept in examples.npz); --draw makes them anew from
+                   the files
+
+NLL is in nats per dimension. KL is the marginal divergence of the original release, in nats, of
+every 5th patch. Standard errors are over images. The KL floor is the divergence between two samples
+of the same model: what a perfect model would have with so few pixels.""",
+    )
+    add = parser.option
+    add(
+        "model",
+        metavar="PATH",
+        nargs="+",
+        help="run folder of train.py, SavedModel, or prefix of a released checkpoint; of several, "
+        "the last is compared with the others",
+    )
+    add("out", metavar="FOLDER", help="where the results go")
+    add("draw", action="store_true", help="only draw the figures of the results in --out anew")
+    add(
+        "gaussian_stddev",
+        type=positive(float),
+        help="of the Gaussian baseline; by default that of the training noise in --sidd_path",
+    )
+    add("scores_only", action="store_true", help="only NLL and KL")
+    add("n_batch_test", type=positive(int), help="patches in a batch")
+    add("seed", type=int, help="of the samples")
+    flags.add_patch_flags(parser)
+    config = parser.config(arguments)
+    if not config.model and not config.draw:
+        parser.error("--model PATH is needed: a run folder, a SavedModel or a released checkpoint")
+    return config
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    config = parse(arguments, program)
+    from noise_flow_tf.programs import evaluate
+
+    evaluate.run(config)

@@ -1,0 +1,66 @@
+"""Scores denoisers as in Table 3 of the paper, on whole test images or on SIDD's validation blocks.
+
+Several runs with the same noise and other seeds become one line with mean and standard deviation.
+"""
+
+from noise_flow_tf.cli import flags
+from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.programs import configs
+from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> EvaluateDenoiserConfig:
+    """The config that the arguments ask for; `program` is what messages call the command."""
+    parser = ConfigParser(
+        EvaluateDenoiserConfig,
+        prog=program,
+        description=__doc__,
+        epilog="""writes to the folder --out
+  report.md     the table beside the paper's, PSNR and SSIM by camera and ISO, the runs
+  report.json   the same numbers
+  scores.csv    PSNR and SSIM of each image and run
+  denoised.png  noisy, denoised and clean patches, rendered to sRGB, with the PSNR on each (Figure 8
+                of the paper); not with --blocks, which come without metadata
+
+PSNR has peak 1; SSIM has Gaussian weights of standard deviation 1.5 and data range 1 (the release's
+range 2 stands beside it), and is the mean over the four packed channels. Denoised images are
+clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
+    )
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folders of noise-flow train-denoiser"
+    )
+    add = parser.option
+    add(
+        "blocks",
+        nargs=2,
+        metavar=("NOISY.mat", "GT.mat"),
+        help="instead of the test split of a dataset: ValidationNoisyBlocksRaw.mat and "
+        "ValidationGtBlocksRaw.mat of SIDD",
+    )
+    add(
+        "release_exclusions",
+        action="store_true",
+        help="with --blocks: without the images whose ISO is not modelled, as in the release "
+        f"(counted from 1: {', '.join(map(str, configs.RELEASE_EXCLUSIONS))})",
+    )
+    add("out", metavar="FOLDER", help="where the report goes")
+    add(
+        "tile",
+        type=positive(int),
+        help="side of the tiles it works in, in packed pixels",
+    )
+    flags.add_frame_flags(parser, ["test"])
+    config = parser.config(arguments)
+    if config.release_exclusions and not config.blocks:
+        parser.error("--release_exclusions goes with --blocks")
+    if config.blocks and (config.sidd_path or config.cam or config.iso):
+        parser.error("--blocks excludes --sidd_path, --cam and --iso")
+    return config
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    config = parse(arguments, program)
+    from noise_flow_tf.programs import evaluate_denoiser
+
+    evaluate_denoiser.run(config)

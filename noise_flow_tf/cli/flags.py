@@ -1,0 +1,90 @@
+"""The flags that several commands share."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.programs.configs import CAMERAS, ISO_LEVELS, OFFLINE
+from noise_flow_tf.training.names import MIRRORING, STRATEGIES
+
+_SPLITS = {"train": ("tr", "training"), "test": ("ts", "test")}
+
+
+def add_patch_flags(parser: ConfigParser, splits: Sequence[str] = ("train", "test")) -> None:
+    """Adds the flags that say which patches of which frames; `splits` as those that are used."""
+    add = parser.option
+    add(
+        "cache",
+        metavar="FOLDER",
+        help="where packed patches are kept for the next run (SIDD_Medium_Raw: about 15 GB)",
+    )
+    add("strict", action="store_true", help="stop at a damaged frame instead of leaving it out")
+    add("patch_height", type=positive(int), help="patch side in packed pixels")
+    add(
+        "n_patches_per_image",
+        type=positive(int),
+        help="at most so many patches of an image (default its whole grid; the release has 2898)",
+    )
+    add(
+        "n_train_threads",
+        type=positive(int),
+        help="batches made, and files read, at the same time",
+    )
+    add_frame_flags(parser, splits)
+
+
+def add_frame_flags(parser: ConfigParser, splits: Sequence[str]) -> None:
+    """Adds the flags that say which frames; `splits` as those that are used."""
+    add = parser.option
+    add(
+        "sidd_path",
+        metavar="ROOT",
+        help="SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to "
+        f"{OFFLINE}",
+    )
+    for split in splits:
+        short, name = _SPLITS[split]
+        of = f"of each {name} instance"
+        add(f"start_{short}_im_idx", type=int, help=f"first frame {of}")
+        add(f"end_{short}_im_idx", type=int, help=f"end of the {name} frames, exclusive")
+    add("cam", nargs="+", metavar="CODE", help=f"only these cameras: {', '.join(CAMERAS)}")
+    add(
+        "iso",
+        nargs="+",
+        type=int,
+        metavar="ISO",
+        help=f"only these ISO levels: {', '.join(map(str, ISO_LEVELS))}",
+    )
+
+
+def add_strategy_flags(parser: ConfigParser) -> None:
+    """Adds the flags that say on which devices training runs, for `strategies.choose`."""
+    add = parser.option
+    add(
+        "strategy",
+        choices=STRATEGIES,
+        help="mirrored: over all GPUs of this machine; multiworker: over the machines of "
+        "TF_CONFIG; auto: mirrored where there is a GPU, or with --replicas",
+    )
+    add(
+        "replicas",
+        type=positive(int),
+        help="mirrored over so many: the first GPUs, or parts of the CPU where there is no GPU, to "
+        "try it",
+    )
+
+
+def of_run(parser: ConfigParser, arguments: list[str] | None, folder: str | Path) -> Any:
+    """The config of a run that is resumed: its own settings, but for what is given now.
+
+    The run's own --replicas are dropped where a --strategy is given that takes none. Whether what
+    is given goes with the run is for the program to say.
+    """
+    asked = parser.config(arguments)
+    settings = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
+    known = (vars(asked).keys() & settings.keys()) - {"resume", "overwrite"}
+    parser.set_defaults(**{name: settings[name] for name in known})
+    changes = {} if parser.config(arguments).strategy in MIRRORING else {"replicas": asked.replicas}
+    return parser.config(arguments, **changes)

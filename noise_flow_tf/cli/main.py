@@ -1,0 +1,63 @@
+"""The command `noise-flow`: finds the subcommand, and runs it."""
+
+import importlib
+import sys
+
+from noise_flow_tf import __version__
+from noise_flow_tf.cli.parsing import run
+
+COMMANDS = {
+    "train": "train a noise model",
+    "sample": "add sampled noise to clean images",
+    "evaluate": "score noise models on test scenes",
+    "paper": "the tables and figures of the paper",
+    "train-denoiser": "train a denoiser on sampled or real noise",
+    "evaluate-denoiser": "score denoisers as in Table 3 of the paper",
+    "denoise": "denoise a raw image",
+    "sidd": "SIDD: index, check, download, synthesize",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs `noise-flow` with the arguments of the command line, or with others.
+
+    Bad input ends it with one line and exit code 2.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(_help())
+    elif name == "--version":
+        print(f"noise-flow {__version__}")
+    elif name in COMMANDS:
+        command(name, arguments[1:])
+    else:
+        listed = ", ".join(COMMANDS)
+        sys.exit(_refuse(f"unknown command {name!r}; commands: {listed}"))
+
+
+def command(name: str, arguments: list[str] | None = None, program: str | None = None) -> None:
+    """Runs one command; `program` is what its messages call it."""
+    module = importlib.import_module(f"noise_flow_tf.cli.{name.replace('-', '_')}")
+    program = program or f"noise-flow {name}"
+    run(lambda: module.main(arguments, program), program)
+
+
+def _help() -> str:
+    lines = [f"  {name:18} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: noise-flow COMMAND [FLAG ...]",
+            "",
+            "Noise Flow: a noise model for raw images of smartphone cameras.",
+            "",
+            *lines,
+            "",
+            "noise-flow COMMAND --help says what a command takes.",
+        ]
+    )
+
+
+def _refuse(message: str) -> int:
+    print(f"noise-flow: {message}", file=sys.stderr)
+    return 2

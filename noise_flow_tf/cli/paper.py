@@ -1,0 +1,56 @@
+"""Section 4 of the Noise Flow paper from one command: Tables 1 and 2, Figures 4 to 7, and beyond.
+
+Trains Noise Flow, its ablations and the paper's own formulas, scores all of them on the same test
+images beside both baselines, and writes a report with the paper's numbers beside the measured ones.
+"""
+
+from noise_flow_tf.cli.parsing import ConfigParser
+from noise_flow_tf.programs.configs import PaperConfig
+
+_FIXED = {
+    "logdir", "arch", "seed", "sidd_path", "cache", "patch_height", "n_patches_per_image", "cam",
+    "iso", "start_ts_im_idx", "end_ts_im_idx", "overwrite", "new_camera",
+}  # fmt: skip
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> PaperConfig:
+    """The config that the arguments ask for; `program` is what messages call the command."""
+    parser = ConfigParser(
+        PaperConfig,
+        prog=program,
+        description=__doc__,
+        epilog="""writes to the folder --out
+  report.md        the tables and figures, with the paper's numbers beside
+  report.json      the same numbers, for programs
+  NAME/            the run of each variant, as train.py writes it
+  evaluation/      the scores of all variants side by side, as noise-flow evaluate writes them
+  figures/         drawn from the files above; --draw makes them anew
+The same command goes on where it was stopped. Arguments behind -- go to each train.py.
+
+By default all is done on the offline dataset, in 15 to 40 minutes on 2 cores. --full with
+--sidd_path ROOT does it on the real SIDD: 10,000 steps for each variant, 2898 patches of an image
+as in the release; add -- --schedule release for its 2000 epochs.""",
+    )
+    add = parser.option
+    add("out", metavar="FOLDER", help="where runs and results go")
+    add("full", action="store_true", help="on the real SIDD, which --sidd_path names")
+    add("sidd_path", metavar="ROOT", help="SIDD_Medium_Raw or SIDD_Full")
+    add("cache", metavar="FOLDER", help="where patches are kept")
+    add("seed", type=int, help="of initial values, shuffling and samples")
+    add("draw", action="store_true", help="only draw the figures and write the report anew")
+    parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="for each train.py")
+    config = parser.config(arguments)
+    if config.full != bool(config.sidd_path):
+        parser.error("--full and --sidd_path ROOT go together")
+    named = {flag.split("=")[0].lstrip("-").replace("-", "_") for flag in config.train_flags}
+    for name in sorted(named & _FIXED):
+        parser.error(f"--{name} behind -- would not reach the scoring; leave it out")
+    return config
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    config = parse(arguments, program)
+    from noise_flow_tf.programs import paper
+
+    paper.run(config)

@@ -1,0 +1,120 @@
+"""What all command lines share: parser, types, and how bad input ends a command."""
+
+import argparse
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+_WRAPPED = re.compile(r"SiddError: (.*)")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes `--an_option` and `--an-option` alike, and whose errors are one line."""
+
+    def __init__(self, **kwargs):
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **kwargs)
+
+    def option(self, name: str, **kwargs) -> None:
+        """Adds `--name`, with the dashed spelling of an underscored name."""
+        names = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+        if "type" in kwargs:
+            kwargs.setdefault("metavar", "N")
+        self.add_argument(*names, **kwargs)
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class ConfigParser(Parser):
+    """The parser of a program's config: a frozen dataclass, which has the defaults."""
+
+    def __init__(self, config: type, **kwargs):
+        super().__init__(**kwargs)
+        self._config = config
+        self._defaults = {
+            one.name: one.default if one.default_factory is MISSING else one.default_factory()
+            for one in fields(config)
+        }
+
+    def option(self, name: str, **kwargs) -> None:
+        if self._defaults.get(name, MISSING) is not MISSING:
+            kwargs.setdefault("default", self._defaults[name])
+        super().option(name, **kwargs)
+
+    def config(self, arguments: list[str] | None = None, **changes):
+        """The config that the arguments ask for, those of the command line by default."""
+        return self._config(**(vars(self.parse_args(arguments)) | changes))
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False or action.required:
+            return action.help
+        return super()._get_help_string(action)
+
+    def _format_action_invocation(self, action):
+        shown = argparse.Action(action.option_strings[:1] or [], action.dest, action.nargs)
+        shown.metavar, shown.choices = action.metavar, action.choices
+        return super()._format_action_invocation(shown)
+
+
+def positive(kind: type) -> Callable[[str], float]:
+    """An argparse type: a number of `kind` above zero."""
+
+    def parse(text: str):
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"positive {'whole number' if kind is int else 'number'}"
+    return parse
+
+
+def not_negative(text: str) -> int:
+    """An argparse type: a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+not_negative.__name__ = "whole number of at least 0"
+
+
+def run(main: Callable[[], None], program: str | None = None) -> None:
+    """Runs a command; bad input ends it with one line, which names the `program`, and exit code 2.
+
+    Bad input is a ValueError or an OSError, and a SiddError also where tf.data has wrapped it.
+    """
+    program = program or Path(sys.argv[0]).name
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(_fail(program, str(error)))
+    except KeyboardInterrupt as error:
+        sys.exit(_fail(program, str(error) or "interrupted", getattr(error, "exit_code", 130)))
+    except Exception as error:
+        chain = _WRAPPED.findall(str(error))
+        if not chain:
+            raise
+        sys.exit(_fail(program, chain[-1]))
+
+
+class _Terminated(KeyboardInterrupt):
+    exit_code = 128 + signal.SIGTERM
+
+
+def _terminate(*_):
+    raise _Terminated("terminated")
+
+
+def _fail(program: str, message: str, code: int = 2) -> int:
+    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    return code

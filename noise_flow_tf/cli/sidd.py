@@ -1,0 +1,10 @@
+"""SIDD from the command line: index, check, download, synthesize."""
+
+import sys
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    from noise_flow_tf.programs import sidd_tools
+
+    sys.exit(sidd_tools.main(arguments, program or "noise-flow sidd"))

@@ -1,0 +1,115 @@
+"""Trains a noise model on SIDD, or on the offline dataset where no other is given."""
+
+from noise_flow_tf import architecture
+from noise_flow_tf.cli import flags
+from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.programs.configs import (
+    DEFAULT_STEPS,
+    OFFLINE_EPOCHS,
+    RELEASE_EPOCHS,
+    TrainConfig,
+)
+from noise_flow_tf.saving.run_folder import RunFolder
+from noise_flow_tf.training.names import RATES
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> TrainConfig:
+    """The config that the arguments ask for; `program` is what messages call the command."""
+    parser = ConfigParser(
+        TrainConfig,
+        prog=program,
+        description=__doc__,
+        epilog="architectures (--arch): a name of the paper, or "
+        + architecture.table()
+        + "\n\nThe flags of the original release's job script are taken as they stand.",
+    )
+    add = parser.option
+    add("logdir", metavar="RUN", help="folder that the run is written to")
+    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
+    add("arch", help="architecture, see below")
+    add("width", type=positive(int), help="hidden channels of the couplings")
+    add(
+        "new_camera",
+        metavar="CODE",
+        help="train nothing but a camera's own parameters, added to the model of --from, on this "
+        "camera's frames; the other cameras stay as they are",
+    )
+    parser.add_argument(
+        "--from", dest="from_run", metavar="RUN", help="the model to which --new_camera is added"
+    )
+    add("seed", type=int, help="of initial values, shuffling and samples")
+    parser.add_argument(
+        "--resume",
+        "--continue_training",
+        "--continue-training",
+        action="store_true",
+        help="go on with the run in that folder from its last checkpoint, with its settings; "
+        "begin it where there is none",
+    )
+    add(
+        "checkpoint_every",
+        type=positive(int),
+        help="steps between checkpoints within an epoch; one more follows each epoch",
+    )
+
+    add(
+        "epochs",
+        type=positive(int),
+        help=f"passes over the training set; by default {OFFLINE_EPOCHS} on the offline dataset, "
+        f"elsewhere as many as make {DEFAULT_STEPS} steps, and {RELEASE_EPOCHS} with the release's "
+        "schedule",
+    )
+    add(
+        "schedule",
+        choices=["cosine", "release"],
+        help="learning rate: warm-up and cosine decay, or the release's constant; "
+        "by default cosine, and release where --lr is given",
+    )
+    add(
+        "lr",
+        type=positive(float),
+        help=f"cosine's peak (default {RATES['cosine']:g}), or release's constant "
+        f"(default {RATES['release']:g})",
+    )
+    add(
+        "average_batches",
+        type=not_negative,
+        metavar="N",
+        help="training batches that batch norm's averages are measured on before each evaluation; "
+        "0: the lagging averages of training, as in the release",
+    )
+    add("n_batch_train", type=positive(int), help="patches in a training batch")
+    add("n_batch_test", type=positive(int), help="patches in a test batch")
+    add(
+        "batching",
+        choices=["mixed", "release"],
+        help="batches of all images, or each of one image as in the release",
+    )
+    add(
+        "epochs_full_valid",
+        type=positive(int),
+        help="test every so many epochs, besides each of the first ten and each tenth below 100",
+    )
+    flags.add_strategy_flags(parser)
+
+    add("patch_sampling", choices=["uniform", "random"], help="grid, or anywhere")
+    flags.add_patch_flags(parser)
+    config = parser.config(arguments)
+    if config.resume and config.overwrite:
+        parser.error("--resume and --overwrite exclude each other")
+    if bool(config.new_camera) != bool(config.from_run):
+        parser.error("--new_camera CODE and --from RUN go together")
+    if config.new_camera and config.strategy == "multiworker":
+        parser.error("--new_camera trains three numbers or less: leave --strategy multiworker out")
+    if config.resume and RunFolder(config.logdir).settings.is_file():
+        RunFolder(config.logdir).read_settings()
+        return flags.of_run(parser, arguments, config.logdir)
+    return config
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    config = parse(arguments, program)
+    from noise_flow_tf.programs import train
+
+    train.run(config)

@@ -1,0 +1,146 @@
+"""Trains DnCNN to denoise raw images, on sampled or on real noise (Section 5 of the paper)."""
+
+from noise_flow_tf.cli import flags
+from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.programs.configs import DENOISER_EPOCHS, NOISES, TrainDenoiserConfig
+from noise_flow_tf.saving.run_folder import DenoiserRun
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> TrainDenoiserConfig:
+    """The config that the arguments ask for; `program` is what messages call the command."""
+    parser = ConfigParser(
+        TrainDenoiserConfig,
+        prog=program,
+        description=__doc__,
+        epilog="""noise to train on (--noise)
+  gauss       white Gaussian, sigma ~ U(0.24, 11.5) / 255 for each patch
+  camera_nlf  N(0, beta1 * clean + beta2), for each patch with the NLF that METADATA states for a
+              random one of the training frames' pairs of camera and ISO
+  noise_flow  sampled from the noise model --model, for each patch with a random one of these pairs
+  real        that of the real pairs
+The first three are drawn anew for each batch. Clean patches are those of frame 010 of the training
+instances; noisy patches are clipped to [0, 1]. `noise-flow evaluate-denoiser` scores
+what was trained.
+
+The defaults are the original release's but for these: --average_batches; --epochs, of which nothing
+is known; --gauss_mix, since pure Noise Flow noise is the paper's text; and the pairs of camera and
+ISO, which the release takes from a table of its own with seven pairs less.""",
+    )
+    add = parser.option
+    add("noise", choices=NOISES, help="what to train on, see below; needed but with --resume")
+    add(
+        "model",
+        metavar="PATH",
+        help="for --noise noise_flow: run folder of train.py, SavedModel, or prefix of a released "
+        "checkpoint",
+    )
+    add(
+        "gauss_mix",
+        type=_part,
+        metavar="PART",
+        help="give so large a part of the batches Gaussian noise instead, 0.5 in the release",
+    )
+    add(
+        "logdir", metavar="RUN", help="folder that the run is written to (default runs/dncnn_NOISE)"
+    )
+    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
+    add("seed", type=int, help="of initial values, shuffling and noise")
+    add(
+        "resume",
+        action="store_true",
+        help="go on with the run in that folder from its last checkpoint, with its settings; "
+        "begin it where there is none",
+    )
+    add(
+        "checkpoint_every",
+        type=positive(int),
+        help="steps between checkpoints within an epoch; one more follows each epoch",
+    )
+
+    add("depth", type=positive(int), help="convolutions (17 in the larger DnCNN)")
+    add("width", type=positive(int), help="filters of each (64 in the larger one)")
+    add(
+        "noise_scale",
+        type=positive(float),
+        help="what the last convolution gives is multiplied by; about the noise's standard "
+        "deviation (0.02) shortens training by far",
+    )
+    add(
+        "epochs",
+        type=positive(int),
+        help=f"passes over the clean patches (default {DENOISER_EPOCHS})",
+    )
+    add(
+        "steps",
+        type=positive(int),
+        help="instead of --epochs: as many epochs as make so many steps",
+    )
+    add(
+        "schedule",
+        choices=["release", "cosine"],
+        help="learning rate: a tenth after epoch 30 and a twentieth after epoch 60 as in the "
+        "release, or warm-up and cosine decay over the whole training",
+    )
+    add("lr", type=positive(float), help="the highest rate of it")
+    add(
+        "average_batches",
+        type=not_negative,
+        metavar="N",
+        help="training batches that batch norm's averages are measured on before each evaluation; "
+        "0: the moments of the last batch alone, as in the release",
+    )
+    add("n_batch_train", type=positive(int), help="patches in a training batch")
+    add("n_batch_test", type=positive(int), help="patches in a test batch")
+    add(
+        "n_test_patches",
+        type=positive(int),
+        help="test patches, from all test frames, that each evaluation while training is on; the "
+        "weights with the highest mean PSNR on them are kept, as in the paper",
+    )
+    add(
+        "epochs_full_valid",
+        type=positive(int),
+        help="evaluate every so many epochs, besides each of the first ten and each tenth below "
+        "100",
+    )
+    add("stride", type=positive(int), help="from one clean patch to the next")
+    flags.add_strategy_flags(parser)
+    flags.add_patch_flags(parser)
+    config = parser.config(arguments)
+    run = DenoiserRun(config.logdir or f"runs/dncnn_{config.noise}")
+    if config.resume and run.settings.is_file():
+        run.read_settings()
+        return _checked(parser, flags.of_run(parser, arguments, run.path))
+    if config.epochs and config.steps:
+        parser.error("--epochs and --steps exclude each other")
+    return _checked(parser, config)
+
+
+def _checked(parser: ConfigParser, config: TrainDenoiserConfig) -> TrainDenoiserConfig:
+    if not config.noise:
+        parser.error(f"--noise is needed: {', '.join(NOISES)}")
+    if config.depth < 2:
+        parser.error(f"--depth must be at least 2; got {config.depth}")
+    if config.resume and config.overwrite:
+        parser.error("--resume and --overwrite exclude each other")
+    if (config.noise == "noise_flow") != bool(config.model):
+        parser.error("--noise noise_flow and --model PATH go together")
+    return config
+
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """The command; `program` is what its messages call it."""
+    config = parse(arguments, program)
+    from noise_flow_tf.programs import train_denoiser
+
+    train_denoiser.run(config)
+
+
+def _part(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+_part.__name__ = "number from 0 to 1"

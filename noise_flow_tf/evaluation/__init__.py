@@ -1,0 +1,35 @@
+"""Scores of noise models on a test set, their tables, and what the scores do not see."""
+
+from noise_flow_tf.evaluation.scores import (
+    KL_STRIDE,
+    METRICS,
+    Batch,
+    BatchModel,
+    ImageScores,
+    Measured,
+    camera_nlf,
+    evaluate,
+    for_batches,
+    gaussian_stddev,
+    measure,
+    paired_difference,
+    sampled_kl,
+    summarise,
+)
+
+__all__ = [
+    "KL_STRIDE",
+    "METRICS",
+    "Batch",
+    "BatchModel",
+    "ImageScores",
+    "Measured",
+    "camera_nlf",
+    "evaluate",
+    "for_batches",
+    "gaussian_stddev",
+    "measure",
+    "paired_difference",
+    "sampled_kl",
+    "summarise",
+]

@@ -1,0 +1,60 @@
+"""One step of Glow."""
+
+from functools import partial
+
+import numpy as np
+import scipy.linalg
+import tensorflow as tf
+
+from noise_flow_tf import bijectors
+from noise_flow_tf.layers.coupling_network import CouplingNetwork
+from noise_flow_tf.layers.layer import CHANNELS, Layer, live
+
+# Row and column of each value of a strict triangle's vector: the order of tfp.math.fill_triangular
+# on a 3x3 matrix, moved one row down (lower) or one column to the right (upper).
+LOWER_PLACES = np.array([(3, 2), (3, 1), (3, 0), (1, 0), (2, 1), (2, 0)])
+UPPER_PLACES = np.array([(0, 1), (0, 2), (0, 3), (2, 3), (1, 2), (1, 3)])
+
+
+class FlowStep(Layer):
+    """One step of Glow, `unc`: on the way to the latent a 1x1 convolution, then a coupling.
+
+    The convolution's matrix P L U has a fixed permutation P and fixed signs on U's diagonal; it
+    starts as a random rotation.
+    """
+
+    reach = CouplingNetwork.REACH
+
+    def __init__(self, width: int, rng: np.random.Generator, name=None):
+        super().__init__(name=name)
+        rotation, _ = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))
+        permutation, lower, upper = (m.astype(np.float32) for m in scipy.linalg.lu(rotation))
+        diagonal = np.diag(upper)
+        self.permutation = tf.Variable(permutation, trainable=False, name="permutation")
+        self.signs = tf.Variable(np.sign(diagonal), trainable=False, name="signs")
+        self.log_diagonal = tf.Variable(np.log(np.abs(diagonal)), name="log_diagonal")
+        self.lower = tf.Variable(lower[tuple(LOWER_PLACES.T)], name="lower")
+        self.upper = tf.Variable(upper[tuple(UPPER_PLACES.T)], name="upper")
+        self.network = CouplingNetwork(CHANNELS, width, rng, name="network")
+
+    def bijectors(self, conditions, training):
+        return [
+            bijectors.InvertibleConv1x1(
+                self.permutation,
+                live(self._lower_triangle, self.lower, shape=self.permutation.shape),
+                live(self._upper_triangle, self.upper, shape=self.permutation.shape),
+                self.log_diagonal,
+            ),
+            bijectors.AffineCoupling(partial(self.network, training=training)),
+        ]
+
+    def _lower_triangle(self):
+        return tf.eye(CHANNELS) + _triangle(self.lower, LOWER_PLACES)
+
+    def _upper_triangle(self):
+        diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
+        return diagonal + _triangle(self.upper, UPPER_PLACES)
+
+
+def _triangle(vector: tf.Tensor, places: np.ndarray) -> tf.Tensor:
+    return tf.scatter_nd(places, vector, [CHANNELS, CHANNELS])

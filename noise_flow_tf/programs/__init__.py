@@ -1,0 +1,1 @@
+"""What each command does: a frozen config of `configs` and `run(config)`, also for Python."""

@@ -1,0 +1,56 @@
+"""Takes the noise from a raw image with a trained denoiser."""
+
+from pathlib import Path
+
+import numpy as np
+
+import sidd
+from noise_flow_tf import denoising
+from noise_flow_tf.denoising import scores
+from noise_flow_tf.programs import raw_images
+from noise_flow_tf.programs.configs import DenoiseConfig
+
+
+def read_colours(config: DenoiseConfig, path: Path) -> sidd.Metadata:
+    """What rendering needs, from METADATA or as typical of the camera."""
+    metadata = config.metadata or raw_images.beside(path, "NOISY", "METADATA")
+    if metadata:
+        return sidd.read_metadata(metadata)
+    return sidd.typical_metadata(config.camera, sidd.ISO_LEVELS[0])
+
+
+def run(config: DenoiseConfig) -> None:
+    """Does it; raises ValueError or OSError for bad input."""
+    path, out = Path(config.noisy), Path(config.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give the name of a folder")
+    network = denoising.load(config.model)
+    noisy = raw_images.read_image(path, config.orientation)
+    colours = read_colours(config, path)
+    clean_path = config.clean or raw_images.beside(path, "NOISY", "GT")
+    clean = raw_images.read_image(Path(clean_path), config.orientation) if clean_path else None
+    if clean and clean.packed.shape != noisy.packed.shape:
+        raise ValueError(
+            f"{clean_path}: has packed shape {list(clean.packed.shape)}, but {path} has "
+            f"{list(noisy.packed.shape)}"
+        )
+
+    denoised = denoising.denoise_image(network, noisy.packed, config.tile)
+    out.mkdir(parents=True, exist_ok=True)
+    kinds = {"npy": "npy", "mat": "MAT", "png": "png"}
+    for form in config.formats:
+        target = out / f"{path.stem}_denoised.{kinds[form]}"
+        raw_images.save(target, form, sidd.unpack(denoised), noisy.in_given_form(denoised))
+        print(target)
+    for name, packed in (("denoised", denoised), ("noisy", noisy.packed)):
+        target = out / f"{path.stem}_{name}_srgb.png"
+        raw_images.save_picture(target, raw_images.render(packed, colours))
+        print(target)
+    if clean and min(denoised.shape[:2]) >= scores.SSIM_WINDOW:
+        before, after = (scores.score(clean.packed, image) for image in (noisy.packed, denoised))
+        print(
+            f"PSNR {before['psnr']:.2f} dB, denoised {after['psnr']:.2f} dB; SSIM "
+            f"{before['ssim']:.4f}, denoised {after['ssim']:.4f}"
+        )
+    else:
+        print(f"took away a standard deviation of {np.std(noisy.packed - denoised):.5f}")

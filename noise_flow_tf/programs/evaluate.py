@@ -1,0 +1,149 @@
+"""Scores trained noise models on SIDD's test scenes: likelihood, marginal KL, and what these miss.
+
+Writes tables beside the paper's, the scores of every image, and figures.
+"""
+
+import functools
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+import noise_flow_tf as nf
+import sidd
+from noise_flow_tf import architecture, evaluation
+from noise_flow_tf.evaluation import tables
+from noise_flow_tf.programs import dataset, evaluation_figures, evaluation_report, pictures
+from noise_flow_tf.programs.configs import EvaluateConfig
+from noise_flow_tf.programs.properties import Properties
+from noise_flow_tf.saving.run_folder import RunFolder
+
+NOISE_FLOW = "S-Ax4-G-Ax4-CAM"
+
+
+def run(config: EvaluateConfig) -> None:
+    """Does it; raises ValueError or OSError for bad input."""
+    out = Path(config.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; give the name of a folder")
+    if config.draw:
+        evaluation_report.load(out)
+    else:
+        models = load(config.model)
+        out.mkdir(parents=True, exist_ok=True)
+    with RunFolder(out).locked():
+        if not config.draw:
+            results = evaluate(config, models, out)
+            print(f"\n{evaluation_report.table_1(results, evaluation_report.summaries(results))}")
+        evaluation_figures.draw(out)
+    print(f"\nreport    {out / 'evaluation.md'}\nfigures   {out / 'figures'}")
+
+
+def load(paths: Sequence[str]) -> dict[str, tuple[str, nf.NoiseFlow]]:
+    """For each model a short name, its path and itself."""
+    loaded = [(path, nf.load(path)) for path in paths]
+    cameras = {model.cameras for _, model in loaded}
+    if len(cameras) > 1:
+        raise ValueError(
+            "the models of --model know other cameras: "
+            + "; ".join(", ".join(codes) for codes in sorted(cameras))
+        )
+    titles = [architecture.title(model.arch) for _, model in loaded]
+    if titles == [NOISE_FLOW]:
+        return {"noise_flow": loaded[0]}
+    names = titles if len({*titles}) == len(titles) else paths
+    if len({*names}) < len(names):
+        raise ValueError(f"--model names the same model twice: {', '.join(paths)}")
+    return dict(zip(names, loaded, strict=True))
+
+
+def evaluate(
+    config: EvaluateConfig, models: Mapping[str, tuple[str, nf.NoiseFlow]], out: Path
+) -> dict:
+    """Measures the models beside both baselines; writes the results to `out` and returns them."""
+    frames = dataset.frames(config, "test")
+    ours, (path, best) = list(models.items())[-1]
+    check_known(frames, best)
+    test = dataset.patches(config, frames, best.cameras)
+    stddev = config.gaussian_stddev or gaussian_stddev(config, path, best, test)
+    batch_models = {
+        "gaussian": evaluation.for_batches(nf.GaussianNoise(stddev)),
+        "camera_nlf": evaluation.camera_nlf,
+        **{name: evaluation.for_batches(model) for name, (_, model) in models.items()},
+    }
+    titles = {name: tables.TITLES.get(name, name) for name in batch_models}
+    scores = evaluation.ImageScores()
+    properties = None
+    if not config.scores_only:
+        by_moments = evaluation.for_batches(functools.partial(best, training=True))
+        properties = Properties(batch_models, ours, best.cameras, by_moments, config.seed)
+    images = test.batches(config.n_batch_test, mix_images=False, shuffle=False)
+    for batch, told in evaluation.measure(
+        batch_models, tqdm(images, "scoring", unit="batch"), config.seed
+    ):
+        scores.add(batch, told)
+        if properties is not None:
+            properties.add(batch, told)
+
+    results = {
+        "dataset": dataset.told(config),
+        "offline": sidd.read_manifest(dataset.root(config)) is not None,
+        "models": {
+            name: {"path": path, "arch": model.arch, "parameters": model.num_parameters}
+            for name, (path, model) in models.items()
+        },
+        "titles": titles,
+        "ours": ours,
+        "gaussian_stddev": stddev,
+        "seed": config.seed,
+        "patch_size": config.patch_height,
+        "left_out": list(test.skipped.values()),
+        "images": evaluation_report.images(scores.rows(), test.frames),
+    }
+    shutil.rmtree(out / "figures", ignore_errors=True)
+    (out / "examples.npz").unlink(missing_ok=True)
+    if properties is not None:
+        results["properties"] = properties.results()
+        examples = pictures.Examples(test.frames, by_light=True)
+        shown = {
+            "Gaussian": nf.GaussianNoise(stddev),
+            "Camera NLF": examples.camera_nlf,
+            titles[ours]: best,
+        }
+        pictures.save(out / "examples.npz", examples.comparison(shown, config.seed))
+    evaluation_report.write(out, results)
+    return results
+
+
+def check_known(frames: Sequence[sidd.Frame], model: nf.NoiseFlow) -> None:
+    """Raises a ValueError where frames have an ISO level or a camera that a model does not know."""
+    isos = sorted({frame.iso for frame in frames} - {*model.iso_levels})
+    cameras = sorted({frame.camera for frame in frames} - {*model.cameras})
+    if cameras or (isos and not model.iso_interpolation):
+        raise ValueError(
+            f"the model knows the cameras {', '.join(model.cameras)} and ISO "
+            f"{', '.join(map(str, model.iso_levels))}, but the test frames have "
+            f"{', '.join([*cameras, *(f'ISO {iso}' for iso in isos)])} too; choose with --cam and "
+            "--iso"
+        )
+
+
+def gaussian_stddev(config, path: str, model: nf.NoiseFlow, test: sidd.Patches) -> float:
+    """The Gaussian baseline: that of the run, where it saw the same data, else measured anew."""
+    run = RunFolder(path)
+    if run.settings.is_file():
+        settings = run.read_settings()
+        if settings.get("data", {}).get("test") == test.digest:
+            return settings["baselines"]["gaussian_stddev"]
+    try:
+        frames = dataset.frames(config, "train")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; the Gaussian baseline is fitted to the training noise: give "
+            "--gaussian_stddev, or a dataset that has some"
+        ) from error
+    train = dataset.patches(config, frames, model.cameras).batches(
+        config.n_batch_test, shuffle=False
+    )
+    return evaluation.gaussian_stddev(tqdm(train, "fitting the Gaussian", unit="batch"))

@@ -1,0 +1,201 @@
+"""Rendered pictures of real and sampled noise, for training and for the report."""
+
+import json
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import noise_flow_tf as nf
+import sidd
+from noise_flow_tf import plotting
+from noise_flow_tf.evaluation import tables
+
+_SIDE = 64
+_LIGHTS = {"N": "normal light", "L": "low light", "H": "bright light"}
+_SHOWN_LIGHTS = ("N", "L")
+_LOGARITHMIC = ("beta", "gain")
+
+
+class Examples:
+    """Patches of test frames, one for each ISO level, with all that is needed to show them."""
+
+    def __init__(self, frames: Sequence[sidd.Frame], side: int = _SIDE, by_light: bool = False):
+        """Reads patches of `side` packed pixels, or less, from the middle of the frames.
+
+        With `by_light`, there is one for each ISO level in normal and one in low light, as far as
+        the frames have them.
+        """
+        of_light = [[f for f in frames if f.brightness == light] for light in _SHOWN_LIGHTS]
+        kinds = of_light if by_light and any(of_light) else [frames]
+        chosen = [frame for kind in kinds for frame in _varied(kind)]
+        chosen.sort(key=lambda frame: frame.iso)
+        pairs = [
+            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, _other(frame.camera))
+            for frame in chosen
+        ]
+        side = min([side, *(length for pair in pairs for length in pair.clean.shape[:2])])
+        lights = [f", {_LIGHTS[frame.brightness]}" if by_light else "" for frame in chosen]
+        self.labels = [
+            f"{frame.camera}, ISO {frame.iso}{light}"
+            for frame, light in zip(chosen, lights, strict=True)
+        ]
+        self.iso = np.array([frame.iso for frame in chosen], np.int32)
+        self.camera = [frame.camera for frame in chosen]
+        nlf = np.array([pair.nlf for pair in pairs], np.float32)
+        self.camera_nlf = nf.CameraNLF(nlf[:, 0], nlf[:, 1])
+        self._metadata = [pair.metadata for pair in pairs]
+        self.clean = np.stack([plotting.middle(pair.clean, side) for pair in pairs])
+        self.noise = np.stack([plotting.middle(pair.noise, side) for pair in pairs])
+
+    def sample(self, model: Any, seed: int = 0) -> np.ndarray:
+        """Noise `[N, h, w, 4]` of a noise model for the examples."""
+        return nf.sampling.sample_noise(model, self.clean, self.iso, self.camera, seed).numpy()
+
+    def strips(self, model: Any) -> dict[str, np.ndarray]:
+        """For each example clean, real and sampled side by side, uint8 RGB."""
+        sampled = self.sample(model)
+        return {
+            f"clean, real, sampled/{label}": np.concatenate(
+                [self._render(i, noise) for noise in (0.0, self.noise[i], sampled[i])], axis=1
+            )
+            for i, label in enumerate(self.labels)
+        }
+
+    def comparison(
+        self, models: Mapping[str, Any], seed: int = 0
+    ) -> dict[str, dict[str, plotting.Picture]]:
+        """By label, the samples of each model beside the real noise, with the KL on each."""
+        samples = {title: self.sample(model, seed) for title, model in models.items()}
+        rows = {}
+        for i, label in enumerate(self.labels):
+            row = {
+                title: plotting.Picture(
+                    self._render(i, noise[i]), nf.metrics.marginal_kl(self.noise[i], noise[i])
+                )
+                for title, noise in samples.items()
+            }
+            row["Real"] = plotting.Picture(self._render(i, self.noise[i]))
+            row["Clean"] = plotting.Picture(self._render(i, 0.0))
+            rows[label] = row
+        return rows
+
+    def _render(self, i: int, noise: np.ndarray | float) -> np.ndarray:
+        return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
+
+
+def _other(camera: str) -> str | None:
+    """The code of a camera that SIDD does not have, whose maker says nothing."""
+    return None if camera in sidd.CAMERAS else camera
+
+
+def comparison_figure(rows: Mapping[str, Mapping[str, plotting.Picture]]) -> Figure:
+    """The figure of `Examples.comparison`, as Figure 5 of the paper."""
+    return plotting.comparison(rows, "Noise of the test set, rendered to sRGB (KL in nats)")
+
+
+def save(path: Path, rows: Mapping[str, Mapping[str, plotting.Picture]]) -> None:
+    """Keeps rows of pictures in an .npz file."""
+    kept = [
+        (label, title, picture) for label, row in rows.items() for title, picture in row.items()
+    ]
+    about = [[label, title, picture.kl] for label, title, picture in kept]
+    images = {str(number): picture.image for number, (_, _, picture) in enumerate(kept)}
+    with sidd.replacing(path) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **images)
+
+
+def load(path: Path) -> dict[str, dict[str, plotting.Picture]]:
+    """The rows of pictures that `save` kept.
+
+    Raises:
+        ValueError: they are missing or damaged.
+    """
+    rows: dict[str, dict[str, plotting.Picture]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            for number, (label, title, kl) in enumerate(json.loads(str(kept["about"]))):
+                rows.setdefault(label, {})[title] = plotting.Picture(kept[str(number)], kl)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} holds no pictures of noise-flow evaluate: {error}") from error
+    return rows
+
+
+def _varied(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
+    """For each ISO level a frame, of another camera than the levels before where there is one."""
+    chosen: dict[int, sidd.Frame] = {}
+    for iso in sorted({frame.iso for frame in frames}):
+        seen = {frame.camera for frame in chosen.values()}
+        candidates = [frame for frame in frames if frame.iso == iso]
+        chosen[iso] = min(candidates, key=lambda frame: frame.camera in seen)
+    return list(chosen.values())
+
+
+def history(
+    rows: Sequence[Mapping[str, float]], baselines: Mapping[str, Mapping[str, float]]
+) -> dict[str, plotting.Chart]:
+    """What training measured and learned against the epoch, as in Figures 4, 6 and 7 of the paper.
+
+    Args:
+        rows: one an epoch, as in `history.csv`.
+        baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are drawn as lines
+            across.
+
+    Returns:
+        By name `nll`, `kl`, and one chart for each kind of learned value that the model has.
+    """
+    levels = {
+        metric: {tables.TITLES[name]: score[metric] for name, score in baselines.items()}
+        for metric in ("nll", "kl")
+    }
+    curves = {
+        "nll": plotting.Chart(
+            {"training": against_epoch(rows, "nll"), "test": against_epoch(rows, "val_nll")},
+            title="Negative log-likelihood",
+            xlabel="epoch",
+            ylabel="NLL in nats per dimension",
+            levels=levels["nll"],
+            top=_top(rows, levels["nll"].values()),
+        ),
+        "kl": plotting.Chart(
+            {"test": against_epoch(rows, "val_kl")},
+            title="Marginal KL divergence, sampled to real",
+            xlabel="epoch",
+            ylabel="KL in nats (logarithmic)",
+            levels=levels["kl"],
+            logarithmic=True,
+        ),
+    }
+    kinds: dict[str, list[str]] = {}
+    for name in rows[-1] if rows else ():
+        if "/" in name:
+            kinds.setdefault(name.split("/")[0], []).append(name)
+    for kind, names in kinds.items():
+        curves[kind.replace(" ", "_")] = plotting.Chart(
+            {name.split("/")[1]: against_epoch(rows, name) for name in names},
+            title=f"Learned {kind}",
+            xlabel="epoch",
+            ylabel=f"{kind} (logarithmic)" if kind in _LOGARITHMIC else kind,
+            logarithmic=kind in _LOGARITHMIC,
+        )
+    return curves
+
+
+def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> float | None:
+    """The highest NLL to show: not those of the first epochs, which would flatten the rest."""
+    measured = against_epoch(rows, "nll")[1]
+    if not measured or not all(measured[-1] < level for level in levels):
+        return None
+    highest = max(levels)
+    return highest + 0.3 * (highest - measured[-1])
+
+
+def against_epoch(
+    rows: Sequence[Mapping[str, float]], name: str
+) -> tuple[list[float], list[float]]:
+    """The epochs in which something was measured, and what."""
+    measured = [row for row in rows if name in row]
+    return [row["epoch"] for row in measured], [row[name] for row in measured]

@@ -1,0 +1,6 @@
+"""Noise for whole images and batches, its predicted scale, and layers that add it."""
+
+from noise_flow_tf.sampling.images import TILE, sample_image, sample_noise
+from noise_flow_tf.sampling.scale import predicted_scale
+
+__all__ = ["TILE", "predicted_scale", "sample_image", "sample_noise"]

@@ -1,0 +1,151 @@
+"""Noise for whole images, in tiles where they are large."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from noise_flow_tf.conditions import Known, packed
+from noise_flow_tf.sampling.tiling import tiles, within
+
+TILE = 1024
+_SEEDS = 2**31
+
+
+def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, temperature: Any = 1.0):
+    """One draw of noise for each image of a batch.
+
+    Args:
+        model: anything that is called like `NoiseFlow`.
+        clean: `[B, H, W, 4]`, packed clean raw images in [0, 1].
+        iso: the ISO level, one for all or `[B]`.
+        camera: the camera's index or code, one for all or `[B]`.
+        seed: a whole number of 32 bits; the same one gives the same noise.
+        temperature: the standard deviation T of the latent, z ~ N(0, T^2); the model's own
+            distribution has T = 1.
+
+    Returns:
+        `[B, H, W, 4]` float32, in units of raw intensity.
+    """
+    p = model(clean, iso, camera)
+    return p.noise_of(_latent(tf.shape(clean), seed) * temperature)
+
+
+def sample_image(
+    model: Any,
+    clean: Any,
+    iso: int,
+    camera: int | str,
+    seed: int = 0,
+    temperature: float = 1.0,
+    tile: int | None = TILE,
+) -> np.ndarray:
+    """Noise for one whole image of any size.
+
+    The first call for a model compiles a function for images of all sizes, ISO levels and cameras;
+    further calls use it again.
+
+    Args:
+        model: anything that is called like `NoiseFlow`.
+        clean: `[H, W, 4]`, the packed clean raw image in [0, 1].
+        iso: the ISO level.
+        camera: the camera's index or code ("S6").
+        seed: the same one gives the same noise, whatever the tile.
+        temperature: the standard deviation of the latent; 1 is the model's own distribution.
+        tile: the largest side of the tiles, in packed pixels, that the image is worked on in, so
+            that memory beside the image's own stays bounded; None for the whole at once. Tiles
+            overlap by the reach of the model's convolutions, so that they do not show.
+
+    Returns:
+        `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
+
+    Raises:
+        ValueError: `clean` of another shape or refused by `conditions.packed`, an unknown ISO or
+            camera, a temperature that is negative or not finite, a seed that is no whole number
+            from 0 to 2^31 - 1, a tile that is no whole number from 1.
+
+    >>> from noise_flow_tf import NoiseFlow
+    >>> sample_image(NoiseFlow(seed=0), np.full([6, 8, 4], 0.5), iso=800, camera="S6").shape
+    (6, 8, 4)
+    """
+    clean = np.asarray(clean)
+    if clean.ndim != 3 or clean.shape[-1] != 4 or not clean.size:
+        raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
+    clean = packed(clean[np.newaxis])[0]
+    height, width, _ = clean.shape
+    iso, camera = _one(iso, "iso"), _one(camera, "camera")
+    temperature = float(_one(temperature, "temperature"))
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
+    if not 0 <= _whole(seed) < _SEEDS:
+        raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
+    if tile is not None and _whole(tile) < 1:
+        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
+
+    known = Known.of(model)
+    camera = known.camera_index(camera)
+    known.iso_index(iso)
+    forward = _forward(model, known)
+    latent = _latent([height, width, 4], _whole(seed))
+    noise = np.empty(clean.shape, np.float32)
+    for inner, outer in tiles((height, width), tile, getattr(model, "reach", 0)):
+        corner = [side.start for side in outer]
+        size = [side.stop - side.start for side in outer]
+        window = forward(clean, latent, corner, size, temperature, iso, camera)
+        noise[inner] = window.numpy()[within(inner, outer)]
+    return noise
+
+
+def _one(value: Any, name: str) -> Any:
+    """A single number or code, of Python, NumPy or TensorFlow, as NumPy has it."""
+    array = np.asarray(value)
+    if array.ndim:
+        raise ValueError(f"{name} must be one value for the image; got shape {list(array.shape)}")
+    return array[()]
+
+
+def _whole(value: Any) -> int:
+    """A whole number of any kind; -1 for what is none."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        return -1
+
+
+def _forward(model: Any, known: Known) -> Callable:
+    """The compiled way to the noise of a window of an image; it lives with its model."""
+    functions = vars(model).setdefault("_forwards", _Compiled()).of
+    if known not in functions:
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None, 4]),
+                tf.TensorSpec([None, None, 4]),
+                tf.TensorSpec([2], tf.int32),
+                tf.TensorSpec([2], tf.int32),
+                tf.TensorSpec([]),
+                tf.TensorSpec([]),
+                tf.TensorSpec([], tf.int32),
+            ],
+            autograph=False,
+        )
+        def forward(clean, latent, corner, size, temperature, iso, camera):
+            begin, extent = tf.pad(corner, [[0, 1]]), tf.concat([size, [4]], axis=0)
+            part, z = (tf.slice(x, begin, extent)[tf.newaxis] for x in (clean, latent))
+            return model(part, iso, camera).noise_of(z * temperature)[0]
+
+        functions[known] = forward
+    return functions[known]
+
+
+class _Compiled:
+    """Functions by what they were compiled for; a SavedModel of their model leaves them out."""
+
+    def __init__(self):
+        self.of: dict[Known, Callable] = {}
+
+
+def _latent(shape: Any, seed: Any) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int32), 0]))

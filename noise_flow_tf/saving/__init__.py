@@ -1,0 +1,1 @@
+"""Models on disk: run folders, SavedModels, checkpoints of the original release."""

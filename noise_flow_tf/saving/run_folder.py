@@ -1,0 +1,237 @@
+"""The folder of a run: what is where, and a model back out of it."""
+
+import csv
+import fcntl
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from noise_flow_tf.denoising.dncnn import DnCNN
+    from noise_flow_tf.model import NoiseFlow
+
+FORMAT = 1
+"""The version of what run folders and SavedModels hold; those from before it have none."""
+
+_LOCK = ".lock"
+_NAMES = {
+    "settings.json",
+    "history.csv",
+    "tensorboard",
+    "checkpoints",
+    "saved_model",
+    "report.md",
+    "report.json",
+    "pictures",
+    "samples",
+    "settings.json.partial",
+    _LOCK,
+}
+
+
+class RunFolder:
+    """The places of a run's outputs."""
+
+    kind = "noise model"
+    command = "train"
+    needed = frozenset({"arch", "width", "versions"})
+
+    def __init__(self, path: str | os.PathLike):
+        """Names the places below `path`; makes nothing."""
+        self.path = Path(path)
+        self.settings = self.path / "settings.json"
+        self.history = self.path / "history.csv"
+        self.tensorboard = self.path / "tensorboard"
+        self.last = self.path / "checkpoints" / "last"
+        self.best = self.path / "checkpoints" / "best"
+        self.saved_model = self.path / "saved_model"
+        self.report_text = self.path / "report.md"
+        self.report = self.path / "report.json"
+        self.pictures = self.path / "pictures"
+
+    def check(self, overwrite: bool = False) -> None:
+        """Makes sure that a run may be written here.
+
+        Args:
+            overwrite: whether an earlier run there may go.
+
+        Raises:
+            ValueError: the folder holds something, and is not an earlier run to be overwritten.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file; give the name of a folder for the run")
+        names = {entry.name for entry in self.path.iterdir()}
+        foreign = sorted(names - _NAMES)
+        if foreign or not (self.settings.is_file() or self._is_empty()):
+            raise ValueError(
+                f"{self.path} holds other files than a run: "
+                f"{', '.join(foreign or sorted(names))}; choose another folder"
+            )
+        if self.settings.is_file():
+            if not overwrite:
+                raise ValueError(
+                    f"{self.path} holds a run already; choose another folder, or add --resume to "
+                    "go on with it or --overwrite to remove it"
+                )
+            self.read_settings()
+
+    def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        """Makes the folder with its settings, and removes an earlier run where `check` allows it.
+
+        Args:
+            settings: what JSON can hold; those of `needed` load the model again.
+            overwrite: whether an earlier run there may go.
+
+        Raises:
+            ValueError: as `check`, or another process is writing the earlier run.
+        """
+        self.check(overwrite)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.locked():
+            for entry in sorted(self.path.iterdir(), key=lambda entry: entry == self.settings):
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != _LOCK:
+                    entry.unlink()
+            for folder in (self.last, self.best, self.pictures, self.tensorboard):
+                folder.mkdir(parents=True)
+            self.write_settings({**settings, "versions": versions()})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing to the run meanwhile.
+
+        Raises:
+            ValueError: another process is writing to it.
+        """
+        with (self.path / _LOCK).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"another process is writing to {self.path}; wait for its end, or "
+                    "choose another folder"
+                ) from None
+            yield
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes all settings anew."""
+        told = {"format": FORMAT, "kind": self.kind, **settings}
+        write_text(self.settings, json.dumps(told, indent=2) + "\n")
+
+    def _is_empty(self) -> bool:
+        """Whether there is nothing but empty folders, as when `create` was cut off."""
+        files = (entry for entry in self.path.rglob("*") if not entry.is_dir())
+        return all(entry.name in (_LOCK, f"{self.settings.name}.partial") for entry in files)
+
+    def load(self) -> "NoiseFlow":
+        """The model with the best weights of the run.
+
+        Raises:
+            ValueError: no run there, or one that has not saved a model yet.
+        """
+        from noise_flow_tf.saving import saved_model
+
+        settings = self.read_settings()
+        recipe = {name: settings[name] for name in saved_model.RECIPE if name in settings}
+        return saved_model.restore(**recipe, prefix=self._best_weights("model"))
+
+    def _best_weights(self, what: str) -> Path:
+        weights = newest_first(self.best)
+        if not weights:
+            raise ValueError(f"{self.path} has no trained {what} yet: {self.best} holds no weights")
+        return weights[0]
+
+    def read_settings(self) -> dict[str, Any]:
+        """The settings that the run was made with.
+
+        Raises:
+            ValueError: no run there.
+        """
+        try:
+            settings = json.loads(self.settings.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.settings} cannot be read: {error}") from error
+        told = settings if isinstance(settings, dict) else {}
+        if told.get("kind", self.kind) != self.kind or not self.needed <= told.keys():
+            raise ValueError(
+                f"{self.settings} is not the settings of a run of noise-flow {self.command}"
+            )
+        check_format(told, self.settings)
+        return settings
+
+    def read_history(self, epochs: int) -> list[dict[str, float]]:
+        """The history of the first epochs, a row each, without what was not measured.
+
+        Raises:
+            ValueError: it has fewer rows, or cannot be read.
+        """
+        if not epochs:
+            return []
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                rows = [
+                    {name: float(value) for name, value in row.items() if value}
+                    for row in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{self.history} cannot be read: {error}") from error
+        if len(rows) < epochs:
+            raise ValueError(f"{self.history} has {len(rows)} of the {epochs} epochs trained")
+        return rows[:epochs]
+
+
+class DenoiserRun(RunFolder):
+    """The folder of a run of a denoiser."""
+
+    kind = "denoiser"
+    command = "train-denoiser"
+    needed = frozenset({"depth", "width", "noise_scale", "noise", "versions"})
+
+    def load(self) -> "DnCNN":
+        """The denoiser with the best weights of the run.
+
+        Raises:
+            ValueError: no run there, or one that has not saved a denoiser yet.
+        """
+        from noise_flow_tf.saving import denoiser
+
+        settings = self.read_settings()
+        recipe = {name: settings[name] for name in ("depth", "width", "noise_scale")}
+        return denoiser.restore(self._best_weights("denoiser"), **recipe)
+
+
+def check_format(about: Mapping[str, Any], path: Path) -> None:
+    """Raises ValueError where `path` was written by a later version of this package."""
+    if about.get("format", FORMAT) not in range(FORMAT + 1):
+        raise ValueError(
+            f"{path} has format {about['format']}, and this version of noise_flow_tf reads up to "
+            f"{FORMAT}: install a newer one"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that numbers depend on."""
+    packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """The prefixes of the numbered checkpoints in a folder, those of later numbers first."""
+    prefixes = [path.with_suffix("") for path in folder.glob("*-*.index")]
+    return sorted(prefixes, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file beside its place, then moves it there."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
