@@ -204,7 +204,9 @@ def _in_range(clean: tf.Tensor, name: str) -> tf.Tensor:
     low, high = CLEAN_RANGE
     axes = [1, 2, 3]
     least, most = tf.reduce_min(clean, axes), tf.reduce_max(clean, axes)
-    within = (least >= low) & (most <= high)  # False for NaN
+    # XLA's least and greatest values pass over NaN; a sum does not.
+    is_number = tf.math.is_finite(tf.reduce_sum(clean, axes))
+    within = (least >= low) & (most <= high) & is_number
     if tf.executing_eagerly():
         if not np.all(within):
             raise ValueError(

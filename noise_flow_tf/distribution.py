@@ -69,10 +69,8 @@ class NoiseDistribution(tfd.TransformedDistribution):
         parameters = dict(locals())
         self._model, self._conditions, self._training = model, conditions, training
         chain = tfb.Chain(model.bijectors(conditions, training), name="layers")
-        # 0, and NaN where the clean image is: a model that never looks at it has no density either.
-        loc = 0.0 * conditions.clean
         super().__init__(
-            tfd.Independent(tfd.Normal(loc, 1.0), 3),
+            tfd.Independent(tfd.Normal(tf.zeros_like(conditions.clean), 1.0), 3),
             _without_cache(chain),
             validate_args=validate_args,
             parameters=parameters,
@@ -102,7 +100,8 @@ class NoiseDistribution(tfd.TransformedDistribution):
             value, part, changes = bijector.moving_inverse_and_log_det(value)
             log_det += part
             moved += changes
-        return OnePass(value, self.distribution.log_prob(value) + log_det, moved)
+        log_prob = self.distribution.log_prob(value) + log_det + self._not_a_number()
+        return OnePass(value, log_prob, moved)
 
     def noise_of(self, latent: Any) -> tf.Tensor:
         """The noise `[..., H, W, 4]` that a latent of that shape becomes."""
@@ -132,7 +131,7 @@ class NoiseDistribution(tfd.TransformedDistribution):
     def _sample_and_log_prob(self, sample_shape, seed):
         latent, log_prob = self.distribution.experimental_sample_and_log_prob(sample_shape, seed)
         noise, log_det = self._forward_pass(latent)
-        return noise, log_prob - log_det
+        return noise, log_prob - log_det + self._not_a_number()
 
     def _forward_pass(self, latent):
         value, log_det = self._checked(latent), 0.0
@@ -140,6 +139,13 @@ class NoiseDistribution(tfd.TransformedDistribution):
             value, part = bijector.forward_and_log_det(value)
             log_det += part
         return value, log_det
+
+    def _not_a_number(self):
+        """0, and NaN for the images that XLA could not refuse and `conditions` made NaN.
+
+        A model that never looks at the clean image has no density for these either.
+        """
+        return 0.0 * self._conditions.clean[..., 0, 0, 0]
 
     def _checked(self, image):
         image = as_float32(tf.convert_to_tensor(image, dtype_hint=tf.float32), "noise")
