@@ -1,13 +1,21 @@
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+from tests.reference import FULL, SOURCES, load
+
+
+@pytest.fixture(scope="session", params=SOURCES)
+def numbers_of(request) -> Callable[[str], dict]:
+    """Reads a file of the release's numbers by its name, from each source in turn."""
+    return partial(load, SOURCES[request.param])
 
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The folder of numbers made by the original release's own code."""
-    if not REFERENCE.is_dir():
-        pytest.skip(f"the reference numbers of the original release are not at {REFERENCE}")
-    return REFERENCE
+    """The full set, for what cannot be committed: the released weights, and SIDD's own data."""
+    if not FULL.is_dir():
+        pytest.skip(f"the full set of the original release's numbers is not at {FULL}")
+    return FULL

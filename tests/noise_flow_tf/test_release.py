@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import noise_flow_tf as nf
 
@@ -12,15 +13,30 @@ def test_variables_round_trip(arch):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_names_and_shapes(reference):
-    with np.load(reference / "arch_sdn5-unc-gain4-unc.npz") as numbers:
-        theirs = {
-            name.removeprefix("variable/"): numbers[name].shape
-            for name in numbers
-            if name.startswith("variable/")
-        }
+def test_names_and_shapes(numbers_of):
+    theirs = {
+        name.removeprefix("variable/"): value.shape
+        for name, value in numbers_of("arch_sdn5-unc-gain4-unc").items()
+        if name.startswith("variable/")
+    }
     model = nf.NoiseFlow("S-Ax1-G-Ax1-CAM")
     assert {name: value.shape for name, value in nf.release.variables(model).items()} == theirs
+
+
+def test_loads_a_checkpoint_by_the_names_in_the_release(numbers_of, tmp_path):
+    numbers = numbers_of("training_trajectory")
+    given = {n.removeprefix("final/"): numbers[n] for n in numbers if n.startswith("final/")}
+    slots = {f"{name}/{slot}": 0 * given[name] for name in given for slot in ("Adam", "Adam_1")}
+    names, tensors = zip(*(given | slots).items(), strict=True)
+    prefix = str(tmp_path / "model.ckpt.best")
+    tf.raw_ops.SaveV2(
+        prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors
+    )
+    model = nf.load(prefix)
+    assert model.arch == "sdn5|unc|unc|unc|unc|gain4|unc|unc|unc|unc"
+    assert model.num_parameters == 2431
+    for name, value in nf.release.variables(model).items():
+        np.testing.assert_array_equal(value, given[name], name, strict=True)
 
 
 def test_takes_an_optimisers_slots_and_does_without_what_nothing_reads():
@@ -58,8 +74,6 @@ def test_missing_checkpoint_is_named(tmp_path):
 
 
 def test_other_checkpoint_is_refused(tmp_path):
-    import tensorflow as tf
-
     prefix = tf.train.Checkpoint(x=tf.Variable(1.0)).write(str(tmp_path / "other"))
     with pytest.raises(ValueError, match="none of its variables is a layer of Noise Flow"):
         nf.load_release(prefix)

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 import sidd
+from tests.reference import load
 
 
 @pytest.fixture(scope="session")
 def numbers(reference):
-    with np.load(reference / "data_and_metrics.npz") as file:
-        return dict(file)
+    """Those that the release computed from SIDD's metadata among them."""
+    return load(reference, "data_and_metrics")
 
 
 @pytest.fixture(scope="session")

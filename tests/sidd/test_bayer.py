@@ -5,7 +5,8 @@ import sidd
 from sidd.bayer import cfa_name
 
 
-def test_packing_is_the_release_s(numbers):
+def test_packing_is_the_release_s(numbers_of):
+    numbers = numbers_of("data_and_metrics")
     np.testing.assert_array_equal(sidd.pack(numbers["raw"]), numbers["packed"])
     np.testing.assert_array_equal(sidd.unpack(numbers["packed"]), numbers["unpacked"])
 

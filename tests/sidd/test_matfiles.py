@@ -23,14 +23,29 @@ def save_struct(path, metadata, change):
     return path
 
 
-def test_pair_is_cleaned_as_by_the_release(sample, numbers):
+def test_pair_is_cleaned_as_by_the_release(numbers_of, metadata, tmp_path):
+    numbers = numbers_of("data_and_metrics")
+    noisy, clean, conditions = (tmp_path / f"{name}.MAT" for name in ("noisy", "clean", "metadata"))
+    sidd.write_raw(noisy, numbers["load_raw_noisy"])
+    sidd.write_raw(clean, numbers["load_raw_clean"])
+    sidd.write_metadata(conditions, metadata)
+    assert_same_images(sidd.read_pair(noisy, clean, conditions), numbers)
+
+
+def test_pair_of_the_real_sidd(sample, numbers):
+    np.testing.assert_array_equal(sidd.read_raw(sample.noisy), numbers["load_raw_noisy"])
+    np.testing.assert_array_equal(sidd.read_raw(sample.clean), numbers["load_raw_clean"])
     pair = sidd.read_pair(sample.noisy, sample.clean, sample.metadata)
-    assert pair.noise.dtype == pair.clean.dtype == np.float32
-    np.testing.assert_allclose(pair.noise, numbers["load_noise"][0], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(pair.clean, numbers["load_clean"][0], rtol=0, atol=1e-6)
+    assert_same_images(pair, numbers)
     np.testing.assert_allclose(pair.nlf, numbers["load_nlf"], rtol=1e-6)
     assert pair.iso == numbers["load_iso"]
     assert sidd.CAMERAS.index(pair.camera) == numbers["load_cam"]
+
+
+def assert_same_images(pair, numbers):
+    assert pair.noise.dtype == pair.clean.dtype == np.float32
+    np.testing.assert_allclose(pair.noise, numbers["load_noise"][0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pair.clean, numbers["load_clean"][0], rtol=0, atol=1e-6)
 
 
 def test_metadata_of_the_real_sidd(sample, numbers):

@@ -31,6 +31,14 @@ def assert_same(found, expected):
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+def test_grid_is_the_release_s(numbers_of):
+    numbers = numbers_of("data_and_metrics")
+    for limit, name in ((None, "grid"), (5, "grid5")):
+        expected = np.stack([numbers[f"{name}_rows"], numbers[f"{name}_cols"]], axis=-1)
+        found = sidd.uniform_corners(*numbers["grid_hw"], limit)
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.fixture(scope="module", params=["memory", "cache"])
 def make(request, train_frames, tmp_path_factory):
     """Makes patches of the training frames, in memory or with a cache folder."""
