@@ -46,9 +46,15 @@ def save(path, variables, **arguments):
     return path
 
 
-@pytest.mark.parametrize("which", ["synthetic", "real"])
-def test_changed_bytes_never_end_the_process(train_frames, sample, tmp_path, which):
-    source = (train_frames[0] if which == "synthetic" else sample).metadata
+@pytest.fixture(params=["synthetic", "real"])
+def frame(request):
+    if request.param == "synthetic":
+        return request.getfixturevalue("train_frames")[0]
+    return request.getfixturevalue("sample")
+
+
+def test_changed_bytes_never_end_the_process(frame, tmp_path):
+    source = frame.metadata
     found = subprocess.run(
         [sys.executable, "-c", _FUZZ, str(source), str(tmp_path / "x.MAT"), "300"],
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True,
