@@ -7,9 +7,9 @@ go back to SIDD's metadata, are in the full set only.
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 
 import noise_flow_tf as nf
+from noise_flow_tf.training import schedules
 from tests.reference import ARCHITECTURES, COMMITTED, load
 
 DIMENSIONS = 32 * 32 * 4
@@ -142,7 +142,7 @@ def test_training_follows_the_release(numbers_of):
         model, {n.removeprefix("init/"): numbers[n] for n in numbers if n.startswith("init/")}
     )
     trainer = nf.Trainer(model)
-    trainer.compile(tf_keras.optimizers.Adam(numbers["learning_rate"].item(), epsilon=1e-8))
+    trainer.compile(schedules.adam("release", numbers["learning_rate"].item(), steps=40))
     batches = [
         {
             "noise": tf.constant(numbers["noise"][i]),
