@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
-    from sidd.blocks import RELEASE_EXCLUSIONS, Block, read_blocks
+    from sidd.blocks import Block, read_blocks
     from sidd.cameras import CAMERAS
     from sidd.errors import SiddError
     from sidd.files import replacing
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sidd.rendering import render, render_packed
     from sidd.scenes import (
         ISO_LEVELS,
+        RELEASE_EXCLUSIONS,
         TEST_INSTANCES,
         TRAIN_INSTANCES,
         Frame,
@@ -35,7 +36,7 @@ _MODULE_OF = {
     name: f"{__name__}.{module}"
     for module, names in {
         "bayer": "CFA_PATTERNS mosaic pack unpack",
-        "blocks": "RELEASE_EXCLUSIONS Block read_blocks",
+        "blocks": "Block read_blocks",
         "cameras": "CAMERAS",
         "errors": "SiddError",
         "files": "replacing",
@@ -46,8 +47,8 @@ _MODULE_OF = {
         "offline.synthetic": "read_manifest typical_metadata write_synthetic",
         "offline.unprocessing": "unprocess_srgb",
         "rendering": "render render_packed",
-        "scenes": "ISO_LEVELS TEST_INSTANCES TRAIN_INSTANCES Frame SceneInstance index "
-        "select_frames",
+        "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
+        "SceneInstance index select_frames",
     }.items()
     for name in names.split()
 }

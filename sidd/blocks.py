@@ -17,11 +17,6 @@ from sidd.errors import SiddError
 from sidd.mat5 import read_variable
 from sidd.matfiles import cleaned
 
-#: Images, counted from 1, that the release leaves out because their ISO is not modelled.
-RELEASE_EXCLUSIONS = (
-    1, 3, 5, 7, 10, 11, 13, 14, 15, 18, 19, 20, 23, 24, 25, 28, 31, 33, 35, 38,
-)  # fmt: skip
-
 _NOISY, _CLEAN = "ValidationNoisyBlocksRaw", "ValidationGtBlocksRaw"
 _MOST_BYTES = 1 << 30  # 335 MB in single precision, twice that in double
 

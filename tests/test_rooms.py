@@ -100,7 +100,17 @@ def test_the_root_has_two_scripts():
     assert {path.name for path in ROOT.glob("*.py")} == {"train.py", "sample.py"}
 
 
-HEAVY = ["tensorflow", "tensorflow_probability", "keras", "tf_keras", "matplotlib", "skimage"]
+HEAVY = [
+    "tensorflow",
+    "tensorflow_probability",
+    "keras",
+    "tf_keras",
+    "matplotlib",
+    "skimage",
+    "scipy",
+    "h5py",
+    "numpy",
+]
 
 
 @pytest.mark.parametrize(
