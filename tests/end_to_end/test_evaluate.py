@@ -160,8 +160,11 @@ def test_errors(run_folder, dataset, tmp_path, monkeypatch, flags, message):
 def test_errors_are_one_line(script, flags, message):
     done = script("evaluate", *flags)
     assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    # TensorFlow 2.21 writes lines of its own before it takes notice of its log level.
+    lines = [line for line in done.stderr.splitlines() if line.startswith("noise-flow")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
 
 
 def test_gaussian_needs_training_frames(run_folder, dataset, tmp_path):

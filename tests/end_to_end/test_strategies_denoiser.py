@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from noise_flow_tf import denoising
-from noise_flow_tf.cli import train_denoiser
+from noise_flow_tf.programs import train_denoiser
 from tests.processes import command, finish, start, start_workers, stop_after
 
 TWO = ("--strategy", "mirrored", "--replicas", 2)
