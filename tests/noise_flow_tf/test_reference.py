@@ -134,7 +134,9 @@ def test_training_follows_the_release(numbers_of):
     and on the number of threads that sums run on: largest differences of 1.4e-5 (1 thread) to
     3.7e-4 (2 threads, without oneDNN) were measured on one machine. So the first steps are held
     tightly, all of them loosely, and what rounding decides, hidden kernels, their biases, means
-    and variances, is judged by its losses.
+    and variances, is judged by its losses. Averages of variances are held as well, since most of
+    what they end at, 0.0148 to 0.0165, is left from their start: 0.9^40 = 0.0148. Differences of
+    up to 0.24% (first layers) and 2.1% (second layers) were measured.
     """
     numbers = numbers_of("training_trajectory")
     model = nf.NoiseFlow()
@@ -182,6 +184,9 @@ def test_training_follows_the_release(numbers_of):
         expected = np.concatenate([numbers[f"final/{name}"].ravel() for name in names])
         found = np.concatenate([ours[name].ravel() for name in names])
         assert np.abs(found - expected).max() < part_of_range * np.ptp(expected), ending
+    for ending, relative in (("bn_nvp_conv_1/var", 0.01), ("bn_nvp_conv_2/var", 0.06)):
+        for name in (n for n in ours if n.endswith(ending)):
+            np.testing.assert_allclose(ours[name], numbers[f"final/{name}"], rtol=relative)
     for name in ("beta1", "beta2", "gain_val"):
         name = f"model/sdn_gain/{name}"
         np.testing.assert_allclose(ours[name], numbers[f"final/{name}"], rtol=1e-4)
