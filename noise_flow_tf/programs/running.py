@@ -16,9 +16,11 @@ from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 
 def start() -> dict[str, object]:
     """With what training starts: command, versions, and the commit of this code if git knows it."""
-    here = str(Path(__file__).parent)
-    git = ["git", "-C", here, "describe", "--always", "--dirty", "--abbrev=40"]
+    root = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
+        if not (root / ".git").exists():
+            raise OSError("installed: a repository around it is somebody else's")
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = "unknown"

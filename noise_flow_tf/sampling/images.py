@@ -73,7 +73,7 @@ def sample_image(
     clean = np.asarray(clean)
     if clean.ndim != 3 or clean.shape[-1] != 4 or not clean.size:
         raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
-    clean = packed(clean[np.newaxis])[0]
+    clean = tf.reshape(packed(clean[np.newaxis]), clean.shape)
     height, width, _ = clean.shape
     iso, camera = _one(iso, "iso"), _one(camera, "camera")
     temperature = float(_one(temperature, "temperature"))

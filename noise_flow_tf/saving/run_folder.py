@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from noise_flow_tf import __version__
+
 if TYPE_CHECKING:
     from noise_flow_tf.denoising.dncnn import DnCNN
     from noise_flow_tf.model import NoiseFlow
@@ -221,7 +223,8 @@ def check_format(about: Mapping[str, Any], path: Path) -> None:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that numbers depend on."""
     packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
-    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+    ours = {"python": platform.python_version(), "noise_flow_tf": __version__}
+    return ours | {package: version(package) for package in packages}
 
 
 def newest_first(folder: Path) -> list[Path]:

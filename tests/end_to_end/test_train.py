@@ -3,6 +3,7 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import tensorflow as tf
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf.cli import parsing, train
+from noise_flow_tf.programs import running
 from noise_flow_tf.programs.configs import OFFLINE
 
 
@@ -187,6 +189,17 @@ def test_diverged_training_is_one_line(capsys, tmp_path, dataset):
         parsing.run(lambda: train.main([*arguments, "--arch", "S-Ax1-G-Ax1-CAM"]))
     assert stopped.value.code == 2
     assert "training diverged" in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_an_installed_package_does_not_take_the_commit_of_a_repository_around_it(
+    tmp_path, monkeypatch
+):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    inside = tmp_path / "lib" / "noise_flow_tf" / "programs" / "running.py"
+    monkeypatch.setattr(running, "__file__", str(inside))
+    start = running.start()
+    assert start["git_commit"] == "unknown"
+    assert start["versions"]["noise_flow_tf"] == nf.__version__
 
 
 def test_packages_agree_on_cameras_and_iso_levels():
