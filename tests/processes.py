@@ -78,6 +78,15 @@ def wait_for_step(process: subprocess.Popen, folder: Path, step: int) -> None:
     raise AssertionError(process.communicate())
 
 
+def interrupt_and_resume(line: Sequence[str], name: str, folder: Path) -> str:
+    """Stops a run after its second step, and resumes it; returns what the second start told."""
+    errors = stop_after(start([*line, "--checkpoint_every", "2"]), folder, 2)
+    assert "stopped by SIGTERM" in errors
+    told = finish(start(command(name, "--logdir", folder, "--resume")))
+    assert "going on from checkpoint" in told
+    return told
+
+
 def stop_after(process: subprocess.Popen, folder: Path, step: int) -> str:
     """Tells a run to stop once it has saved a step; returns the errors that it then told."""
     with process:

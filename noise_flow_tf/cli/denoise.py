@@ -1,6 +1,7 @@
 """Takes the noise from a raw image with a trained denoiser."""
 
-from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.cli import flags
+from noise_flow_tf.cli.parsing import ConfigParser
 from noise_flow_tf.programs import configs
 from noise_flow_tf.programs.configs import DenoiseConfig
 
@@ -39,22 +40,7 @@ writes to the folder --out; NAME is the image's
         metavar="CODE",
         help="whose colours to render with if there is no METADATA: " + ", ".join(configs.CAMERAS),
     )
-    add(
-        "tile",
-        type=positive(int),
-        help="side of the tiles it works in, in packed pixels; they do not show",
-    )
-    add(
-        "orientation",
-        choices=["upright", "file"],
-        help="how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's files",
-    )
-    add(
-        "formats",
-        nargs="+",
-        choices=configs.FORMATS,
-        help="of the raw result",
-    )
+    flags.add_image_flags(parser)
     return parser.config(arguments)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noise_flow_tf.cli.parsing import ConfigParser, positive
-from noise_flow_tf.programs.configs import CAMERAS, ISO_LEVELS, OFFLINE
+from noise_flow_tf.programs.configs import CAMERAS, FORMATS, ISO_LEVELS, OFFLINE
 from noise_flow_tf.training.names import MIRRORING, STRATEGIES
 
 _SPLITS = {"train": ("tr", "training"), "test": ("ts", "test")}
@@ -74,6 +74,48 @@ def add_strategy_flags(parser: ConfigParser) -> None:
         help="mirrored over so many: the first GPUs, or parts of the CPU where there is no GPU, to "
         "try it",
     )
+
+
+def add_run_flags(parser: ConfigParser, *resume_names: str) -> None:
+    """Adds the flags of a training run of any kind; `resume_names` are others of --resume."""
+    add = parser.option
+    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
+    parser.add_argument(
+        "--resume",
+        *resume_names,
+        action="store_true",
+        help="resume the run in that folder from its last checkpoint, with its settings; start it "
+        "if there is none",
+    )
+    add(
+        "checkpoint_every",
+        type=positive(int),
+        help="steps between checkpoints within an epoch; one more follows each epoch",
+    )
+    add("n_batch_train", type=positive(int), help="patches in a training batch")
+    add("n_batch_test", type=positive(int), help="patches in a test batch")
+    add(
+        "epochs_full_valid",
+        type=positive(int),
+        help="test every so many epochs, besides each of the first ten and each tenth below 100",
+    )
+    add_strategy_flags(parser)
+
+
+def add_image_flags(parser: ConfigParser) -> None:
+    """Adds the flags of commands that work on whole raw images."""
+    add = parser.option
+    add(
+        "tile",
+        type=positive(int),
+        help="side of the tiles it works in, in packed pixels; they do not show",
+    )
+    add(
+        "orientation",
+        choices=["upright", "file"],
+        help="how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's files",
+    )
+    add("formats", nargs="+", choices=FORMATS, help="of the raw results")
 
 
 def of_run(parser: ConfigParser, arguments: list[str] | None, folder: str | Path) -> Any:

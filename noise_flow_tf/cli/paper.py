@@ -25,7 +25,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Pap
   NAME/            the run of each variant, as train.py writes it
   evaluation/      the scores of all variants side by side, as noise-flow evaluate writes them
   figures/         drawn from the files above; --draw makes them anew
-The same command goes on where it was stopped. Arguments behind -- go to each train.py.
+The same command resumes where it stopped. Arguments after -- go to each `noise-flow train`.
 
 By default all is done on the offline dataset, in 15 to 40 minutes on 2 cores. --full with
 --sidd_path ROOT does it on the real SIDD: 10,000 steps for each variant, 2898 patches of an image

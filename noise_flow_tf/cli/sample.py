@@ -1,5 +1,6 @@
 """Adds sampled noise to clean raw images, or to photographs taken back to raw."""
 
+from noise_flow_tf.cli import flags
 from noise_flow_tf.cli.parsing import ConfigParser, positive
 from noise_flow_tf.programs import configs
 from noise_flow_tf.programs.configs import SampleConfig
@@ -55,22 +56,7 @@ not depend on order or on other images. samples.csv has it.""",
     add("draws", type=positive(int), help="how many noises for each image")
     add("temperature", type=float, help="standard deviation of the latent")
     add("seed", type=int, help="the same one gives the same noise, see below")
-    add(
-        "tile",
-        type=positive(int),
-        help="side of the tiles it works in, in packed pixels",
-    )
-    add(
-        "orientation",
-        choices=["upright", "file"],
-        help="how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's files",
-    )
-    add(
-        "formats",
-        nargs="+",
-        choices=configs.FORMATS,
-        help="of the raw results",
-    )
+    flags.add_image_flags(parser)
     add(
         "pictures",
         choices=["first", "all", "none"],

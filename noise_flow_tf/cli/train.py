@@ -25,7 +25,6 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
     )
     add = parser.option
     add("logdir", metavar="RUN", help="folder that the run is written to")
-    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
     add("arch", help="architecture, see below")
     add("width", type=positive(int), help="hidden channels of the couplings")
     add(
@@ -38,19 +37,6 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
         "--from", dest="from_run", metavar="RUN", help="the model to which --new_camera is added"
     )
     add("seed", type=int, help="of initial values, shuffling and samples")
-    parser.add_argument(
-        "--resume",
-        "--continue_training",
-        "--continue-training",
-        action="store_true",
-        help="go on with the run in that folder from its last checkpoint, with its settings; "
-        "begin it where there is none",
-    )
-    add(
-        "checkpoint_every",
-        type=positive(int),
-        help="steps between checkpoints within an epoch; one more follows each epoch",
-    )
 
     add(
         "epochs",
@@ -78,20 +64,12 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
         help="training batches that batch norm's averages are measured on before each evaluation; "
         "0: the lagging averages of training, as in the release",
     )
-    add("n_batch_train", type=positive(int), help="patches in a training batch")
-    add("n_batch_test", type=positive(int), help="patches in a test batch")
     add(
         "batching",
         choices=["mixed", "release"],
         help="batches of all images, or each of one image as in the release",
     )
-    add(
-        "epochs_full_valid",
-        type=positive(int),
-        help="test every so many epochs, besides each of the first ten and each tenth below 100",
-    )
-    flags.add_strategy_flags(parser)
-
+    flags.add_run_flags(parser, "--continue_training", "--continue-training")
     add("patch_sampling", choices=["uniform", "random"], help="grid, or anywhere")
     flags.add_patch_flags(parser)
     config = parser.config(arguments)

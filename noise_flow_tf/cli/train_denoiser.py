@@ -43,19 +43,7 @@ ISO, which the release takes from a table of its own with seven pairs less.""",
     add(
         "logdir", metavar="RUN", help="folder that the run is written to (default runs/dncnn_NOISE)"
     )
-    add("overwrite", action="store_true", help="remove an earlier run in that folder first")
     add("seed", type=int, help="of initial values, shuffling and noise")
-    add(
-        "resume",
-        action="store_true",
-        help="go on with the run in that folder from its last checkpoint, with its settings; "
-        "begin it where there is none",
-    )
-    add(
-        "checkpoint_every",
-        type=positive(int),
-        help="steps between checkpoints within an epoch; one more follows each epoch",
-    )
 
     add("depth", type=positive(int), help="convolutions (17 in the larger DnCNN)")
     add("width", type=positive(int), help="filters of each (64 in the larger one)")
@@ -89,22 +77,14 @@ ISO, which the release takes from a table of its own with seven pairs less.""",
         help="training batches that batch norm's averages are measured on before each evaluation; "
         "0: the moments of the last batch alone, as in the release",
     )
-    add("n_batch_train", type=positive(int), help="patches in a training batch")
-    add("n_batch_test", type=positive(int), help="patches in a test batch")
     add(
         "n_test_patches",
         type=positive(int),
         help="test patches, from all test frames, that each evaluation while training is on; the "
         "weights with the highest mean PSNR on them are kept, as in the paper",
     )
-    add(
-        "epochs_full_valid",
-        type=positive(int),
-        help="evaluate every so many epochs, besides each of the first ten and each tenth below "
-        "100",
-    )
     add("stride", type=positive(int), help="from one clean patch to the next")
-    flags.add_strategy_flags(parser)
+    flags.add_run_flags(parser)
     flags.add_patch_flags(parser)
     config = parser.config(arguments)
     run = DenoiserRun(config.logdir or f"runs/dncnn_{config.noise}")

@@ -7,7 +7,7 @@ import pytest
 
 from noise_flow_tf import denoising
 from noise_flow_tf.programs import train_denoiser
-from tests.processes import command, finish, start, start_workers, stop_after
+from tests.processes import command, finish, interrupt_and_resume, start, start_workers
 
 TWO = ("--strategy", "mirrored", "--replicas", 2)
 EPOCHS = 2
@@ -56,10 +56,7 @@ def assert_as_one_device(folder, one_device):
 
 def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_path):
     folder = tmp_path / "run"
-    errors = stop_after(start(training(folder, *TWO, "--checkpoint_every", 2)), folder, 2)
-    assert "stopped by SIGTERM" in errors
-    told = finish(start(command("train-denoiser", "--logdir", folder, "--resume")))
-    assert "going on from checkpoint" in told
+    told = interrupt_and_resume(training(folder, *TWO), "train-denoiser", folder)
     assert "on 2 device(s)" in told
     assert_as_one_device(folder, one_device)
 

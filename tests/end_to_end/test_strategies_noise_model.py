@@ -9,7 +9,7 @@ import noise_flow_tf as nf
 import sidd
 from noise_flow_tf.cli import train
 from noise_flow_tf.saving.run_folder import RunFolder
-from tests.processes import command, finish, start, start_workers, stop_after
+from tests.processes import command, finish, interrupt_and_resume, start, start_workers
 
 TWO = ("--strategy", "mirrored", "--replicas", 2)
 EPOCHS = 2
@@ -64,10 +64,7 @@ def files(folder):
 
 def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_path):
     folder = tmp_path / "run"
-    errors = stop_after(start(training(folder, *TWO, "--checkpoint_every", 2)), folder, 2)
-    assert "stopped by SIGTERM" in errors
-    told = finish(start(command("train.py", "--logdir", folder, "--resume")))
-    assert "going on from checkpoint" in told
+    told = interrupt_and_resume(training(folder, *TWO), "train.py", folder)
     assert "on 2 device(s)" in told
     assert_as_one_device(folder, one_device)
 
