@@ -44,8 +44,8 @@ def asked_for(model: nf.NoiseFlow) -> dict[str, float]:
     image = layers.CHANNELS
     multiplied, floats = 0, 0
     for layer in model.layers:
-        if not isinstance(layer, layers.FlowStep):
-            floats += (2 if isinstance(layer, layers.GainLayer) else 3) * image
+        if layer.code != "unc":
+            floats += (2 if layer.code == "gain4" else 3) * image
             continue
         network = layer.network
         kernels = [(1, 1, image, image)]

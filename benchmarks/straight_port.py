@@ -12,6 +12,7 @@ import tf_keras
 import noise_flow_tf as nf
 from noise_flow_tf import layers
 from noise_flow_tf.conditions import resolve
+from noise_flow_tf.layers import flow_step
 
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -58,7 +59,7 @@ class _Noise:
         """`[B]`, nats, of noise `[B, H, W, 4]`."""
         x, log_det = noise, tf.zeros(tf.shape(noise)[0])
         for layer in self._model.layers:
-            if isinstance(layer, layers.FlowStep):
+            if layer.code == "unc":
                 x = tf.nn.conv2d(x, _matrix(layer)[None, None], 1, "SAME")
                 pixels = tf.cast(tf.shape(x)[1] * tf.shape(x)[2], tf.float32)
                 log_det += pixels * tf.reduce_sum(layer.log_diagonal)
@@ -80,7 +81,7 @@ class _Noise:
     def forward(self, latent):
         x = latent
         for layer in reversed(self._model.layers):
-            if isinstance(layer, layers.FlowStep):
+            if layer.code == "unc":
                 a, b = tf.split(x, 2, axis=-1)
                 shift, log_scale = _network(layer.network, a, training=False)
                 x = tf.concat([a, (b - shift) * tf.exp(-log_scale)], axis=-1)
@@ -91,7 +92,7 @@ class _Noise:
 
 
 def _scale(layer, conditions):
-    if isinstance(layer, layers.GainLayer):
+    if layer.code == "gain4":
         return layer.gain_val * tf.ones_like(conditions.clean)
     factors = tf.unstack(tf.exp(tf.gather(layer.cam_params, conditions.camera, axis=1)))
     c0, c1, c2 = (factor[:, None, None, None] for factor in factors)
@@ -102,8 +103,8 @@ def _scale(layer, conditions):
 
 def _matrix(layer):
     size = layers.CHANNELS
-    lower = tf.eye(size) + tf.scatter_nd(layers.LOWER_PLACES, layer.lower, [size, size])
-    upper = tf.scatter_nd(layers.UPPER_PLACES, layer.upper, [size, size])
+    lower = tf.eye(size) + tf.scatter_nd(flow_step.LOWER_PLACES, layer.lower, [size, size])
+    upper = tf.scatter_nd(flow_step.UPPER_PLACES, layer.upper, [size, size])
     return (
         layer.permutation
         @ lower

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from noise_flow_tf.evaluation import analysis as analysis
     from noise_flow_tf.evaluation import metrics as metrics
     from noise_flow_tf.model import NoiseFlow as NoiseFlow
-    from noise_flow_tf.new_camera import add_camera as add_camera
-    from noise_flow_tf.new_camera import settled as settled
     from noise_flow_tf.sampling.images import sample_image as sample_image
     from noise_flow_tf.sampling.keras_layers import Keras3NoiseFlowLayer as Keras3NoiseFlowLayer
     from noise_flow_tf.sampling.keras_layers import NoiseFlowLayer as NoiseFlowLayer
@@ -56,13 +54,11 @@ _PLACES = {
     "NoiseFlowLayer": "sampling.keras_layers",
     "TFKerasNoiseFlowLayer": "sampling.keras_layers",
     "Trainer": "training.trainer",
-    "add_camera": "new_camera",
     "fit_camera": "training.new_cameras",
     "load": "saving.loading",
     "load_release": "saving.release",
     "predicted_scale": "sampling.scale",
     "sample_image": "sampling.images",
-    "settled": "new_camera",
 }
 _ROOMS = {
     "analysis": "evaluation.analysis",

@@ -1,5 +1,7 @@
 """Architecture strings and the paper's names for them."""
 
+from typing import NamedTuple
+
 PAPER_NAMES = {
     "S-G": "sdn4|gain4",
     "S-G-CAM": "sdn5|gain4",
@@ -8,24 +10,47 @@ PAPER_NAMES = {
     "Ax4": "unc|unc|unc|unc",
 }
 
+
+class Code(NamedTuple):
+    """A layer code.
+
+    Attributes:
+        help: what the layer computes, in one line.
+        module: the module of `layers` whose class declares the code.
+        kind: an architecture has at most one layer of each kind; "" for any number.
+    """
+
+    help: str
+    module: str
+    kind: str = ""
+
+
 CODES = {
-    "sdn4": "signal: var = exp(beta1) y / g + exp(beta2), g = exp(v[iso]) ISO",
-    "sdn5": "sdn4 with three factors a camera, on beta1, beta2 and v",
-    "sdn6": "sdn4 with one factor a camera, on v",
-    "gain4": "gain: one learned scalar for all images",
-    "unc": "flow step: invertible 1x1 convolution and affine coupling",
-    "eq12": "paper's signal layer: var = beta1 y / gamma + beta2 (gamma of eq14 or eq16)",
-    "eq14": "paper's gain layer: gamma = u[iso] ISO",
-    "eq16": "paper's gain layer with a camera factor: gamma = psi[camera] u[iso] ISO",
+    "sdn4": Code(
+        "signal: var = exp(beta1) y / g + exp(beta2), g = exp(v[iso]) ISO", "signal", "signal"
+    ),
+    "sdn5": Code("sdn4 with three factors per camera, on beta1, beta2 and v", "signal", "signal"),
+    "sdn6": Code("sdn4 with one factor per camera, on v", "signal", "signal"),
+    "gain4": Code("gain: one learned scalar for all images", "gain", "gain"),
+    "unc": Code("flow step: invertible 1x1 convolution and affine coupling", "flow_step"),
+    "eq12": Code(
+        "paper's signal layer: var = beta1 y / gamma + beta2 (gamma of eq14 or eq16)",
+        "paper_signal",
+        "signal",
+    ),
+    "eq14": Code("paper's gain layer: gamma = u[iso] ISO", "paper_gain", "gain"),
+    "eq16": Code(
+        "paper's gain layer with a camera factor: gamma = psi[camera] u[iso] ISO",
+        "paper_gain",
+        "gain",
+    ),
 }
 
-_SIGNAL = ("sdn4", "sdn5", "sdn6", "eq12")
-_GAIN = ("gain4", "eq14", "eq16")
 _ABANDONED = ("sdn", "sdn1", "sdn2", "sdn3", "gain", "gain1", "gain2", "gain3")
 
 
 def parse(arch: str) -> list[str]:
-    """The layer codes of an architecture, from the data side to the latent side.
+    """Return the layer codes of an architecture, from the data side to the latent side.
 
     Args:
         arch: a name of `PAPER_NAMES`, or codes of `CODES` joined by `|`.
@@ -45,7 +70,8 @@ def parse(arch: str) -> list[str]:
             )
         if code not in CODES:
             raise ValueError(f"unknown layer {code!r} in architecture {arch!r}; {_allowed()}")
-    for kind, members in (("signal", _SIGNAL), ("gain", _GAIN)):
+    for kind in sorted({CODES[code].kind for code in codes} - {""}):
+        members = [code for code in CODES if CODES[code].kind == kind]
         if sum(code in members for code in codes) > 1:
             raise ValueError(
                 f"architecture {arch!r} has more than one {kind} layer; at most one of "
@@ -55,7 +81,7 @@ def parse(arch: str) -> list[str]:
 
 
 def title(arch: str) -> str:
-    """The paper's name of layer codes, or the codes themselves.
+    """Return the paper's name of layer codes, or the codes themselves.
 
     >>> title("sdn4|gain4"), title("unc|unc")
     ('S-G', 'unc|unc')
@@ -64,9 +90,9 @@ def title(arch: str) -> str:
 
 
 def table() -> str:
-    """The codes and the paper's names, a line each, for help texts."""
+    """Return the codes and the paper's names, one per line, for help texts."""
     lines = ["codes, joined by | from the data side to the latent side:"]
-    lines += [f"  {code:6} {text}" for code, text in CODES.items()]
+    lines += [f"  {code:6} {CODES[code].help}" for code in CODES]
     lines += ["names of the paper:"]
     lines += [f"  {name:16} {arch}" for name, arch in PAPER_NAMES.items()]
     return "\n".join(lines)

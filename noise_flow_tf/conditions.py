@@ -57,7 +57,7 @@ class Conditions(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Known:
+class ConditionSpace:
     """The cameras and ISO levels that a model has parameters for.
 
     Attributes:
@@ -65,7 +65,7 @@ class Known:
         iso_levels: rising whole numbers.
         iso_interpolation: whether ISO values between two levels are allowed.
 
-    >>> Known(iso_interpolation=True).iso_index([100, 500]).numpy().tolist()
+    >>> ConditionSpace(iso_interpolation=True).iso_index([100, 500]).numpy().tolist()
     [0, 1]
     """
 
@@ -74,9 +74,9 @@ class Known:
     iso_interpolation: bool = False
 
     @classmethod
-    def of(cls, model: Any) -> "Known":
+    def of(cls, model: Any) -> "ConditionSpace":
         """What a model knows; SIDD's where it does not say, as the baselines."""
-        return getattr(model, "known", None) or cls()
+        return getattr(model, "condition_space", None) or cls()
 
     def __post_init__(self):
         for code in self.cameras:
@@ -256,8 +256,8 @@ def slice_batch(value: tf.Tensor, slices: tuple, event_ndims: int = 0) -> tf.Ten
 
 
 def resolve(clean: Any, iso: Any, camera: Any) -> Conditions:
-    """`Known.resolve` with the cameras and ISO levels of SIDD."""
-    return Known().resolve(clean, iso, camera)
+    """`ConditionSpace.resolve` with the cameras and ISO levels of SIDD."""
+    return ConditionSpace().resolve(clean, iso, camera)
 
 
 def iso_index(iso: Any) -> tf.Tensor:
@@ -266,7 +266,7 @@ def iso_index(iso: Any) -> tf.Tensor:
     >>> iso_index([100, 3200]).numpy().tolist()
     [0, 4]
     """
-    return Known().iso_index(iso)
+    return ConditionSpace().iso_index(iso)
 
 
 def camera_index(camera: Any) -> tf.Tensor:
@@ -275,7 +275,7 @@ def camera_index(camera: Any) -> tf.Tensor:
     >>> camera_index("S6").numpy().item()
     2
     """
-    return Known().camera_index(camera)
+    return ConditionSpace().camera_index(camera)
 
 
 def _position(matches: tf.Tensor, values: tf.Tensor, what: str) -> tf.Tensor:

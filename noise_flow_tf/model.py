@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from noise_flow_tf import architecture, layers
 from noise_flow_tf.bijectors import OnePassBijector
-from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, Known
+from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, ConditionSpace
 from noise_flow_tf.distribution import NoiseDistribution
+from noise_flow_tf.layers import scale
 
 
 class NoiseFlow(tf.Module):
@@ -65,9 +66,11 @@ class NoiseFlow(tf.Module):
         codes = architecture.parse(arch)
         self.arch = "|".join(codes)
         self.width = int(width)
-        self.known = Known(tuple(cameras), tuple(iso_levels), bool(iso_interpolation))
+        self.condition_space = ConditionSpace(
+            tuple(cameras), tuple(iso_levels), bool(iso_interpolation)
+        )
         rng = np.random.default_rng(seed)
-        self.layers = layers.build(codes, self.width, rng, self.known)
+        self.layers = layers.build(codes, self.width, rng, self.condition_space)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(
@@ -90,9 +93,9 @@ class NoiseFlow(tf.Module):
 
         Raises:
             ValueError: a wrong shape or type, values that are no normalised raw intensities, an
-                unknown ISO or camera (`conditions.Known.resolve`).
+                unknown ISO or camera (`conditions.ConditionSpace.resolve`).
         """
-        return NoiseDistribution(self, self.known.resolve(clean, iso, camera), training)
+        return NoiseDistribution(self, self.condition_space.resolve(clean, iso, camera), training)
 
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         """The bijectors for a batch, from the data side to the latent side."""
@@ -101,21 +104,21 @@ class NoiseFlow(tf.Module):
     @property
     def cameras(self) -> tuple[str, ...]:
         """The codes of the cameras that the model knows, in index order."""
-        return self.known.cameras
+        return self.condition_space.cameras
 
     @property
     def iso_levels(self) -> tuple[int, ...]:
         """The ISO levels that the model has a gain for."""
-        return self.known.iso_levels
+        return self.condition_space.iso_levels
 
     @property
     def iso_interpolation(self) -> bool:
         """Whether the model may be called with an ISO between two levels."""
-        return self.known.iso_interpolation
+        return self.condition_space.iso_interpolation
 
     @iso_interpolation.setter
     def iso_interpolation(self, allowed: bool) -> None:
-        self.known = replace(self.known, iso_interpolation=bool(allowed))
+        self.condition_space = replace(self.condition_space, iso_interpolation=bool(allowed))
 
     @property
     def num_parameters(self) -> int:
@@ -123,15 +126,68 @@ class NoiseFlow(tf.Module):
         return sum(variable.shape.num_elements() for variable in self.trainable_variables)
 
     @property
-    def reach(self) -> int:
+    def receptive_field(self) -> int:
         """How many packed pixels away the noise of a pixel still depends on its surroundings."""
-        return sum(layer.reach for layer in self.layers)
+        return sum(layer.receptive_field for layer in self.layers)
 
-    def curves(self) -> dict[str, tf.Tensor]:
-        """The scalars that tell a person what the model has learned, by name.
+    @property
+    def camera_parameters(self) -> list[tf.Variable]:
+        """The variables of one column per camera, `[..., cameras]`."""
+        tables = [layer.camera_parameters for layer in self.layers]
+        return [table for table in tables if table is not None]
 
-        `beta/beta1` and `beta/beta2` after their exponentials, the gain of every ISO level, and the
-        camera factors. In the release's `sdn5` and `sdn6` a camera factor multiplies the exponent
+    def with_camera(self, code: str) -> "NoiseFlow":
+        """Copy the model with one more camera, the last one (Section 4.2 of the paper).
+
+        All other parameters, and so the likelihoods of all other cameras, stay the same bit for
+        bit. The new camera begins at the mean of the others' parameters (of the logarithms of
+        their factors); `fit_camera` trains these alone.
+
+        Args:
+            code: the new camera's, two or more capitals and digits.
+
+        Raises:
+            ValueError: an architecture without camera parameters (`sdn5`, `sdn6` and `eq16` have
+                them), a code that is taken or not of that form.
+
+        >>> NoiseFlow(seed=0).with_camera("P9").cameras
+        ('IP', 'GP', 'S6', 'N6', 'G4', 'P9')
+        """
+        tables = {id(table) for table in self.camera_parameters}
+        if not tables:
+            raise ValueError(
+                f"architecture {self.arch!r} has no parameters of a camera's own, so that a new "
+                "one cannot be added; sdn5, sdn6 and eq16 have them"
+            )
+        if code in self.cameras:
+            raise ValueError(f"the model has camera {code} already: {', '.join(self.cameras)}")
+        space = replace(self.condition_space, cameras=(*self.cameras, code))
+        model = NoiseFlow(self.arch, self.width, **vars(space))
+        for ours, theirs in zip(model.variables, self.variables, strict=True):
+            value = tf.convert_to_tensor(theirs)
+            if id(theirs) in tables:
+                value = tf.concat([value, tf.reduce_mean(value, axis=-1, keepdims=True)], axis=-1)
+            ours.assign(value)
+        return model
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether `predicted_scale` is defined for the architecture."""
+        return scale.is_defined(self.layers)
+
+    def predicted_scale(self, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
+        """Return the standard deviation `[B, H, W, 4]` of the noise; see `nf.predicted_scale`."""
+        return scale.of_layers(self.layers, self.condition_space.resolve(clean, iso, camera))
+
+    def summaries(self) -> layers.Summaries:
+        """Return the scalars that tell a person what the model has learned, by group and label.
+
+        `beta1` and `beta2` after their exponentials, the gain of every ISO level, and the camera
+        factors. In the release's `sdn5` and `sdn6` a camera factor multiplies the exponent
         (`SignalLayer`); the betas and gains shown are those for a factor of 1.
         """
-        return {name: value for layer in self.layers for name, value in layer.curves().items()}
+        groups: layers.Summaries = {}
+        for layer in self.layers:
+            for group, values in layer.summaries().items():
+                groups.setdefault(group, {}).update(values)
+        return groups

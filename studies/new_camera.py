@@ -32,18 +32,18 @@ def main(arguments=None):
 
     test = common.batches(common.frames("test", [args.camera]), shuffle=False)
     others_test = common.batches(common.frames("test", others), shuffle=False)
-    before = common.nll(nf.add_camera(first, args.camera), test)
+    before = common.nll(first.with_camera(args.camera), test)
     others_before = common.nll(first, others_test)
     available = _turns(common.frames("train", [args.camera]))
     scores = {"added camera": [], "from nothing": []}
     for pairs in PAIRS:
         data = common.batches(available[:pairs], True, args.seed)
-        added = nf.fit_camera(nf.add_camera(first, args.camera), data, args.steps)
+        added = nf.fit_camera(first.with_camera(args.camera), args.camera, data, args.steps)
         fresh = nf.NoiseFlow(seed=args.seed, cameras=[args.camera])
         common.train(fresh, data, args.fresh_steps)
         scores["added camera"].append(common.nll(added, test))
         scores["from nothing"].append(common.nll(fresh, test))
-        assert common.nll(nf.settled(added), others_test) == others_before
+        assert common.nll(added, others_test) == others_before
         print(pairs, {name: round(values[-1], 4) for name, values in scores.items()}, flush=True)
 
     whole = common.nll(nf.load(args.beside), test)

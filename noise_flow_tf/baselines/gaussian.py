@@ -4,12 +4,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from noise_flow_tf.bijectors import Gain
+from noise_flow_tf.baselines.baseline import Baseline
+from noise_flow_tf.bijectors import Gain, OnePassBijector
 from noise_flow_tf.conditions import packed, slice_batch
 from noise_flow_tf.distribution import NoiseDistribution
 
 
-class GaussianNoise(tf.Module):
+class GaussianNoise(Baseline):
     """White Gaussian noise of one standard deviation: n ~ N(0, stddev^2), Eq. 2 of the paper.
 
     >>> p = GaussianNoise(0.5)(tf.zeros([1, 2, 2, 4]), 100, "S6")
@@ -18,7 +19,7 @@ class GaussianNoise(tf.Module):
     """
 
     def __init__(self, stddev: float):
-        """Makes the model; `stddev` in units of raw intensity, positive."""
+        """Make the model; `stddev` in units of raw intensity, positive."""
         super().__init__(name="gaussian_noise")
         if not 0 < stddev < float("inf"):
             raise ValueError(f"stddev must be positive and finite; got {stddev}")
@@ -27,16 +28,15 @@ class GaussianNoise(tf.Module):
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
     ) -> NoiseDistribution:
-        """The distribution of the noise, batch `[B]`, event `[H, W, 4]`, for any ISO and camera."""
+        """Return the distribution, batch `[B]`, event `[H, W, 4]`, for any ISO and camera."""
         return NoiseDistribution(self, _CleanImage(packed(clean)))
 
-    def bijectors(self, conditions, training):
-        """One scale for all."""
+    def bijectors(self, conditions: Any, training: bool) -> list[OnePassBijector]:
         return [Gain(self.stddev)]
 
 
 class _CleanImage(NamedTuple):
     clean: tf.Tensor
 
-    def sliced(self, slices):
+    def sliced(self, slices: tuple) -> "_CleanImage":
         return _CleanImage(slice_batch(self.clean, slices, event_ndims=3))

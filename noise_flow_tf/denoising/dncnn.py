@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tf_keras
 
-_REACH = 1  # of a 3 x 3 convolution
+_RADIUS = 1  # of a 3 x 3 convolution
 _EPSILON = 1e-4
 
 
@@ -36,7 +36,7 @@ class DnCNN(tf_keras.Model):
         depth: how many convolutions.
         width: their hidden channels, the paper's "filters".
         noise_scale: what the last convolution gives is multiplied by; 1 in the release.
-        reach: how far, in packed pixels, a pixel's surroundings have a say in it.
+        receptive_field: how far, in packed pixels, a pixel's surroundings have a say in it.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DnCNN(tf_keras.Model):
         if not 0 < noise_scale < float("inf"):
             raise ValueError(f"noise_scale must be positive and finite; got {noise_scale}")
         self.noise_scale = noise_scale
-        self.depth, self.width, self.reach = depth, width, _REACH * depth
+        self.depth, self.width, self.receptive_field = depth, width, _RADIUS * depth
 
         def convolution(number: int, filters: int, **kwargs) -> tf_keras.layers.Layer:
             first = None if seed is None else 1000 * seed + number

@@ -6,7 +6,7 @@ the same noise, so that training goes on exactly where it was interrupted. All o
 into a `tf.data` pipeline.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.baselines import CameraNLF
-from noise_flow_tf.conditions import Known
+from noise_flow_tf.conditions import ConditionSpace
+from noise_flow_tf.protocol import Batch, sample
 from noise_flow_tf.sampling import sample_noise
 
-Batch = Mapping[str, tf.Tensor]
 Source = Callable[[Batch, tf.Tensor], tf.Tensor]
 
 SIGMAS = (0.24186 / 255, 11.507 / 255)
@@ -67,12 +67,13 @@ class TableNLF:
         if not (np.isfinite(table).all() and (table[:, 0] >= 0).all() and (table[:, 1] > 0).all()):
             raise ValueError("a table of NLFs needs beta1 >= 0 and beta2 > 0 in each row")
         self._table = table
+        self._model = CameraNLF()
 
     def __call__(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
         seeds = tf.random.split(seed, 2)
-        beta = tf.gather(self._table, _rows(len(self._table), batch, seeds[0]))
-        model = CameraNLF(beta[:, 0], beta[:, 1])
-        return sample_noise(model, batch["clean"], 100, 0, _whole(seeds[1]))
+        nlf = tf.gather(self._table, _rows(len(self._table), batch, seeds[0]))
+        p = self._model(batch["clean"], 100, 0, nlf=nlf)
+        return sample(p, tf.stack([_whole(seeds[1]), 0]))
 
 
 class ModelNoise:
@@ -88,7 +89,7 @@ class ModelNoise:
         """
         if not pairs:
             raise ValueError("the noise model needs at least one pair of camera and ISO")
-        known = Known.of(model)
+        known = ConditionSpace.of(model)
         cameras, isos = zip(*pairs, strict=True)
         known.iso_index(list(isos))
         self._cameras = np.array([int(known.camera_index(c)) for c in cameras], np.int32)

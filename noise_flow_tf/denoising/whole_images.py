@@ -17,7 +17,7 @@ def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) ->
         noisy: `[H, W, 4]`, the packed noisy raw image in [0, 1].
         tile: the side of the tiles, in packed pixels, that the image is worked on in, so that
             memory beside the image's own stays bounded; None for the whole at once. Tiles overlap
-            by the network's reach, so that they do not show.
+            by the network's receptive field, so that they do not show.
 
     Returns:
         `[H, W, 4]` float32, clipped to [0, 1].
@@ -35,7 +35,7 @@ def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) ->
         raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
     denoise = _compiled(network)
     denoised = np.empty_like(noisy)
-    for inner, outer in tiles(noisy.shape[:2], tile, network.reach):
+    for inner, outer in tiles(noisy.shape[:2], tile, network.receptive_field):
         denoised[inner] = denoise(noisy[outer][np.newaxis]).numpy()[0][within(inner, outer)]
     return denoised
 

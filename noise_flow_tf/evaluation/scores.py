@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.baselines import CameraNLF
 from noise_flow_tf.evaluation.metrics import marginal_kl, nll_per_dimension
+from noise_flow_tf.protocol import Batch, NoiseModel, distribution, latent_and_log_prob, sample
 
 KL_STRIDE = 5
 """The marginal KL is of every 5th patch of a batch, as in the release."""
@@ -15,32 +15,18 @@ KL_STRIDE = 5
 METRICS = ("nll", "kl", "kl_floor")
 """What is measured of a model; see `ImageScores`."""
 
-Batch = Mapping[str, tf.Tensor]
-BatchModel = Callable[[Batch], Any]
-
 
 class Measured(NamedTuple):
     """What a noise model says of a batch of B patches."""
 
     nll: np.ndarray
     """`[B]`, nats per dimension."""
-    latent: np.ndarray
-    """`[B, H, W, 4]`, of the real noise."""
+    latent: np.ndarray | None
+    """`[B, H, W, 4]`, of the real noise; None for a model without a latent."""
     sample: np.ndarray
     """`[B, H, W, 4]`, sampled noise for the same clean patches."""
     again: np.ndarray
     """Another sample for every 5th patch."""
-
-
-def for_batches(model: Any) -> BatchModel:
-    """A noise model that is called like `NoiseFlow`, called with a batch instead."""
-    return lambda batch: model(batch["clean"], batch["iso"], batch["camera"])
-
-
-def camera_nlf(batch: Batch) -> Any:
-    """The camera's noise level function from each image's own metadata, `batch["nlf"]` `[B, 2]`."""
-    nlf = CameraNLF(batch["nlf"][:, 0], batch["nlf"][:, 1])
-    return for_batches(nlf)(batch)
 
 
 def gaussian_stddev(batches: Iterable[Batch]) -> float:
@@ -57,12 +43,12 @@ def gaussian_stddev(batches: Iterable[Batch]) -> float:
 
 
 def measure(
-    models: Mapping[str, BatchModel], batches: Iterable[Batch], seed: int = 0
+    models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Measured]]]:
     """Goes through a test set once, with all models side by side.
 
     Args:
-        models: by name, what gives a batch's distribution of the noise.
+        models: by name.
         batches: of `{"noise", "clean", "iso", "camera", "nlf"}`, in a fixed order.
         seed: of the samples.
 
@@ -76,7 +62,7 @@ def measure(
     number = -1
     for number, batch in enumerate(batches):
         told = {
-            name: Measured(*(tensor.numpy() for tensor in step(batch, tf.constant([seed, number]))))
+            name: Measured(*map(_array, step(batch, tf.constant([seed, number]))))
             for name, step in steps.items()
         }
         yield {name: np.asarray(tensor) for name, tensor in batch.items()}, told
@@ -206,12 +192,12 @@ def paired_difference(
 
 
 def evaluate(
-    models: Mapping[str, BatchModel], batches: Iterable[Batch], seed: int = 0
+    models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0
 ) -> dict[str, dict[str, float | None]]:
     """Test NLL and marginal KL of noise models: `summarise` of `ImageScores` of `measure`.
 
     Args:
-        models: by name, what gives a batch's distribution of the noise.
+        models: by name.
         batches: of `{"noise", "clean", "iso", "camera", "nlf"}` and, for standard errors over
             images, `frame`, in a fixed order.
         seed: of the samples that the KL is measured on.
@@ -222,7 +208,7 @@ def evaluate(
     return summarise(scores.rows())
 
 
-def sampled_kl(model: BatchModel, batches: Iterable[Batch], seed: int = 0) -> Callable[[], float]:
+def sampled_kl(model: NoiseModel, batches: Iterable[Batch], seed: int = 0) -> Callable[[], float]:
     """A function that measures the marginal KL of a model as it is then, and compiles once.
 
     It samples nothing but every 5th patch of each batch, and gives the mean over them, in nats.
@@ -231,7 +217,7 @@ def sampled_kl(model: BatchModel, batches: Iterable[Batch], seed: int = 0) -> Ca
     @tf.function(reduce_retracing=True, autograph=False)
     def step(batch, seed):
         few = {name: tensor[::KL_STRIDE] for name, tensor in batch.items()}
-        return few["noise"], _sample(model(few), few["noise"], seed)
+        return few["noise"], sample(distribution(model, few), seed)
 
     def kl() -> float:
         values = [
@@ -243,26 +229,26 @@ def sampled_kl(model: BatchModel, batches: Iterable[Batch], seed: int = 0) -> Ca
     return kl
 
 
-def _measuring(model: BatchModel):
+def _measuring(model: NoiseModel):
     @tf.function(reduce_retracing=True, autograph=False)
     def step(batch, seed):
-        p = model(batch)
+        p = distribution(model, batch)
         noise = batch["noise"]
-        latent, log_prob = p.latent_and_log_prob(noise)
+        latent, log_prob = latent_and_log_prob(p, noise)
         few = {name: tensor[::KL_STRIDE] for name, tensor in batch.items()}
         other = tf.random.experimental.stateless_fold_in(seed, 1)
         return (
             nll_per_dimension(log_prob, noise),
             latent,
-            _sample(p, noise, seed),
-            _sample(model(few), few["noise"], other),
+            sample(p, seed),
+            sample(distribution(model, few), other),
         )
 
     return step
 
 
-def _sample(p, like, seed):
-    return p.noise_of(tf.random.stateless_normal(tf.shape(like), seed))
+def _array(tensor: tf.Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else tensor.numpy()
 
 
 def _kl_of_pairs(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ class CouplingNetwork(tf.Module):
     move by 0.1 of the difference; otherwise it uses the averages.
     """
 
-    REACH = 2
+    RECEPTIVE_FIELD = 2
     """How many pixels away its two 3x3 convolutions look."""
 
     def __init__(self, channels: int, width: int, rng: np.random.Generator, name=None):

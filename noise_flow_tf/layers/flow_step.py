@@ -7,8 +7,9 @@ import scipy.linalg
 import tensorflow as tf
 
 from noise_flow_tf import bijectors
+from noise_flow_tf.conditions import Conditions
 from noise_flow_tf.layers.coupling_network import CouplingNetwork
-from noise_flow_tf.layers.layer import CHANNELS, Layer, live
+from noise_flow_tf.layers.layer import CHANNELS, BuildOptions, Layer, live
 
 # Row and column of each value of a strict triangle's vector: the order of tfp.math.fill_triangular
 # on a 3x3 matrix, moved one row down (lower) or one column to the right (upper).
@@ -23,10 +24,13 @@ class FlowStep(Layer):
     starts as a random rotation.
     """
 
-    reach = CouplingNetwork.REACH
+    codes = ("unc",)
+    pointwise = False
+    depends_on = frozenset()
+    receptive_field = CouplingNetwork.RECEPTIVE_FIELD
 
-    def __init__(self, width: int, rng: np.random.Generator, name=None):
-        super().__init__(name=name)
+    def __init__(self, width: int, rng: np.random.Generator):
+        super().__init__(name="flow_step")
         rotation, _ = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))
         permutation, lower, upper = (m.astype(np.float32) for m in scipy.linalg.lu(rotation))
         diagonal = np.diag(upper)
@@ -37,7 +41,11 @@ class FlowStep(Layer):
         self.upper = tf.Variable(upper[tuple(UPPER_PLACES.T)], name="upper")
         self.network = CouplingNetwork(CHANNELS, width, rng, name="network")
 
-    def bijectors(self, conditions, training):
+    @classmethod
+    def build(cls, code: str, options: BuildOptions) -> "FlowStep":
+        return cls(options.width, options.rng)
+
+    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
         return [
             bijectors.InvertibleConv1x1(
                 self.permutation,
@@ -48,10 +56,10 @@ class FlowStep(Layer):
             bijectors.AffineCoupling(partial(self.network, training=training)),
         ]
 
-    def _lower_triangle(self):
+    def _lower_triangle(self) -> tf.Tensor:
         return tf.eye(CHANNELS) + _triangle(self.lower, LOWER_PLACES)
 
-    def _upper_triangle(self):
+    def _upper_triangle(self) -> tf.Tensor:
         diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
         return diagonal + _triangle(self.upper, UPPER_PLACES)
 

@@ -1,47 +1,117 @@
-"""What the layers have in common."""
+"""What a layer is, and what it says of itself."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from noise_flow_tf.conditions import Conditions, Known
+from noise_flow_tf.bijectors import OnePassBijector
+from noise_flow_tf.conditions import Conditions, ConditionSpace
 
 CHANNELS = 4
+
+Summaries = dict[str, dict[str, tf.Tensor]]
+"""Learned scalars: by group, by label within it."""
+
+_DECLARED = ("codes", "pointwise", "depends_on", "receptive_field")
+_CLASSES: dict[str, type["Layer"]] = {}
+
+
+class BuildOptions(NamedTuple):
+    """What a new layer may need.
+
+    Attributes:
+        width: the number of hidden channels of the couplings.
+        rng: where initial values are drawn from.
+        space: the cameras and ISO levels to have parameters for.
+    """
+
+    width: int
+    rng: np.random.Generator
+    space: ConditionSpace
 
 
 class Layer(tf.Module):
     """A trainable part of the flow.
 
-    Each has a method `bijectors(conditions: Conditions, training: bool)`: the part's bijectors for
-    a batch, from the data side to the latent side. `reach` is how many pixels away these look.
-    A layer with parameters of its own for each camera names their variable, cameras along the last
-    axis, in `of_cameras`; `added` is one more column of it, trained apart (`new_camera`).
+    A subclass declares what others need to know of it, and cannot be defined without:
+
+    Attributes:
+        codes: the codes of `architecture.CODES` that it is made for.
+        pointwise: whether it multiplies each value by a positive factor that does not depend on
+            the noise, and does nothing else.
+        depends_on: which of "clean", "iso" and "camera" its bijectors depend on.
+        receptive_field: how many pixels away its bijectors look.
+        gives_gain: whether it has a method `gamma`, the gain of each image for other layers.
+        code: the one of `codes` that this layer was made for.
     """
 
-    reach = 0
-    of_cameras: str | None = None
-    known: Known | None = None
-    added: tf.Variable | None = None
+    codes: ClassVar[tuple[str, ...]]
+    pointwise: ClassVar[bool]
+    depends_on: ClassVar[frozenset[str]]
+    receptive_field: ClassVar[int]
+    gives_gain: ClassVar[bool] = False
+    code: str = ""
 
-    def curves(self) -> dict[str, tf.Tensor]:
-        """The scalars that tell a person what the part has learned, by name."""
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        missing = [name for name in _DECLARED if not hasattr(cls, name)]
+        if missing:
+            raise TypeError(f"layer {cls.__name__} must declare {', '.join(missing)}")
+        _CLASSES.update(dict.fromkeys(cls.codes, cls))
+
+    @classmethod
+    def build(cls, code: str, options: BuildOptions) -> "Layer":
+        """Make the layer of one of `codes`."""
+        raise NotImplementedError
+
+    @property
+    def camera_parameters(self) -> tf.Variable | None:
+        """The variable of one column per camera, `[..., cameras]`; None if there is none."""
+        return None
+
+    def connect(self, layers: Sequence["Layer"]) -> None:
+        """Get to know all layers of the flow, from the data side to the latent side."""
+
+    def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
+        """Return the layer's bijectors for a batch, from the data side to the latent side."""
+        raise NotImplementedError
+
+    def summaries(self) -> Summaries:
+        """Return the scalars that tell a person what the layer has learned."""
         return {}
 
-    def _at_camera(self, conditions: Conditions) -> tf.Tensor:
-        """The camera parameters of each example, `[..., B]`."""
-        return tf.gather(self.camera_table(), conditions.camera, axis=-1)
-
-    def camera_table(self) -> tf.Tensor:
-        """The camera parameters `[..., cameras]`, those of an added camera last."""
-        table = tf.convert_to_tensor(getattr(self, self.of_cameras))
-        if self.added is None:
-            return table
-        return tf.concat([table, self.added[..., tf.newaxis]], axis=-1)
+    def at_camera(self, conditions: Conditions) -> tf.Tensor:
+        """Return the camera parameters of each image, `[..., B]`."""
+        return tf.gather(tf.convert_to_tensor(self.camera_parameters), conditions.camera, axis=-1)
 
 
-def live(value, variable, conditions=None, shape=None):
-    """What `value()` gives at each use, a function of `variable` and others.
+def tagged(summaries: Summaries) -> dict[str, tf.Tensor]:
+    """Return summaries by their tag in TensorBoard and column in a history, `group/label`."""
+    return {tag(g, label): value for g, row in summaries.items() for label, value in row.items()}
+
+
+def tag(group: str, label: str) -> str:
+    """Return the tag of a summary."""
+    return f"{group}/{label}"
+
+
+def layer_class(code: str) -> type[Layer]:
+    """Return the class that declares a code."""
+    return _CLASSES[code]
+
+
+def live(
+    value: Callable[[], tf.Tensor],
+    variable: tf.Variable,
+    conditions: Conditions | None = None,
+    shape: Any = None,
+) -> tfp.util.DeferredTensor:
+    """Defer `value()`, a function of `variable` and others, to each use.
 
     Of the shape of the batch of `conditions`, or of another `shape`.
     """
-    shape = conditions.iso.shape if shape is None else shape
+    shape = conditions.iso.shape if conditions is not None else shape
     return tfp.util.DeferredTensor(variable, lambda _: value(), shape=shape)

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf import bijectors
-from noise_flow_tf.conditions import Conditions, Known
-from noise_flow_tf.layers.layer import Layer, live
+from noise_flow_tf.conditions import Conditions, ConditionSpace
+from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
 
 
 class PaperGainLayer(Layer):
@@ -16,31 +16,43 @@ class PaperGainLayer(Layer):
     Eq. 14 and 16, with u initialised to 1/200 and psi to 1.
     """
 
-    def __init__(self, camera_factors: bool, known: Known, name=None):
-        super().__init__(name=name)
-        self.known = known
-        self.v = tf.Variable(tf.fill([len(known.iso_levels)], -np.float32(np.log(200.0))), name="v")
+    codes = ("eq14", "eq16")
+    pointwise = True
+    depends_on = frozenset({"iso", "camera"})
+    receptive_field = 0
+    gives_gain = True
+
+    def __init__(self, camera_factors: bool, space: ConditionSpace):
+        super().__init__(name="gain")
+        self._space = space
+        self.v = tf.Variable(tf.fill([len(space.iso_levels)], -np.float32(np.log(200.0))), name="v")
         self.log_psi = None
         if camera_factors:
-            self.log_psi = tf.Variable(tf.zeros([len(known.cameras)]), name="log_psi")
-            self.of_cameras = "log_psi"
+            self.log_psi = tf.Variable(tf.zeros([len(space.cameras)]), name="log_psi")
+
+    @classmethod
+    def build(cls, code: str, options: BuildOptions) -> "PaperGainLayer":
+        return cls(code == "eq16", options.space)
+
+    @property
+    def camera_parameters(self) -> tf.Variable | None:
+        return self.log_psi
 
     def gamma(self, conditions: Conditions) -> tf.Tensor:
-        """The gain of each image, `[B]`."""
+        """Return the gain of each image, `[B]`."""
         log_gain = conditions.at_iso(self.v)
         if self.log_psi is not None:
-            log_gain += self._at_camera(conditions)
+            log_gain += self.at_camera(conditions)
         return tf.exp(log_gain) * conditions.iso
 
-    def bijectors(self, conditions, training):
+    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
         return [bijectors.Gain(live(lambda: self.gamma(conditions), self.v, conditions))]
 
-    def curves(self):
-        curves = {}
-        for i, iso in enumerate(self.known.iso_levels):
-            curves[f"gain/ISO {iso}"] = tf.exp(self.v[i]) * iso
+    def summaries(self) -> Summaries:
+        levels = self._space.iso_levels
+        gains = tf.unstack(tf.exp(self.v) * tf.constant(levels, tf.float32))
+        groups = {"gain": {f"ISO {iso}": gain for iso, gain in zip(levels, gains, strict=True)}}
         if self.log_psi is not None:
-            psi = tf.exp(self.camera_table())
-            for m, camera in enumerate(self.known.cameras):
-                curves[f"camera factor of gain/{camera}"] = psi[m]
-        return curves
+            psi = tf.unstack(tf.exp(self.log_psi))
+            groups["camera factor of gain"] = dict(zip(self._space.cameras, psi, strict=True))
+        return groups

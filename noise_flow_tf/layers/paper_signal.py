@@ -1,10 +1,12 @@
 """The signal-dependent layer by the paper's equations."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from noise_flow_tf import bijectors
-from noise_flow_tf.layers.layer import Layer, live
-from noise_flow_tf.layers.paper_gain import PaperGainLayer
+from noise_flow_tf.conditions import Conditions
+from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
 from noise_flow_tf.layers.signal import INITIAL_BETA1, INITIAL_BETA2
 
 
@@ -17,14 +19,26 @@ class PaperSignalLayer(Layer):
     gamma of the paper's gain layer (Section 4.1); without one in the architecture, gamma is 1.
     """
 
-    def __init__(self, gain: PaperGainLayer | None, name=None):
-        super().__init__(name=name)
+    codes = ("eq12",)
+    pointwise = True
+    depends_on = frozenset({"clean", "iso", "camera"})
+    receptive_field = 0
+
+    def __init__(self) -> None:
+        super().__init__(name="signal")
         self.b1 = tf.Variable(INITIAL_BETA1, name="b1")
         self.b2 = tf.Variable(INITIAL_BETA2, name="b2")
-        self._gain = gain
+        self._gain: Layer | None = None
 
-    def bijectors(self, conditions, training):
-        def gain():
+    @classmethod
+    def build(cls, code: str, options: BuildOptions) -> "PaperSignalLayer":
+        return cls()
+
+    def connect(self, layers: Sequence[Layer]) -> None:
+        self._gain = next((layer for layer in layers if layer.gives_gain), None)
+
+    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
+        def gain() -> tf.Tensor:
             return self._gain.gamma(conditions) if self._gain else tf.ones_like(conditions.iso)
 
         return [
@@ -35,5 +49,5 @@ class PaperSignalLayer(Layer):
             )
         ]
 
-    def curves(self):
-        return {"beta/beta1": tf.exp(self.b1), "beta/beta2": tf.exp(self.b2)}
+    def summaries(self) -> Summaries:
+        return {"beta": {"beta1": tf.exp(self.b1), "beta2": tf.exp(self.b2)}}

@@ -3,11 +3,13 @@
 import tensorflow as tf
 
 from noise_flow_tf import bijectors
-from noise_flow_tf.conditions import Known
-from noise_flow_tf.layers.layer import Layer, live
+from noise_flow_tf.conditions import Conditions, ConditionSpace
+from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
 
 INITIAL_BETA1 = -5.0
 INITIAL_BETA2 = 0.0
+
+_FACTORS = {"sdn4": (), "sdn5": ("beta1", "beta2", "gain"), "sdn6": ("gain",)}
 
 
 class SignalLayer(Layer):
@@ -20,20 +22,32 @@ class SignalLayer(Layer):
     `sdn6` has c2 alone, `sdn5` all three.
     """
 
-    def __init__(self, camera_factors: int, known: Known, name=None):
-        """Makes the variables; `camera_factors` is how many a camera has: 0, 1 or 3."""
-        super().__init__(name=name)
-        self.known = known
+    codes = tuple(_FACTORS)
+    pointwise = True
+    depends_on = frozenset({"clean", "iso", "camera"})
+    receptive_field = 0
+
+    def __init__(self, factors: tuple[str, ...], space: ConditionSpace):
+        """Make the variables; `factors` are those that each camera has."""
+        super().__init__(name="signal")
+        self._space, self._of = space, factors
         self.beta1 = tf.Variable(INITIAL_BETA1, name="beta1")
         self.beta2 = tf.Variable(INITIAL_BETA2, name="beta2")
-        self.gain_params = tf.Variable(tf.fill([len(known.iso_levels)], -5.0), name="gain_params")
+        self.gain_params = tf.Variable(tf.fill([len(space.iso_levels)], -5.0), name="gain_params")
         self.cam_params = None
-        if camera_factors:
-            initial = tf.ones([camera_factors, len(known.cameras)])
+        if factors:
+            initial = tf.ones([len(factors), len(space.cameras)])
             self.cam_params = tf.Variable(initial, name="cam_params")
-            self.of_cameras = "cam_params"
 
-    def bijectors(self, conditions, training):
+    @classmethod
+    def build(cls, code: str, options: BuildOptions) -> "SignalLayer":
+        return cls(_FACTORS[code], options.space)
+
+    @property
+    def camera_parameters(self) -> tf.Variable | None:
+        return self.cam_params
+
+    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
         return [
             bijectors.SignalDependent(
                 conditions.clean,
@@ -42,30 +56,29 @@ class SignalLayer(Layer):
             )
         ]
 
-    def _slope(self, conditions):
-        on_beta1, _, on_gain = self._factors(conditions)
-        gain = tf.exp(conditions.at_iso(self.gain_params) * on_gain) * conditions.iso
-        return tf.exp(self.beta1 * on_beta1) / gain
+    def _slope(self, conditions: Conditions) -> tf.Tensor:
+        factors = self._factors(conditions)
+        log_gain = conditions.at_iso(self.gain_params) * factors["gain"]
+        return tf.exp(self.beta1 * factors["beta1"]) / (tf.exp(log_gain) * conditions.iso)
 
-    def _level(self, conditions):
-        return tf.exp(self.beta2 * self._factors(conditions)[1])
+    def _level(self, conditions: Conditions) -> tf.Tensor:
+        return tf.exp(self.beta2 * self._factors(conditions)["beta2"])
 
-    def _factors(self, conditions):
-        """On beta1, beta2 and the gain: of each image, `[...]`."""
-        ones = tf.ones_like(conditions.iso)
-        if self.cam_params is None:
-            return ones, ones, ones
-        factors = tf.unstack(tf.exp(self._at_camera(conditions)))
-        return factors if len(factors) == 3 else (ones, ones, *factors)
-
-    def curves(self):
-        curves = {"beta/beta1": tf.exp(self.beta1), "beta/beta2": tf.exp(self.beta2)}
-        for i, iso in enumerate(self.known.iso_levels):
-            curves[f"gain/ISO {iso}"] = tf.exp(self.gain_params[i]) * iso
+    def _factors(self, conditions: Conditions) -> dict[str, tf.Tensor]:
+        """Return the factors `[B]` on beta1, beta2 and the gain of each image."""
+        factors = dict.fromkeys(("beta1", "beta2", "gain"), tf.ones_like(conditions.iso))
         if self.cam_params is not None:
-            factors = tf.exp(self.camera_table())
-            kinds = {1: ["gain"], 3: ["beta1", "beta2", "gain"]}[factors.shape[0]]
-            for k, kind in enumerate(kinds):
-                for m, camera in enumerate(self.known.cameras):
-                    curves[f"camera factor of {kind}/{camera}"] = factors[k, m]
-        return curves
+            factors |= zip(self._of, tf.unstack(tf.exp(self.at_camera(conditions))), strict=True)
+        return factors
+
+    def summaries(self) -> Summaries:
+        levels, cameras = self._space.iso_levels, self._space.cameras
+        gains = tf.unstack(tf.exp(self.gain_params) * tf.constant(levels, tf.float32))
+        groups = {
+            "beta": {"beta1": tf.exp(self.beta1), "beta2": tf.exp(self.beta2)},
+            "gain": {f"ISO {iso}": gain for iso, gain in zip(levels, gains, strict=True)},
+        }
+        for k, factor in enumerate(self._of):
+            values = tf.unstack(tf.exp(self.cam_params[k]))
+            groups[f"camera factor of {factor}"] = dict(zip(cameras, values, strict=True))
+        return groups

@@ -40,8 +40,8 @@ def correlation_maps(rhos: Mapping[str, np.ndarray], errors: Mapping[str, float]
         top.set_xticks(range(4), _CHANNELS, fontsize=7)
         top.set_yticks(range(4), _CHANNELS, fontsize=7)
         top.set_xlabel("channel", fontsize=8)
-        reach = pair[1].shape[0] // 2
-        lags = range(-reach, reach + 1)
+        max_lag = pair[1].shape[0] // 2
+        lags = range(-max_lag, max_lag + 1)
         bottom.set_xticks(range(len(lags)), lags, fontsize=7)
         bottom.set_yticks(range(len(lags)), lags, fontsize=7)
         bottom.set_xlabel("columns away, packed pixels", fontsize=8)

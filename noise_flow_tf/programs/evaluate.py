@@ -67,20 +67,20 @@ def evaluate(
     check_known(frames, best)
     test = dataset.patches(config, frames, best.cameras)
     stddev = config.gaussian_stddev or gaussian_stddev(config, path, best, test)
-    batch_models = {
-        "gaussian": evaluation.for_batches(nf.GaussianNoise(stddev)),
-        "camera_nlf": evaluation.camera_nlf,
-        **{name: evaluation.for_batches(model) for name, (_, model) in models.items()},
+    noise_models = {
+        "gaussian": nf.GaussianNoise(stddev),
+        "camera_nlf": nf.CameraNLF(),
+        **{name: model for name, (_, model) in models.items()},
     }
-    titles = {name: tables.TITLES.get(name, name) for name in batch_models}
+    titles = {name: tables.TITLES.get(name, name) for name in noise_models}
     scores = evaluation.ImageScores()
     properties = None
     if not config.scores_only:
-        by_moments = evaluation.for_batches(functools.partial(best, training=True))
-        properties = Properties(batch_models, ours, best.cameras, by_moments, config.seed)
+        by_moments = functools.partial(best, training=True)
+        properties = Properties(noise_models, ours, best.cameras, by_moments, config.seed)
     images = test.batches(config.n_batch_test, mix_images=False, shuffle=False)
     for batch, told in evaluation.measure(
-        batch_models, tqdm(images, "scoring", unit="batch"), config.seed
+        noise_models, tqdm(images, "scoring", unit="batch"), config.seed
     ):
         scores.add(batch, told)
         if properties is not None:
@@ -108,7 +108,7 @@ def evaluate(
         examples = pictures.Examples(test.frames, by_light=True)
         shown = {
             "Gaussian": nf.GaussianNoise(stddev),
-            "Camera NLF": examples.camera_nlf,
+            "Camera NLF": nf.CameraNLF(),
             titles[ours]: best,
         }
         pictures.save(out / "examples.npz", examples.comparison(shown, config.seed))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import sidd
 from noise_flow_tf.denoising import DenoiserRun, DnCNN, denoise_image, scores
-from noise_flow_tf.programs import dataset, draws
+from noise_flow_tf.programs import dataset, sampling_plan
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples, save_figure
 from noise_flow_tf.saving import run_folder
@@ -102,11 +102,15 @@ def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[d
     for image in images:
         noisy = scores.score(image.clean, image.noisy)
         rows.append({"run": "", "noise": "noisy", "seed": "", "image": image.name})
-        rows[-1] |= {**image.known, **noisy}
+        rows[-1] |= {**image.condition_space, **noisy}
         for run in runs:
             denoised = denoise_image(run.network, image.noisy, tile)
             rows.append({"run": run.path, "noise": run.noise, "seed": run.seed})
-            rows[-1] |= {"image": image.name, **image.known, **scores.score(image.clean, denoised)}
+            rows[-1] |= {
+                "image": image.name,
+                **image.condition_space,
+                **scores.score(image.clean, denoised),
+            }
     if not rows:
         raise ValueError("there is no image to score")
     return rows
@@ -162,7 +166,7 @@ def write(
             for by, of in split.items()
         },
         "paper": scores.PAPER,
-        "runs": [{"path": r.path, "weights": draws.fingerprint(r.network)} for r in runs],
+        "runs": [{"path": r.path, "weights": sampling_plan.fingerprint(r.network)} for r in runs],
     }
     lines = io.StringIO()
     writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")

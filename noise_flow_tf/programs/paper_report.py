@@ -45,7 +45,7 @@ def history_charts(run: RunFolder) -> dict[str, plotting.Chart]:
     """What a run measured and learned over its epochs."""
     settings = run.read_settings()
     rows = run.read_history(settings["epochs"])
-    return pictures.history(rows, settings["baselines"]["scores"])
+    return pictures.history(rows, settings["baselines"]["scores"], run.load().summaries())
 
 
 def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:

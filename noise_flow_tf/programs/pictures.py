@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 import noise_flow_tf as nf
 import sidd
-from noise_flow_tf import plotting
+from noise_flow_tf import plotting, protocol
 from noise_flow_tf.evaluation import tables
+from noise_flow_tf.layers import tag
 
 _SIDE = 64
 _LIGHTS = {"N": "normal light", "L": "low light", "H": "bright light"}
@@ -45,15 +46,15 @@ class Examples:
         ]
         self.iso = np.array([frame.iso for frame in chosen], np.int32)
         self.camera = [frame.camera for frame in chosen]
-        nlf = np.array([pair.nlf for pair in pairs], np.float32)
-        self.camera_nlf = nf.CameraNLF(nlf[:, 0], nlf[:, 1])
+        self._nlf = np.array([pair.nlf for pair in pairs], np.float32)
         self._metadata = [pair.metadata for pair in pairs]
         self.clean = np.stack([plotting.middle(pair.clean, side) for pair in pairs])
         self.noise = np.stack([plotting.middle(pair.noise, side) for pair in pairs])
 
     def sample(self, model: Any, seed: int = 0) -> np.ndarray:
         """Noise `[N, h, w, 4]` of a noise model for the examples."""
-        return nf.sampling.sample_noise(model, self.clean, self.iso, self.camera, seed).numpy()
+        batch = {"clean": self.clean, "iso": self.iso, "camera": self.camera, "nlf": self._nlf}
+        return protocol.sample(protocol.distribution(model, batch), (seed, 0)).numpy()
 
     def strips(self, model: Any) -> dict[str, np.ndarray]:
         """For each example clean, real and sampled side by side, uint8 RGB."""
@@ -135,7 +136,9 @@ def _varied(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
 
 
 def history(
-    rows: Sequence[Mapping[str, float]], baselines: Mapping[str, Mapping[str, float]]
+    rows: Sequence[Mapping[str, float]],
+    baselines: Mapping[str, Mapping[str, float]],
+    summaries: Mapping[str, Collection[str]],
 ) -> dict[str, plotting.Chart]:
     """What training measured and learned against the epoch, as in Figures 4, 6 and 7 of the paper.
 
@@ -143,6 +146,7 @@ def history(
         rows: one an epoch, as in `history.csv`.
         baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are drawn as lines
             across.
+        summaries: by group, the labels of what the model learns, as `NoiseFlow.summaries` has them.
 
     Returns:
         By name `nll`, `kl`, and one chart for each kind of learned value that the model has.
@@ -169,17 +173,13 @@ def history(
             logarithmic=True,
         ),
     }
-    kinds: dict[str, list[str]] = {}
-    for name in rows[-1] if rows else ():
-        if "/" in name:
-            kinds.setdefault(name.split("/")[0], []).append(name)
-    for kind, names in kinds.items():
-        curves[kind.replace(" ", "_")] = plotting.Chart(
-            {name.split("/")[1]: against_epoch(rows, name) for name in names},
-            title=f"Learned {kind}",
+    for group, labels in summaries.items():
+        curves[group.replace(" ", "_")] = plotting.Chart(
+            {label: against_epoch(rows, tag(group, label)) for label in labels},
+            title=f"Learned {group}",
             xlabel="epoch",
-            ylabel=f"{kind} (logarithmic)" if kind in _LOGARITHMIC else kind,
-            logarithmic=kind in _LOGARITHMIC,
+            ylabel=f"{group} (logarithmic)" if group in _LOGARITHMIC else group,
+            logarithmic=group in _LOGARITHMIC,
         )
     return curves
 

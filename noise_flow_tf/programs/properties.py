@@ -18,7 +18,7 @@ CAPTIONS = {
     "of it.",
     "temperature": "Marginal KL over the sampling temperature.",
 }
-_REACH = 2
+_MAX_LAG = 2
 _RELEASE_TEMPERATURE = 0.6
 
 
@@ -42,7 +42,7 @@ class Properties:
         self._cameras, self._ours = cameras, ours
         self._sampled = ["camera_nlf", ours]
         self._correlation = {
-            name: analysis.Correlation(_REACH) for name in ("real", *self._sampled)
+            name: analysis.Correlation(_MAX_LAG) for name in ("real", *self._sampled)
         }
         self._variance = analysis.VarianceOverIntensity()
         self._latent = {name: analysis.Calibration() for name in ("gaussian", *self._sampled)}

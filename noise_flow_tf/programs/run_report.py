@@ -2,6 +2,7 @@
 
 import json
 
+import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import architecture, plotting
 from noise_flow_tf.evaluation import tables
@@ -11,9 +12,9 @@ from noise_flow_tf.saving import run_folder
 
 def draw(run, examples, gaussian, best, rows, baselines) -> None:
     """Writes the pictures of samples and of the history."""
-    models = {"Gaussian": gaussian, "Camera NLF": examples.camera_nlf, "Noise Flow": best}
+    models = {"Gaussian": gaussian, "Camera NLF": nf.CameraNLF(), "Noise Flow": best}
     samples = pictures.comparison_figure(examples.comparison(models))
-    charts = pictures.history(rows, baselines)
+    charts = pictures.history(rows, baselines, best.summaries())
     figures = {"samples": samples}
     figures |= {name: plotting.charts(chart) for name, chart in charts.items()}
     for name, figure in figures.items():

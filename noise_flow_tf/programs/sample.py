@@ -10,7 +10,7 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import plotting
-from noise_flow_tf.programs import draws, raw_images
+from noise_flow_tf.programs import raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 
 _CROP = 64
@@ -25,7 +25,7 @@ class Source:
     real: np.ndarray | None
 
 
-def read_conditions(config: SampleConfig, item: draws.Item) -> sidd.Metadata:
+def read_conditions(config: SampleConfig, item: sampling_plan.Item) -> sidd.Metadata:
     """ISO, camera and colours, the command line's before the list's before the file's."""
     iso = config.iso if config.iso is not None else item.iso
     camera = config.camera if config.camera is not None else item.camera
@@ -41,7 +41,7 @@ def read_conditions(config: SampleConfig, item: draws.Item) -> sidd.Metadata:
     return replace(metadata, **{name: v for name, v in given.items() if v is not None})
 
 
-def read_source(config: SampleConfig, item: draws.Item, metadata: sidd.Metadata) -> Source:
+def read_source(config: SampleConfig, item: sampling_plan.Item, metadata: sidd.Metadata) -> Source:
     """The clean image and, where there is one, the real noisy one."""
     if config.from_srgb:
         picture = raw_images.read_photograph(item.path, tqdm.write)
@@ -61,31 +61,35 @@ def read_source(config: SampleConfig, item: draws.Item, metadata: sidd.Metadata)
     return Source(raw, metadata, real)
 
 
-def plan(config, items, model) -> list[tuple[draws.Item, sidd.Metadata, list[draws.Draw]]]:
+def plan(
+    config, items, model
+) -> list[tuple[sampling_plan.Item, sidd.Metadata, list[sampling_plan.Draw]]]:
     """For each image its conditions, checked against the model, and its draws."""
-    weights = draws.fingerprint(model)
+    weights = sampling_plan.fingerprint(model)
     planned = []
     for item in items:
         metadata = read_conditions(config, item)
         try:
-            model.known.iso_index(metadata.iso)
-            model.known.camera_index(metadata.camera)
+            model.condition_space.iso_index(metadata.iso)
+            model.condition_space.camera_index(metadata.camera)
         except ValueError as error:
             raise ValueError(f"{item.path}: {error}") from error
         rows = []
         for number in range(config.draws):
             alone = len(items) == config.draws == 1
-            seed = config.seed if alone else draws.seed_of(config.seed, item.name, number)
+            seed = config.seed if alone else sampling_plan.seed_of(config.seed, item.name, number)
             output = item.name if config.draws == 1 else f"{item.name}_{number:03d}"
             conditions = (metadata.iso, metadata.camera, seed, config.temperature)
             rows.append(
-                draws.Draw(str(item.path), number, *conditions, config.model, weights, output)
+                sampling_plan.Draw(
+                    str(item.path), number, *conditions, config.model, weights, output
+                )
             )
         planned.append((item, metadata, rows))
     return planned
 
 
-def outputs(config: SampleConfig, out: Path, draw: draws.Draw) -> list[Path]:
+def outputs(config: SampleConfig, out: Path, draw: sampling_plan.Draw) -> list[Path]:
     """The files of a draw."""
     endings = {"npy": ["_noise.npy", "_noisy.npy"], "mat": ["_noisy.MAT"], "png": ["_noisy.png"]}
     names = [ending for form in config.formats for ending in endings[form]]
@@ -144,14 +148,14 @@ def run(config: SampleConfig) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
     kinds = raw_images.PHOTOGRAPH_KINDS if config.from_srgb else raw_images.RAW_KINDS
-    items = draws.items(Path(config.clean), kinds, out)
+    items = sampling_plan.items(Path(config.clean), kinds, out)
     if len(items) > 1 and (config.real or config.metadata):
         raise ValueError("--real and --metadata are for one clean image")
     model = nf.load(config.model)
     if config.iso_interpolation:
         model.iso_interpolation = True
     planned = plan(config, items, model)
-    record = draws.Record(out)
+    record = sampling_plan.Record(out)
 
     todo = [
         (item, metadata, rows)

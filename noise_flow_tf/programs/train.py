@@ -20,7 +20,7 @@ from noise_flow_tf.programs.configs import (
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, schedules, strategies
-from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
+from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.names import RATES
 from noise_flow_tf.training.trainer import DivergedError
@@ -116,7 +116,7 @@ def finish(config, run, train, test, test_images, test_frames, rows) -> None:
     saved_model.save(best, run.saved_model)
     baselines = run.read_settings()["baselines"]
     scores = baselines["scores"] | evaluation.evaluate(
-        {"noise_flow": evaluation.for_batches(best)},
+        {"noise_flow": best},
         tqdm(test_images, "scoring the best model", unit="batch", leave=False),
         config.seed,
     )
@@ -128,7 +128,7 @@ def finish(config, run, train, test, test_images, test_frames, rows) -> None:
 def make_model(config: TrainConfig) -> nf.NoiseFlow:
     """A fresh model, or a trained one with a camera added."""
     if config.new_camera:
-        return nf.add_camera(nf.load(config.from_run), config.new_camera)
+        return nf.load(config.from_run).with_camera(config.new_camera)
     return nf.NoiseFlow(config.arch, config.width, config.seed)
 
 
@@ -137,8 +137,7 @@ def score_baselines(config, train, test_images) -> dict[str, object]:
     stddev = evaluation.gaussian_stddev(
         tqdm(everything, "fitting the Gaussian", unit="batch", leave=False)
     )
-    gaussian = evaluation.for_batches(nf.GaussianNoise(stddev))
-    models = {"gaussian": gaussian, "camera_nlf": evaluation.camera_nlf}
+    models = {"gaussian": nf.GaussianNoise(stddev), "camera_nlf": nf.CameraNLF()}
     bar = tqdm(test_images, "scoring the baselines", unit="batch", leave=False)
     return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, config.seed)}
 
@@ -148,15 +147,15 @@ def fit(config, strategy, run, writing, train, test_batches, test_frames, settin
     mixed, steps = config.batching == "mixed", settings["steps_per_epoch"]
     with strategy.scope():
         model = make_model(config)
-        trainer = nf.Trainer(model)
+        trainer = nf.Trainer(model, config.new_camera)
         trainer.compile(schedules.adam(config.schedule, config.lr, steps * config.epochs))
     checkpoints = Checkpoints(trainer, writing.last, steps)
     checkpoints.restore(run.last)
     done, _ = checkpoints.position
     history = callbacks.History(writing.history, model, run.read_history(done))
     print(
-        f"{architecture.title(config.arch)} ({model.arch}) with {model.num_parameters} parameters "
-        f"on {strategy.num_replicas_in_sync} device(s)"
+        f"{architecture.title(config.arch)} ({model.arch}) with {model.num_parameters} parameters, "
+        f"{trainer.num_trained} of them to train, on {strategy.num_replicas_in_sync} device(s)"
     )
 
     def batches(shard=(0, 1), first_batch=0) -> tf.data.Dataset:
@@ -170,7 +169,7 @@ def fit(config, strategy, run, writing, train, test_batches, test_frames, settin
 
     examples = pictures.Examples(test_frames)
     scores = settings["baselines"]["scores"]
-    kl = evaluation.sampled_kl(evaluation.for_batches(model), test_batches, config.seed)
+    kl = evaluation.sampled_kl(model, test_batches, config.seed)
     with Interruption(strategy) as interruption:
         kept = [
             callbacks.StopOnDivergence(),
@@ -180,11 +179,11 @@ def fit(config, strategy, run, writing, train, test_batches, test_frames, settin
             callbacks.keras_curves(writing.tensorboard),
             callbacks.LearnedCurves(model, writing.tensorboard, scores),
             callbacks.NoisePictures(writing.tensorboard, lambda: examples.strips(model)),
-            KeepState(checkpoints, interruption, config.checkpoint_every),
+            CheckpointCallback(checkpoints, interruption, config.checkpoint_every),
         ]
         if config.average_batches:
             settled = batches().take(config.average_batches)
-            kept.insert(0, callbacks.SettledAverages(settled))
+            kept.insert(0, callbacks.ReestimateAverages(settled))
         try:
             trainer.fit(
                 strategies.in_shares(lambda shard: batches(shard, checkpoints.step)),

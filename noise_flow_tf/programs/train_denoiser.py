@@ -10,13 +10,13 @@ import tf_keras
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import denoising
-from noise_flow_tf.conditions import Known
+from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.denoising import DenoiserRun, schedules
-from noise_flow_tf.programs import dataset, draws, running
+from noise_flow_tf.programs import dataset, running, sampling_plan
 from noise_flow_tf.programs.configs import DENOISER_EPOCHS, TrainDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples, write_run
 from noise_flow_tf.training import callbacks, strategies
-from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
+from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.schedules import evaluation_epochs
 from noise_flow_tf.training.trainer import DivergedError
@@ -64,7 +64,7 @@ def run(config: TrainDenoiserConfig) -> None:
         f"{dataset.root(config)}; {config.epochs} epochs of {steps} steps"
     )
     data = {"train": train.digest, "test": test.digest}
-    weights = draws.fingerprint(model) if model else None
+    weights = sampling_plan.fingerprint(model) if model else None
     if resuming:
         settings = run.read_settings()
         running.check_going_on(run, settings, data, dataset.root(config), config.epochs, steps)
@@ -116,7 +116,7 @@ def make_source(
 ) -> denoising.sources.Source:
     """The noise to train on; `table` has the NLF of each pair of camera and ISO."""
     if config.noise == "noise_flow":
-        levels = Known.of(model).iso_levels
+        levels = ConditionSpace.of(model).iso_levels
         pairs = [(camera, iso) for camera, iso in table if iso in levels]
         source = denoising.ModelNoise(model, pairs)
     elif config.noise == "camera_nlf":
@@ -164,11 +164,11 @@ def fit(config, strategy, run, writing, train, test, source, steps, examples) ->
             history,
             callbacks.keras_curves(writing.tensorboard),
             callbacks.NoisePictures(writing.tensorboard, lambda: examples.strips(network)),
-            KeepState(checkpoints, interruption, config.checkpoint_every),
+            CheckpointCallback(checkpoints, interruption, config.checkpoint_every),
         ]
         if config.average_batches:
             settled = batches().take(config.average_batches)
-            kept.insert(0, callbacks.SettledAverages(settled))
+            kept.insert(0, callbacks.ReestimateAverages(settled))
         try:
             trainer.fit(
                 strategies.in_shares(lambda shard: batches(shard, checkpoints.step)),

@@ -7,14 +7,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.conditions import Known, packed
+from noise_flow_tf.conditions import ConditionSpace, packed
+from noise_flow_tf.protocol import NoiseModel, sample
 from noise_flow_tf.sampling.tiling import tiles, within
 
 TILE = 1024
 _SEEDS = 2**31
 
 
-def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, temperature: Any = 1.0):
+def sample_noise(
+    model: NoiseModel,
+    clean: Any,
+    iso: Any,
+    camera: Any,
+    seed: Any,
+    temperature: Any = 1.0,
+) -> tf.Tensor:
     """One draw of noise for each image of a batch.
 
     Args:
@@ -29,12 +37,11 @@ def sample_noise(model: Any, clean: Any, iso: Any, camera: Any, seed: Any, tempe
     Returns:
         `[B, H, W, 4]` float32, in units of raw intensity.
     """
-    p = model(clean, iso, camera)
-    return p.noise_of(_latent(tf.shape(clean), seed) * temperature)
+    return sample(model(clean, iso, camera), _stateless(seed), temperature)
 
 
 def sample_image(
-    model: Any,
+    model: NoiseModel,
     clean: Any,
     iso: int,
     camera: int | str,
@@ -56,7 +63,7 @@ def sample_image(
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
         tile: the largest side of the tiles, in packed pixels, that the image is worked on in, so
             that memory beside the image's own stays bounded; None for the whole at once. Tiles
-            overlap by the reach of the model's convolutions, so that they do not show.
+            overlap by the model's receptive field, so that they do not show.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
@@ -64,7 +71,7 @@ def sample_image(
     Raises:
         ValueError: `clean` of another shape or refused by `conditions.packed`, an unknown ISO or
             camera, a temperature that is negative or not finite, a seed that is no whole number
-            from 0 to 2^31 - 1, a tile that is no whole number from 1.
+            from 0 to 2^31 - 1, a model without a latent, a tile that is no whole number from 1.
 
     >>> from noise_flow_tf import NoiseFlow
     >>> sample_image(NoiseFlow(seed=0), np.full([6, 8, 4], 0.5), iso=800, camera="S6").shape
@@ -84,13 +91,13 @@ def sample_image(
     if tile is not None and _whole(tile) < 1:
         raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
 
-    known = Known.of(model)
-    camera = known.camera_index(camera)
-    known.iso_index(iso)
-    forward = _forward(model, known)
-    latent = _latent([height, width, 4], _whole(seed))
+    space = ConditionSpace.of(model)
+    camera = space.camera_index(camera)
+    space.iso_index(iso)
+    forward = _forward(model, space)
+    latent = tf.random.stateless_normal([height, width, 4], _stateless(_whole(seed)))
     noise = np.empty(clean.shape, np.float32)
-    for inner, outer in tiles((height, width), tile, getattr(model, "reach", 0)):
+    for inner, outer in tiles((height, width), tile, getattr(model, "receptive_field", 0)):
         corner = [side.start for side in outer]
         size = [side.stop - side.start for side in outer]
         window = forward(clean, latent, corner, size, temperature, iso, camera)
@@ -114,10 +121,10 @@ def _whole(value: Any) -> int:
         return -1
 
 
-def _forward(model: Any, known: Known) -> Callable:
+def _forward(model: Any, space: ConditionSpace) -> Callable:
     """The compiled way to the noise of a window of an image; it lives with its model."""
     functions = vars(model).setdefault("_forwards", _Compiled()).of
-    if known not in functions:
+    if space not in functions:
 
         @tf.function(
             input_signature=[
@@ -134,18 +141,24 @@ def _forward(model: Any, known: Known) -> Callable:
         def forward(clean, latent, corner, size, temperature, iso, camera):
             begin, extent = tf.pad(corner, [[0, 1]]), tf.concat([size, [4]], axis=0)
             part, z = (tf.slice(x, begin, extent)[tf.newaxis] for x in (clean, latent))
-            return model(part, iso, camera).noise_of(z * temperature)[0]
+            noise_of = getattr(model(part, iso, camera), "noise_of", None)
+            if noise_of is None:
+                raise ValueError(
+                    f"a {type(model).__name__} has no latent that tiles could share; take "
+                    "sampling.sample_noise(model, clean[np.newaxis], iso, camera, seed)"
+                )
+            return noise_of(z * temperature)[0]
 
-        functions[known] = forward
-    return functions[known]
+        functions[space] = forward
+    return functions[space]
 
 
 class _Compiled:
     """Functions by what they were compiled for; a SavedModel of their model leaves them out."""
 
     def __init__(self):
-        self.of: dict[Known, Callable] = {}
+        self.of: dict[ConditionSpace, Callable] = {}
 
 
-def _latent(shape: Any, seed: Any) -> tf.Tensor:
-    return tf.random.stateless_normal(shape, tf.stack([tf.cast(seed, tf.int32), 0]))
+def _stateless(seed: Any) -> tf.Tensor:
+    return tf.stack([tf.cast(seed, tf.int32), 0])

@@ -1,17 +1,54 @@
 """The checkpoint of the original TensorFlow 1 release, to and from `NoiseFlow`."""
 
+import operator
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf import layers
 from noise_flow_tf.model import NoiseFlow
 
 _UNREAD_RESCALING = 1e-4
 _OPTIMIZER_ENDINGS = ("/Adam", "/Adam_1", "/Momentum")
-_STEP = "real_nvp_conv_template"
+_RESCALING = "level0/bijector{number}/rescaling_scale0"
+_CONV1X1 = "level0/bijector{number}/Conv2d_1x1_{number}/%s_matpar_lu_conv2d_1x1_{number}_0"
+_NETWORK = "model/real_nvp_conv_template{suffix}/%s"
+
+# By layer code: the name in the release, with the layer's number in the flow and the suffix of its
+# network; our attribute; and the release's further leading dimensions, if it has some.
+_BETAS = (
+    ("model/sdn_gain/beta1", "beta1", (1,)),
+    ("model/sdn_gain/beta2", "beta2", (1,)),
+    ("model/sdn_gain/gain_params", "gain_params", None),
+)
+_CAMERAS = (("model/sdn_gain/cam_params", "cam_params", None),)
+_TABLE: dict[str, tuple[tuple[str, str, tuple[int, ...] | None], ...]] = {
+    "sdn4": _BETAS,
+    "sdn5": _BETAS + _CAMERAS,
+    "sdn6": _BETAS + _CAMERAS,
+    "gain4": (("model/sdn_gain/gain_val", "gain_val", (1,)),),
+    "unc": (
+        (_RESCALING, "network.rescaling", None),
+        (_CONV1X1 % "P", "permutation", None),
+        (_CONV1X1 % "sign_S", "signs", None),
+        (_CONV1X1 % "log_S", "log_diagonal", None),
+        (_CONV1X1 % "L_vec", "lower", None),
+        (_CONV1X1 % "U_vec", "upper", None),
+        (_NETWORK % "l_1/W", "network.kernel1", None),
+        (_NETWORK % "l_1/b", "network.bias1", (1, 1, 1)),
+        (_NETWORK % "bn_nvp_conv_1/mean", "network.moments1.mean", None),
+        (_NETWORK % "bn_nvp_conv_1/var", "network.moments1.variance", None),
+        (_NETWORK % "l_2/W", "network.kernel2", None),
+        (_NETWORK % "l_2/b", "network.bias2", (1, 1, 1)),
+        (_NETWORK % "bn_nvp_conv_2/mean", "network.moments2.mean", None),
+        (_NETWORK % "bn_nvp_conv_2/var", "network.moments2.variance", None),
+        (_NETWORK % "l_last/W", "network.kernel3", None),
+        (_NETWORK % "l_last/b", "network.bias3", (1, 1, 1)),
+        (_NETWORK % "l_last/logs", "network.logs", (1,)),
+    ),
+}
+_STEPS = ("unc",)
 
 
 class _Place(NamedTuple):
@@ -95,73 +132,31 @@ def variables(model: NoiseFlow) -> dict[str, np.ndarray]:
 
 
 def _places(model: NoiseFlow) -> dict[str, _Place]:
-    """The place of each of the release's variables in the model."""
+    """Return the place of each of the release's variables in the model."""
     places = {}
     steps = 0
-    for i, layer in enumerate(model.layers):
-        if isinstance(layer, layers.SignalLayer):
-            found = _signal_places(layer)
-        elif isinstance(layer, layers.GainLayer):
-            found = {"model/sdn_gain/gain_val": (layer.gain_val, (1,))}
-        elif isinstance(layer, layers.FlowStep):
-            found = _step_places(layer, i, steps)
-            steps += 1
-        else:
+    for number, layer in enumerate(model.layers):
+        if layer.code not in _TABLE:
             raise ValueError(
-                f"layer {i} of architecture {model.arch!r} is of the paper's form, which the "
-                "release does not have"
+                f"layer {layer.code} of architecture {model.arch!r} is none of the release's; it "
+                f"has {', '.join(_TABLE)}"
             )
-        places |= {
-            name: _Place(variable, tuple(shape)) for name, (variable, shape) in found.items()
-        }
+        is_step = layer.code in _STEPS
+        suffix = f"_{steps}" if is_step and steps else ""
+        for name, attribute, shape in _TABLE[layer.code]:
+            variable = operator.attrgetter(attribute)(layer)
+            size = variable.shape[-1:] if shape else variable.shape
+            full = name.format(number=number, suffix=suffix)
+            places[full] = _Place(variable, (*(shape or ()), *size))
+        steps += is_step
     return places
-
-
-def _signal_places(layer):
-    scope = "model/sdn_gain"
-    places = {
-        f"{scope}/beta1": (layer.beta1, (1,)),
-        f"{scope}/beta2": (layer.beta2, (1,)),
-        f"{scope}/gain_params": (layer.gain_params, layer.gain_params.shape),
-    }
-    if layer.cam_params is not None:
-        places[f"{scope}/cam_params"] = (layer.cam_params, layer.cam_params.shape)
-    return places
-
-
-def _step_places(layer, i, step):
-    mixing = f"level0/bijector{i}/Conv2d_1x1_{i}/{{}}_matpar_lu_conv2d_1x1_{i}_0"
-    network = layer.network
-    scope = f"model/{_STEP}" + (f"_{step}" if step else "")
-    width, outputs = network.bias1.shape[0], network.bias3.shape[0]
-    plain = {
-        f"level0/bijector{i}/rescaling_scale0": network.rescaling,
-        mixing.format("P"): layer.permutation,
-        mixing.format("sign_S"): layer.signs,
-        mixing.format("log_S"): layer.log_diagonal,
-        mixing.format("L_vec"): layer.lower,
-        mixing.format("U_vec"): layer.upper,
-        f"{scope}/l_1/W": network.kernel1,
-        f"{scope}/bn_nvp_conv_1/mean": network.moments1.mean,
-        f"{scope}/bn_nvp_conv_1/var": network.moments1.variance,
-        f"{scope}/l_2/W": network.kernel2,
-        f"{scope}/bn_nvp_conv_2/mean": network.moments2.mean,
-        f"{scope}/bn_nvp_conv_2/var": network.moments2.variance,
-        f"{scope}/l_last/W": network.kernel3,
-    }
-    return {name: (variable, variable.shape) for name, variable in plain.items()} | {
-        f"{scope}/l_1/b": (network.bias1, (1, 1, 1, width)),
-        f"{scope}/l_2/b": (network.bias2, (1, 1, 1, width)),
-        f"{scope}/l_last/b": (network.bias3, (1, 1, 1, outputs)),
-        f"{scope}/l_last/logs": (network.logs, (1, outputs)),
-    }
 
 
 def _unread(model: NoiseFlow) -> set[str]:
     return {
-        f"level0/bijector{i}/rescaling_scale0"
-        for i, layer in enumerate(model.layers)
-        if not isinstance(layer, layers.FlowStep)
+        _RESCALING.format(number=number)
+        for number, layer in enumerate(model.layers)
+        if layer.code not in _STEPS
     }
 
 

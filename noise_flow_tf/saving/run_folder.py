@@ -144,7 +144,13 @@ class RunFolder:
 
         settings = self.read_settings()
         recipe = {name: settings[name] for name in saved_model.RECIPE if name in settings}
-        return saved_model.restore(**recipe, prefix=self._best_weights("model"))
+        added = settings.get("new_camera")
+        if added and added not in settings.get("cameras", ()):
+            raise ValueError(
+                f"{self.path} was trained with --new_camera by an earlier version; load "
+                f"{self.saved_model} instead"
+            )
+        return saved_model.restore(self._best_weights("model"), **recipe)
 
     def _best_weights(self, what: str) -> Path:
         weights = newest_first(self.best)

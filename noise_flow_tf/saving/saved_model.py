@@ -10,12 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.model import NoiseFlow
-from noise_flow_tf.new_camera import NewCamera, add_camera, settled
 from noise_flow_tf.sampling.images import sample_noise
-from noise_flow_tf.sampling.scale import has_scale, predicted_scale
 from noise_flow_tf.saving.run_folder import FORMAT, RunFolder, check_format
 
-RECIPE = ("arch", "width", "cameras", "iso_levels", "iso_interpolation", "new_camera")
+RECIPE = ("arch", "width", "cameras", "iso_levels", "iso_interpolation")
 """The names that `recipe` may give, arguments of `restore`."""
 
 _ABOUT = "noise_flow.json"
@@ -57,11 +55,11 @@ class _Export(tf.Module):
 
     @tf.function(input_signature=[], autograph=False)
     def conditions(self):
-        known = self.noise_model.known
+        space = self.noise_model.condition_space
         return {
-            "cameras": tf.constant(known.cameras),
-            "iso_levels": tf.constant(known.iso_levels, tf.int32),
-            "iso_interpolation": tf.constant(known.iso_interpolation),
+            "cameras": tf.constant(space.cameras),
+            "iso_levels": tf.constant(space.iso_levels, tf.int32),
+            "iso_interpolation": tf.constant(space.iso_interpolation),
         }
 
     def signatures(self) -> dict[str, Any]:
@@ -73,7 +71,7 @@ class _ExportWithScale(_Export):
 
     @tf.function(input_signature=_CONDITIONS, autograph=False)
     def scale(self, clean, iso, camera):
-        return {"scale": predicted_scale(self.noise_model, clean, iso, camera)}
+        return {"scale": self.noise_model.predicted_scale(clean, iso, camera)}
 
     def signatures(self) -> dict[str, Any]:
         return super().signatures() | {"scale": self.scale}
@@ -93,11 +91,10 @@ def save(model: NoiseFlow, path: str | os.PathLike) -> None:
 
     `iso` (the level itself) and `camera` (the index) are int32 `[B]`, or `[1]` for all. An ISO or
     camera that the model does not know is an `InvalidArgumentError`. An existing SavedModel is
-    replaced once the new one is complete. A model that `add_camera` made is saved `settled`.
+    replaced once the new one is complete.
     """
     path = Path(path)
-    model = settled(model)
-    export = (_ExportWithScale if has_scale(model) else _Export)(model)
+    export = (_ExportWithScale if model.has_scale else _Export)(model)
     beside = path.with_name(path.name + ".partial")
     shutil.rmtree(beside, ignore_errors=True)
     tf.saved_model.save(export, str(beside), export.signatures())
@@ -118,7 +115,7 @@ def load_saved_model(path: str | os.PathLike) -> NoiseFlow:
         about = json.loads((path / _ABOUT).read_text())
         check_format(about, path)
         about = {name: value for name, value in about.items() if name not in ("format", "kind")}
-        return restore(**about, prefix=path / "variables" / "variables")
+        return restore(path / "variables" / "variables", **about)
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a SavedModel of a Noise Flow: {error}") from error
 
@@ -127,39 +124,25 @@ def recipe(model: NoiseFlow) -> dict[str, Any]:
     """What `restore` needs beside the weights, as JSON can hold it."""
     if not isinstance(model, NoiseFlow):
         raise ValueError(f"only a NoiseFlow can be saved; this is a {type(model).__name__}")
-    about = {"arch": model.arch, "width": model.width, **vars(model.known)}
-    if isinstance(model, NewCamera):
-        *about["cameras"], about["new_camera"] = model.cameras
-    return about
+    return {"arch": model.arch, "width": model.width, **vars(model.condition_space)}
 
 
-def restore(
-    arch: str, width: int, prefix: str | os.PathLike, new_camera: str | None = None, **known: Any
-) -> NoiseFlow:
+def restore(prefix: str | os.PathLike, **recipe: Any) -> NoiseFlow:
     """A model with the weights of a checkpoint in which it is called `noise_model`.
 
     Args:
-        arch: the architecture.
-        width: the hidden channels of its couplings.
         prefix: the checkpoint's path without `.index`.
-        new_camera: the code of the camera that `add_camera` added to the model that was saved; the
-            one that is returned is `settled`.
-        **known: `cameras`, `iso_levels` and `iso_interpolation` of `NoiseFlow`, where they are not
-            the usual ones.
+        **recipe: arguments of `NoiseFlow`, those of `RECIPE`.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another architecture.
     """
-    model = fresh(arch, width, new_camera, **known)
+    model = NoiseFlow(**recipe)
     try:
         status = tf.train.Checkpoint(noise_model=model).read(str(prefix))
         status.assert_existing_objects_matched().expect_partial()
     except Exception as error:  # TensorFlow raises many kinds for a damaged file
-        raise ValueError(f"checkpoint {prefix} cannot be read as {arch!r}: {error}") from error
-    return settled(model)
-
-
-def fresh(arch: str, width: int, new_camera: str | None = None, **known: Any) -> NoiseFlow:
-    """A model of a `recipe` with weights of no meaning; the arguments are those of `restore`."""
-    model = NoiseFlow(arch, width, **known)
-    return add_camera(model, new_camera) if new_camera else model
+        raise ValueError(
+            f"checkpoint {prefix} cannot be read as {recipe['arch']!r}: {error}"
+        ) from error
+    return model

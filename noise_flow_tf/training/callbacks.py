@@ -13,6 +13,7 @@ import tf_keras
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
+from noise_flow_tf.layers import tag, tagged
 from noise_flow_tf.saving.run_folder import write_text
 from noise_flow_tf.training.trainer import DivergedError
 
@@ -22,7 +23,7 @@ _BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}
 class LearnedCurves(tf_keras.callbacks.Callback):
     """Writes what the model has learned to TensorBoard after each epoch.
 
-    Those are `NoiseFlow.curves()`: beta1, beta2, the gain of every ISO level and the camera
+    Those are `NoiseFlow.summaries()`: beta1, beta2, the gain of every ISO level and the camera
     factors, each kind drawn together under "Custom scalars"; and NLL and KL of the baselines as
     level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
     """
@@ -40,13 +41,11 @@ class LearnedCurves(tf_keras.callbacks.Callback):
         }
 
     def on_train_begin(self, logs=None):
-        kinds: dict[str, list[str]] = {}
-        for name in self._noise_model.curves():
-            kinds.setdefault(name.split("/")[0], []).append(f"^{name}$")
-        charts = [
-            layout_pb2.Chart(title=kind, multiline=layout_pb2.MultilineChartContent(tag=tags))
-            for kind, tags in kinds.items()
-        ]
+        charts = []
+        for group, values in self._noise_model.summaries().items():
+            tags = [f"^{tag(group, label)}$" for label in values]
+            lines = layout_pb2.MultilineChartContent(tag=tags)
+            charts.append(layout_pb2.Chart(title=group, multiline=lines))
         category = layout_pb2.Category(title="what the model has learned", chart=charts)
         layout = custom_scalar.pb(layout_pb2.Layout(category=[category])).value[0]
         with self._learned.as_default():
@@ -56,7 +55,7 @@ class LearnedCurves(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         with self._learned.as_default(epoch):
-            for name, value in self._noise_model.curves().items():
+            for name, value in tagged(self._noise_model.summaries()).items():
                 tf.summary.scalar(name, value)
         for scores, writer in self._baselines.values():
             with writer.as_default(epoch):
@@ -87,7 +86,7 @@ class NoisePictures(tf_keras.callbacks.Callback):
         self._writer.close()
 
 
-class SettledAverages(tf_keras.callbacks.Callback):
+class ReestimateAverages(tf_keras.callbacks.Callback):
     """Before each evaluation, lets batch norm's averages catch up with the weights."""
 
     def __init__(self, batches: tf.data.Dataset):
@@ -130,7 +129,7 @@ class StopOnDivergence(tf_keras.callbacks.Callback):
 class StopAtNaN(tf_keras.callbacks.Callback):
     """Ends training with a DivergedError after the first step whose loss is not finite.
 
-    It has to stand before `KeepState`: the weights that such a step leaves are never saved.
+    It must stand before `CheckpointCallback`: the weights that such a step leaves are not saved.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -161,7 +160,7 @@ class History(tf_keras.callbacks.Callback):
     ):
         """Writes to `path`; `rows` are those of the epochs before, where a run goes on.
 
-        `noise_model` is the one that learns, if what is trained is one with `curves()`.
+        `noise_model` is the one that learns, if what is trained is one with `summaries()`.
         """
         super().__init__()
         self.rows = list(rows)
@@ -172,8 +171,8 @@ class History(tf_keras.callbacks.Callback):
         self._begun = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        curves = self._noise_model.curves() if self._noise_model is not None else {}
-        learned = {name: float(value) for name, value in curves.items()}
+        summaries = self._noise_model.summaries() if self._noise_model is not None else {}
+        learned = {name: float(value) for name, value in tagged(summaries).items()}
         measured = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._begun, 3)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, **measured, **learned})

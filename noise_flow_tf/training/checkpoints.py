@@ -115,7 +115,7 @@ class BestWeights(tf_keras.callbacks.Callback):
             self._best.assign(score)
 
 
-class KeepState(tf_keras.callbacks.Callback):
+class CheckpointCallback(tf_keras.callbacks.Callback):
     """Saves after each epoch and every so many steps, and where training is to stop.
 
     It has to be the last callback: what the others keep of an epoch is then on disk before the

@@ -10,6 +10,7 @@ import tf_keras
 
 from noise_flow_tf.evaluation.metrics import nll_per_dimension
 from noise_flow_tf.layers.coupling_network import BATCH_NORM_UPDATE, Moments
+from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.saving import saved_model
 
 _NOT_FINITE = "the loss or its gradient is not finite"
@@ -37,10 +38,28 @@ class Trainer(tf_keras.Model):
     >>> trainer.compile(tf_keras.optimizers.Adam(1e-4, epsilon=1e-8))
     """
 
-    def __init__(self, noise_model: Any, **kwargs):
-        """Makes the trainer of `noise_model`, a `NoiseFlow` or what is called like one."""
+    def __init__(self, noise_model: Any, camera: str | None = None, **kwargs):
+        """Make the trainer.
+
+        Args:
+            noise_model: a `NoiseFlow`, or another noise model whose distribution has `one_pass`.
+            camera: train nothing but this camera's own parameters; all others, batch norm's
+                averages among them, stay the same bit for bit, whatever the optimizer.
+            **kwargs: of `tf_keras.Model`.
+
+        Raises:
+            ValueError: a camera that the model does not have, or has no parameters for.
+        """
         super().__init__(**kwargs)
         self.noise_model = noise_model
+        self.camera = camera
+        if camera is not None:
+            self._column = int(noise_model.condition_space.camera_index(camera))
+            if not noise_model.camera_parameters:
+                raise ValueError(
+                    f"architecture {noise_model.arch!r} has no parameters of a camera's own; sdn5, "
+                    "sdn6 and eq16 have them"
+                )
         self.built = True  # it has the variables of the noise model, and makes none
         self._loss = tf_keras.metrics.Mean(name="loss")
         self._nll = tf_keras.metrics.Mean(name="nll")
@@ -49,6 +68,22 @@ class Trainer(tf_keras.Model):
     @property
     def metrics(self):
         return [self._loss, self._nll, self._latent_stddev]
+
+    @property
+    def trainable_weights(self):
+        return super().trainable_weights if self.camera is None else self._camera_parameters
+
+    @property
+    def _camera_parameters(self) -> list[tf.Variable]:
+        return self.noise_model.camera_parameters
+
+    @property
+    def num_trained(self) -> int:
+        """How many scalars training changes."""
+        if self.camera is None:
+            return self.noise_model.num_parameters
+        tables = self._camera_parameters
+        return sum(t.shape.num_elements() // t.shape[-1] for t in tables)
 
     @property
     def checkpointed(self) -> dict[str, tf.Module]:
@@ -129,7 +164,7 @@ class Trainer(tf_keras.Model):
     def train_step(self, data):
         batch = _batch_of(data)
         with tf.GradientTape() as tape:
-            p = self(batch, training=True)
+            p = self(batch, training=self.camera is None)
             latent, log_prob, moved = p.one_pass(batch["noise"])
             nll = -log_prob
             loss = tf.reduce_sum(nll) / _over_replicas(tf.cast(tf.size(nll), nll.dtype))
@@ -141,10 +176,18 @@ class Trainer(tf_keras.Model):
         with tf.control_dependencies([self._stop_unless_finite(nll, gradients, batch)]):
             gradients = [tf.identity(gradient) for gradient in gradients]
             moved = [(average, tf.identity(value)) for average, value in moved]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._apply(gradients, variables)
         for average, value in moved:
             average.assign(value)
         return self._report(nll, latent)
+
+    def _apply(self, gradients, variables) -> None:
+        """Apply gradients; of a camera's parameters, change its own column alone."""
+        before = [tf.identity(variable) for variable in variables] if self.camera else []
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        for table, old in zip(variables, before, strict=False):
+            is_own = tf.range(table.shape[-1]) == self._column
+            table.assign(tf.where(is_own, table, old))
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, data):
@@ -231,11 +274,13 @@ class Trainer(tf_keras.Model):
             variable.assign(store[str(number)])
 
     def get_config(self):
-        return {"name": self.name, "noise_model": saved_model.recipe(self.noise_model)}
+        recipe = saved_model.recipe(self.noise_model)
+        return {"name": self.name, "camera": self.camera, "noise_model": recipe}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(saved_model.fresh(**config["noise_model"]), name=config["name"])
+        model = NoiseFlow(**config["noise_model"])
+        return cls(model, config.get("camera"), name=config["name"])
 
     def _update_where_finite(self, nll, gradients, moved):
         """One step under XLA: changes nothing, and gives NaN, where a number is not finite."""
@@ -243,7 +288,7 @@ class Trainer(tf_keras.Model):
         variables = self.trainable_variables
         before = [tf.identity(variable) for variable in variables]
         gradients = [tf.where(finite, g, tf.zeros_like(g)) for g in gradients]
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._apply(gradients, variables)
         for variable, old in zip(variables, before, strict=True):
             # Adam moves a weight by its momentum, too, when the gradient is zero.
             variable.assign(tf.where(finite, variable, old))

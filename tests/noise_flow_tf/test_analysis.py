@@ -20,8 +20,8 @@ def rms(rho):
     return analysis.correlation_error(rho, np.zeros_like(rho))
 
 
-def found(*images, reach=2):
-    correlation = analysis.Correlation(reach)
+def found(*images, max_lag=2):
+    correlation = analysis.Correlation(max_lag)
     for noise in images:
         correlation.add(noise)
     return correlation.mean()
@@ -79,7 +79,7 @@ def test_correlation_error_is_the_rms_but_for_the_ones():
 def test_correlation_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match=r"h and w above 2; got \[.*8"):
         analysis.Correlation().add(np.ones(shape))
-    with pytest.raises(ValueError, match="reach must not be negative"):
+    with pytest.raises(ValueError, match="max_lag must not be negative"):
         analysis.Correlation(-1)
 
 
@@ -157,9 +157,9 @@ def test_heavy_tails_show_as_kurtosis():
 def test_the_kl_of_an_exact_model_is_lowest_at_temperature_1():
     traced = []
 
-    def model(batch):
-        traced.append(batch["noise"].shape)
-        return nf.GaussianNoise(0.03)(batch["clean"], 100, "S6")
+    def model(clean, iso, camera):
+        traced.append(clean.shape)
+        return nf.GaussianNoise(0.03)(clean, iso, camera)
 
     batches = [
         {

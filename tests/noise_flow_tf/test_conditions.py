@@ -69,7 +69,7 @@ def test_refuses_unknown_values_inside_a_graph():
         resolve(tf.constant([100, 800, 3200]), tf.constant([0, 5, 2]))
 
 
-BETWEEN = conditions.Known(iso_interpolation=True)
+BETWEEN = conditions.ConditionSpace(iso_interpolation=True)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -101,4 +101,4 @@ def test_levels_between(graph):
 )
 def test_refuses_tables(options, message):
     with pytest.raises(ValueError, match=message):
-        conditions.Known(**options)
+        conditions.ConditionSpace(**options)

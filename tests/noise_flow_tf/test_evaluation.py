@@ -38,9 +38,9 @@ def test_known_answers(kind):
     known = {"gaussian": nf.GaussianNoise(0.02), "camera_nlf": nf.CameraNLF(2e-3, 1e-4)}
     batches = list(drawn_from(known[kind]))
     models = {
-        "gaussian": evaluation.for_batches(known["gaussian"]),
-        "camera_nlf": evaluation.camera_nlf,
-        "wide": evaluation.for_batches(nf.GaussianNoise(0.04)),
+        "gaussian": known["gaussian"],
+        "camera_nlf": nf.CameraNLF(),
+        "wide": nf.GaussianNoise(0.04),
     }
     scores = evaluation.evaluate(models, batches)
     clean = np.stack([batch["clean"] for batch in batches])
@@ -59,7 +59,7 @@ def test_known_answers(kind):
 
 
 def test_images_are_told_apart_whatever_the_batches():
-    model = evaluation.for_batches(nf.GaussianNoise(0.03))
+    model = nf.GaussianNoise(0.03)
     batches = list(drawn_from(nf.CameraNLF(2e-3, 1e-4)))
     rows = scored({"one": model}, batches)
     assert [row["frame"] for row in rows] == list(range(IMAGES))
@@ -122,7 +122,7 @@ def test_paired_differences_tell_close_models_apart():
 def test_kl_of_a_model_as_it_is_then():
     model = nf.NoiseFlow("S-G", seed=0)
     batches = list(make_batches())
-    kl = evaluation.sampled_kl(evaluation.for_batches(model), batches)
+    kl = evaluation.sampled_kl(model, batches)
     before = kl()
     model.layers[0].beta2.assign(-6.0)
     after = kl()
@@ -144,7 +144,7 @@ def test_kl_of_a_model_as_it_is_then():
 
 def test_empty_test_sets_are_refused():
     with pytest.raises(ValueError, match="no batch"):
-        evaluation.evaluate({"nlf": evaluation.camera_nlf}, [])
+        evaluation.evaluate({"nlf": nf.CameraNLF()}, [])
     with pytest.raises(ValueError, match="no batch"):
         evaluation.gaussian_stddev([])
 

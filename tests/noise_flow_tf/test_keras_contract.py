@@ -55,11 +55,11 @@ def test_keras_files_hold_the_model_and_its_optimizer(trained, batches, tmp_path
 
 def test_models_with_conditions_of_their_own_are_kept(tmp_path):
     model = nf.NoiseFlow("sdn5", cameras=("A7", "B8"), iso_levels=(50, 64), iso_interpolation=True)
-    trainer = nf.Trainer(nf.add_camera(model, "P9"))
+    trainer = nf.Trainer(model.with_camera("P9"), "P9")
     trainer.save(tmp_path / "x.keras")
     loaded = tf_keras.models.load_model(tmp_path / "x.keras")
-    assert loaded.noise_model.known == trainer.noise_model.known
-    assert loaded.noise_model.num_parameters == 3
+    assert loaded.noise_model.condition_space == trainer.noise_model.condition_space
+    assert loaded.camera == "P9" and loaded.num_trained == 3
     _assert_same(_weights(loaded), _weights(trainer))
 
 

@@ -199,14 +199,16 @@ def test_starts_with_a_rotation_in_the_order_of_fill_triangular():
     np.testing.assert_allclose(rotation, expected, atol=1e-6)
 
 
-def test_curves_name_what_was_learned():
-    curves = nf.NoiseFlow("S-Ax4-G-Ax4-CAM").curves()
-    assert curves["beta/beta1"].numpy() == pytest.approx(np.exp(-5))
-    assert curves["gain/ISO 800"].numpy() == pytest.approx(800 * np.exp(-5), rel=1e-5)
-    assert len([name for name in curves if name.startswith("camera factor")]) == 15
-    curves = nf.NoiseFlow(PAPER_FORM).curves()
-    assert curves["gain/ISO 400"].numpy() == pytest.approx(2, rel=1e-5)
-    assert curves["camera factor of gain/G4"].numpy() == 1
+def test_summaries_name_what_was_learned():
+    learned = nf.NoiseFlow("S-Ax4-G-Ax4-CAM").summaries()
+    assert learned["beta"]["beta1"].numpy() == pytest.approx(np.exp(-5))
+    assert learned["gain"]["ISO 800"].numpy() == pytest.approx(800 * np.exp(-5), rel=1e-5)
+    factors = [f"camera factor of {of}" for of in ("beta1", "beta2", "gain")]
+    assert set(learned) == {"beta", "gain", "gain layer", *factors}
+    assert all(list(learned[factor]) == list(nf.CAMERAS) for factor in factors)
+    learned = nf.NoiseFlow(PAPER_FORM).summaries()
+    assert learned["gain"]["ISO 400"].numpy() == pytest.approx(2, rel=1e-5)
+    assert learned["camera factor of gain"]["G4"].numpy() == 1
 
 
 def test_what_a_distribution_was_used_on_is_freed_with_it():

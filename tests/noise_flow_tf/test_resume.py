@@ -10,7 +10,7 @@ import tf_keras
 import noise_flow_tf as nf
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, interruption
-from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
+from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.interruption import Interrupted, Interruption
 from tests.examples import make_batches
 
@@ -46,12 +46,12 @@ def train(run, ending=None, every=2, stream=None):
     stream = make_batches().repeat() if stream is None else stream
     with Interruption() as interrupted:
         kept = [
-            callbacks.SettledAverages(make_batches(seed=2).repeat(3)),
+            callbacks.ReestimateAverages(make_batches(seed=2).repeat(3)),
             BestWeights(run.best, checkpoints),
             history,
         ]
         kept += [_Ending(checkpoints, *ending)] if ending else []
-        kept += [KeepState(checkpoints, interrupted, every)]
+        kept += [CheckpointCallback(checkpoints, interrupted, every)]
         trainer.fit(
             stream.skip(checkpoints.step),
             steps_per_epoch=_STEPS,

@@ -63,8 +63,8 @@ def test_reach_is_how_far_a_pixel_matters():
     p = model(np.full_like(latent, 0.5), 100, "S6")
     changed = np.any(p.bijector.forward(latent) != p.bijector.forward(touched), axis=(0, 3))
     rows, columns = np.nonzero(changed)
-    assert model.reach == 4
-    assert rows.max() - 10 == 10 - columns.min() == model.reach
+    assert model.receptive_field == 4
+    assert rows.max() - 10 == 10 - columns.min() == model.receptive_field
 
 
 def test_temperature_scales_the_latent():
@@ -200,7 +200,7 @@ def test_saved_model_keeps_cameras_and_levels_of_its_own(tmp_path):
     model = nf.NoiseFlow("S-G-CAM", seed=0, **options)
     saved_model.save(model, tmp_path / "model")
     again = nf.load(tmp_path / "model")
-    assert again.known == model.known
+    assert again.condition_space == model.condition_space
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
     tables = signatures["conditions"]()
     assert tables["cameras"].numpy().tolist() == [b"S6", b"P9"]

@@ -40,7 +40,7 @@ def test_is_the_standard_deviation_of_draws(name):
 
     draws = [draw(tf.constant(seed)).numpy().astype(np.float64) for seed in range(1000)]
     variance = np.var(draws, axis=0)
-    reach = getattr(model, "reach", 0)
+    reach = getattr(model, "receptive_field", 0)
     for part in (slice(0, 14), slice(14, 28), slice(28, 42)):
         columns = [c for c in range(42)[part] if reach <= c < 42 - reach]
         if columns:

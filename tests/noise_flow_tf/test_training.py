@@ -10,12 +10,12 @@ import tensorflow as tf
 import tf_keras
 
 import noise_flow_tf as nf
-from noise_flow_tf import evaluation
+from noise_flow_tf import evaluation, layers
 from noise_flow_tf.saving import run_folder
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, schedules, strategies
 from noise_flow_tf.training import trainer as trainer_module
-from noise_flow_tf.training.checkpoints import BestWeights, Checkpoints, KeepState
+from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.trainer import DivergedError
 from tests.examples import make_batches
@@ -235,7 +235,7 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     picture = np.zeros((4, 8, 3), np.uint8)
     checkpoints = Checkpoints(trainer, run.last, 3)
     baselines = {"gaussian": {"nll": -1.5, "kl": 0.5}}
-    kl = evaluation.sampled_kl(evaluation.for_batches(trainer.noise_model), make_batches(seed=1))
+    kl = evaluation.sampled_kl(trainer.noise_model, make_batches(seed=1))
     trainer.fit(
         make_batches(),
         validation_data=make_batches(seed=1),
@@ -249,7 +249,7 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
             callbacks.keras_curves(run.tensorboard),
             callbacks.LearnedCurves(trainer.noise_model, run.tensorboard, baselines),
             callbacks.NoisePictures(run.tensorboard, lambda: {"patches/S6": picture}),
-            KeepState(checkpoints, Interruption(), every=2),
+            CheckpointCallback(checkpoints, Interruption(), every=2),
         ],
     )
     rows = list(csv.DictReader(run.history.open()))
@@ -257,13 +257,11 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     assert rows[1]["val_nll"] == rows[1]["val_kl"] == ""
     assert float(rows[2]["val_kl"]) == kl()
     assert all(float(row["seconds"]) > 0 for row in rows)
-    final = trainer.noise_model.curves()["beta/beta1"].numpy()
+    final = trainer.noise_model.summaries()["beta"]["beta1"].numpy()
     assert float(rows[2]["beta/beta1"]) == pytest.approx(final, rel=1e-4)
 
     best = min((row for row in rows if row["val_nll"]), key=lambda r: float(r["val_nll"]))
-    kept = evaluation.evaluate(
-        {"kept": evaluation.for_batches(nf.load(run.path))}, make_batches(seed=1)
-    )
+    kept = evaluation.evaluate({"kept": nf.load(run.path)}, make_batches(seed=1))
     assert kept["kept"]["nll"] == pytest.approx(float(best["val_nll"]), abs=1e-4)
     assert [prefix.name for prefix in newest_first(run.last)] == ["step-9", "step-8"]
 
@@ -271,7 +269,7 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     assert {"epoch_nll", "epoch_latent_stddev"} <= tags["train"]
     assert {"epoch_nll", "epoch_latent_stddev", "epoch_kl"} <= tags["validation"]
     assert tags["gaussian"] == {"epoch_nll", "epoch_kl"}
-    assert set(trainer.noise_model.curves()) <= tags["learned"]
+    assert set(layers.tagged(trainer.noise_model.summaries())) <= tags["learned"]
     assert tags["pictures"] == {"patches/S6"}
 
 

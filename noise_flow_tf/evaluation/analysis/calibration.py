@@ -24,7 +24,7 @@ class Calibration:
     def __init__(self):
         self._powers: dict[str, np.ndarray] = {}
         self._histogram = np.zeros(len(_EDGES) + 1)
-        self._correlation = Correlation(reach=1)
+        self._correlation = Correlation(max_lag=1)
 
     def add(self, group: str, latent: np.ndarray) -> None:
         """Adds the latent of one image's noise, all patches `[N, h, w, 4]`, to its group."""

@@ -14,51 +14,51 @@ class Correlation:
     pixels of the Bayer image.
 
     >>> white = np.random.default_rng(0).normal(size=(10, 32, 32, 4))
-    >>> correlation = Correlation(reach=1)
+    >>> correlation = Correlation(max_lag=1)
     >>> correlation.add(white)
     >>> rho = correlation.mean()
     >>> rho.shape, round(float(rho[1, 1, 0, 0]), 6), bool(abs(rho[0, 0]).max() < 0.05)
     ((3, 3, 4, 4), 1.0, True)
     """
 
-    def __init__(self, reach: int = 2):
-        """Looks at lags of up to `reach` packed pixels in each direction."""
-        if reach < 0:
-            raise ValueError(f"reach must not be negative; got {reach}")
-        self.reach = reach
+    def __init__(self, max_lag: int = 2):
+        """Looks at lags of up to `max_lag` packed pixels in each direction."""
+        if max_lag < 0:
+            raise ValueError(f"max_lag must not be negative; got {max_lag}")
+        self.max_lag = max_lag
         self._images: list[np.ndarray] = []
 
     def add(self, noise: np.ndarray) -> None:
-        """Adds the noise of one image, `[N, h, w, C]`: all its patches, each above `reach` wide.
+        """Adds the noise of one image, `[N, h, w, C]`: all its patches, each above `max_lag` wide.
 
         An image with a channel that does not vary at all says nothing, and is passed over.
 
         Raises:
-            ValueError: patches of another rank, or too small for `reach`.
+            ValueError: patches of another rank, or too small for `max_lag`.
         """
         noise = np.asarray(noise)
-        if noise.ndim != 4 or min(noise.shape[1:3], default=0) <= self.reach:
+        if noise.ndim != 4 or min(noise.shape[1:3], default=0) <= self.max_lag:
             raise ValueError(
-                f"noise must have shape [N, h, w, C], h and w above {self.reach}; got "
+                f"noise must have shape [N, h, w, C], h and w above {self.max_lag}; got "
                 f"{list(noise.shape)}"
             )
         noise = noise - noise.mean(axis=(0, 1, 2), dtype=np.float64).astype(noise.dtype)
         stddev = noise.std(axis=(0, 1, 2), dtype=np.float64)
         if not stddev.all():
             return
-        size, channels = 2 * self.reach + 1, noise.shape[-1]
+        size, channels = 2 * self.max_lag + 1, noise.shape[-1]
         rho = np.empty((size, size, channels, channels))
-        for dy in range(self.reach + 1):
-            for dx in range(-self.reach, self.reach + 1):
+        for dy in range(self.max_lag + 1):
+            for dx in range(-self.max_lag, self.max_lag + 1):
                 here, there = _shifted(noise, dy, dx), _shifted(noise, -dy, -dx)
                 products = here.reshape(-1, channels).T @ there.reshape(-1, channels)
                 moment = products / (here.size // channels)
-                rho[self.reach + dy, self.reach + dx] = moment
-                rho[self.reach - dy, self.reach - dx] = moment.T
+                rho[self.max_lag + dy, self.max_lag + dx] = moment
+                rho[self.max_lag - dy, self.max_lag - dx] = moment.T
         self._images.append(rho / np.outer(stddev, stddev))
 
     def mean(self) -> np.ndarray:
-        """The coefficients, `[2 reach + 1, 2 reach + 1, C, C]`, lag 0 in the middle.
+        """The coefficients, `[2 max_lag + 1, 2 max_lag + 1, C, C]`, lag 0 in the middle.
 
         Raises:
             ValueError: there is no image.

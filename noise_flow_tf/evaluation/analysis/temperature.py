@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.evaluation import KL_STRIDE, BatchModel
+from noise_flow_tf.evaluation import KL_STRIDE
 from noise_flow_tf.evaluation.metrics import divergence, histogram
+from noise_flow_tf.protocol import NoiseModel, distribution
+from noise_flow_tf.protocol import sample as draw
 
 TEMPERATURES = tuple(round(0.1 * tenths, 1) for tenths in range(4, 13))
 """0.4 to 1.2, the standard deviation T of the latent z ~ N(0, T^2) when sampling."""
@@ -15,7 +17,7 @@ TEMPERATURES = tuple(round(0.1 * tenths, 1) for tenths in range(4, 13))
 class KLOverTemperature:
     """The marginal KL of models' samples at each of `TEMPERATURES`, of every 5th patch."""
 
-    def __init__(self, models: Mapping[str, BatchModel], seed: int = 0):
+    def __init__(self, models: Mapping[str, NoiseModel], seed: int = 0):
         """Compiles each of the `models` once, for all temperatures; `seed` is of the latents."""
         self._samplers = {name: _sampler(model) for name, model in models.items()}
         self._seed = seed
@@ -51,10 +53,9 @@ class KLOverTemperature:
         return told
 
 
-def _sampler(model: BatchModel):
+def _sampler(model: NoiseModel):
     @tf.function(reduce_retracing=True, autograph=False)
     def sample(batch, temperature, seed):
-        latent = temperature * tf.random.stateless_normal(tf.shape(batch["noise"]), seed)
-        return model(batch).noise_of(latent)
+        return draw(distribution(model, batch), seed, temperature)
 
     return sample

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from noise_flow_tf.conditions import packed
 from noise_flow_tf.model import NoiseFlow
-from noise_flow_tf.new_camera import settled
 from noise_flow_tf.saving.saved_model import recipe
 
 
@@ -34,13 +33,13 @@ class SensorNoise:
         train_noise_model: bool,
     ):
         """Takes the arguments of `NoiseFlowLayer`."""
-        self.noise_model = _from_config(model) if isinstance(model, dict) else settled(model)
-        known = self.noise_model.known
-        pairs = [(int(iso), known.cameras[int(known.camera_index(cam))]) for iso, cam in conditions]
+        self.noise_model = _from_config(model) if isinstance(model, dict) else model
+        space = self.noise_model.condition_space
+        pairs = [(int(iso), space.cameras[int(space.camera_index(cam))]) for iso, cam in conditions]
         if not pairs:
             raise ValueError("conditions must be one or more pairs of ISO and camera; got none")
         levels, cameras = zip(*pairs, strict=True)
-        known.iso_index(levels)
+        space.iso_index(levels)
         shares = np.ones(len(pairs)) if weights is None else np.asarray(weights, np.float64)
         allowed = shares.shape == (len(pairs),) and (shares >= 0).all()
         if not (allowed and 0 < shares.sum() < np.inf):
@@ -52,7 +51,7 @@ class SensorNoise:
             raise ValueError(f"temperature must be finite and not negative; got {temperature}")
         self._pairs = pairs
         self._iso = np.float32(levels)
-        self._camera = known.camera_index(cameras).numpy()
+        self._camera = space.camera_index(cameras).numpy()
         self._ends = np.float32(np.cumsum(shares / shares.sum())[:-1])
         self.options = {
             "weights": None if weights is None else shares.tolist(),
