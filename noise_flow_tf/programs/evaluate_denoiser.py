@@ -102,13 +102,13 @@ def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[d
     for image in images:
         noisy = scores.score(image.clean, image.noisy)
         rows.append({"run": "", "noise": "noisy", "seed": "", "image": image.name})
-        rows[-1] |= {**image.condition_space, **noisy}
+        rows[-1] |= {**image.known, **noisy}
         for run in runs:
             denoised = denoise_image(run.network, image.noisy, tile)
             rows.append({"run": run.path, "noise": run.noise, "seed": run.seed})
             rows[-1] |= {
                 "image": image.name,
-                **image.condition_space,
+                **image.known,
                 **scores.score(image.clean, denoised),
             }
     if not rows:
