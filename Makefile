@@ -61,6 +61,7 @@ test: $(READY)  ## run the tests
 test-all: $(READY)  ## run the slow tests too: kills at random moments, several processes
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"
 
-lint: $(READY)  ## check style and format with ruff
+lint: $(READY)  ## check style and format with ruff, types with mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
