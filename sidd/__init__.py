@@ -1,7 +1,7 @@
 """SIDD, the Smartphone Image Denoising Dataset: reading, patches, rendering, and a stand-in.
 
-A name is imported from its module when it is first used, so that importing this package loads
-neither HDF5 nor OpenCV, scikit-image or TensorFlow.
+Names are imported from their modules on first use, so that importing this package loads neither
+HDF5 nor OpenCV, scikit-image or TensorFlow.
 """
 # ruff: noqa: F401 - the imports that a type checker reads are names of this package
 

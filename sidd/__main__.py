@@ -1,4 +1,4 @@
-"""SIDD from the command line: ``python -m sidd --help``."""
+"""SIDD from the command line: `python -m sidd --help`."""
 
 import sys
 

@@ -1,30 +1,31 @@
 """Bayer images: packing into four channels, colour filter patterns, mosaics.
 
-A Bayer image ``[H, W]`` holds one colour sample a pixel. Packed, ``[H/2, W/2, 4]``, each 2x2 cell
-is one pixel of four channels, in the order of the Noise Flow release: the cell's (0, 0), (0, 1),
-(1, 1), (1, 0), clockwise from the upper left, whatever the colours of the pattern are.
+A Bayer image [H, W] has one colour sample per pixel. In a packed image [H/2, W/2, 4], each 2x2
+cell is one pixel of four channels, in the order of the Noise Flow release: the cell's (0, 0),
+(0, 1), (1, 1), (1, 0), clockwise from the upper left, whatever the colours of the pattern are.
 """
 
-from __future__ import annotations
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 _CELL = ((0, 0), (0, 1), (1, 1), (1, 0))
 
-#: The four Bayer patterns: 0 is red, 1 green, 2 blue (TIFF/EP tag 33422, CFAPattern).
 CFA_PATTERNS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "RGGB": ((0, 1), (1, 2)),
     "GRBG": ((1, 0), (2, 1)),
     "GBRG": ((1, 2), (0, 1)),
     "BGGR": ((2, 1), (1, 0)),
 }
+"""The four Bayer patterns: 0 is red, 1 green, 2 blue (TIFF/EP tag 33422, CFAPattern)."""
 
 
 def pack(bayer: ArrayLike) -> np.ndarray:
-    """Bayer ``[..., H, W]`` to packed ``[..., H/2, W/2, 4]``, of the same dtype.
+    """Return a Bayer image [..., H, W] packed, [..., H/2, W/2, 4], of the same dtype.
 
-    Raises ValueError where H or W is odd.
+    Raises:
+        ValueError: if H or W is odd.
 
     >>> pack([[1, 2], [4, 3]]).tolist()
     [[[1, 2, 3, 4]]]
@@ -36,9 +37,10 @@ def pack(bayer: ArrayLike) -> np.ndarray:
 
 
 def unpack(packed: ArrayLike) -> np.ndarray:
-    """Packed ``[..., h, w, 4]`` to Bayer ``[..., 2h, 2w]``: the inverse of :func:`pack`.
+    """Return the Bayer image [..., 2h, 2w] of a packed one [..., h, w, 4]: the inverse of `pack`.
 
-    Raises ValueError where the last axis does not have four channels.
+    Raises:
+        ValueError: if the last axis does not have four channels.
 
     >>> unpack([[[1, 2, 3, 4]]]).tolist()
     [[1, 2], [4, 3]]
@@ -54,7 +56,10 @@ def unpack(packed: ArrayLike) -> np.ndarray:
 
 
 def cfa_name(pattern: ArrayLike) -> str:
-    """The name of a 2x2 colour filter pattern; ValueError where it is not one of the four Bayer's.
+    """Return the name of a Bayer pattern [2, 2].
+
+    Raises:
+        ValueError: if it is not one of `CFA_PATTERNS`.
 
     >>> cfa_name([[2, 1], [1, 0]])
     'BGGR'
@@ -69,8 +74,8 @@ def cfa_name(pattern: ArrayLike) -> str:
     )
 
 
-def cfa_plane(pattern: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
-    """The colour index of every pixel of a Bayer image of ``shape`` (even height and width).
+def cfa_plane(pattern: ArrayLike, shape: Sequence[int]) -> np.ndarray:
+    """Return the colour index of each pixel of a Bayer image of `shape` (H, W), both even.
 
     >>> cfa_plane(CFA_PATTERNS["GRBG"], (2, 4)).tolist()
     [[1, 0, 1, 0], [2, 1, 2, 1]]
@@ -80,7 +85,10 @@ def cfa_plane(pattern: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
 
 
 def mosaic(rgb: ArrayLike, pattern: ArrayLike) -> np.ndarray:
-    """What a sensor with this pattern sees of an RGB image: ``[H, W, 3]`` to Bayer ``[H, W]``.
+    """Return the Bayer image [H, W] of an RGB image [H, W, 3], both even, of the same dtype.
+
+    Raises:
+        ValueError: for another shape or pattern.
 
     >>> rgb = np.broadcast_to([10, 20, 30], (2, 2, 3))
     >>> mosaic(rgb, CFA_PATTERNS["BGGR"]).tolist()

@@ -1,10 +1,8 @@
 """The validation blocks of SIDD: pieces of noisy raw images and their ground truth, in two files.
 
-``ValidationNoisyBlocksRaw.mat`` and ``ValidationGtBlocksRaw.mat`` are MATLAB v5 files with one
-array of [40 images, 32 blocks, 256, 256] each, Bayer, in [0, 1]. No metadata comes with them.
+`ValidationNoisyBlocksRaw.mat` and `ValidationGtBlocksRaw.mat` are MATLAB v5 files with one array
+of [40 images, 32 blocks, 256, 256] each, Bayer, in [0, 1]. No metadata comes with them.
 """
-
-from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
@@ -23,10 +21,13 @@ _MOST_BYTES = 1 << 30  # 335 MB in single precision, twice that in double
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """One block: packed [h, w, 4] float32 in file orientation, cleaned as by ``read_pair``."""
+    """One block, packed [h, w, 4] float32 in file orientation, cleaned as by `read_pair`.
 
-    image: int  #: counted from 1
-    number: int  #: counted from 1
+    Images, and blocks of an image, are counted from 1.
+    """
+
+    image: int
+    number: int
     noisy: np.ndarray
     clean: np.ndarray
 
@@ -36,18 +37,18 @@ def read_blocks(
     clean_path: str | os.PathLike,
     leave_out: Collection[int] = (),
 ) -> Iterator[Block]:
-    """The validation blocks, image by image.
+    """Iterate over the validation blocks, image by image.
 
-    Unlike NOISY and GT files, MATLAB v5 gives arrays as MATLAB sees them, upright. They are
-    transposed here, so that what was trained in file orientation finds each colour in its channel.
-    The two files, of up to 1 GB each, are read when the first block is asked for.
+    MATLAB v5 files, unlike NOISY and GT, have upright arrays. They are transposed to file
+    orientation here, so that models find each colour in the channel where they learned it. The two
+    files, of up to 1 GB each, are read with the first block.
 
     Args:
-        noisy_path: the file of ``ValidationNoisyBlocksRaw``.
-        clean_path: the file of ``ValidationGtBlocksRaw``.
-        leave_out: images, counted from 1, such as :data:`RELEASE_EXCLUSIONS`.
+        noisy_path, clean_path: `ValidationNoisyBlocksRaw.mat` and `ValidationGtBlocksRaw.mat`.
+        leave_out: images, counted from 1, such as `RELEASE_EXCLUSIONS`.
 
-    Raises SiddError for files that cannot be read or do not fit together.
+    Raises:
+        SiddError: for files that cannot be read or do not fit together.
     """
     noisy, clean = _read(noisy_path, _NOISY), _read(clean_path, _CLEAN)
     if noisy.shape != clean.shape:

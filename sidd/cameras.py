@@ -1,80 +1,132 @@
-"""SIDD's cameras: one table, a row each.
+"""One table of cameras: SIDD's five, and those that others add.
 
-Codes, makers, models and ISO levels are those of SIDD, and the colour filter patterns are the real
-cameras'. Colours and sensors are what the offline dataset uses in place of the unknown real ones:
-made up, plausible for a phone, of no real device.
+Makes and ISO levels are SIDD's, and colour filter patterns those of the real cameras. Colours and
+sensors are what the offline dataset uses in place of the unknown real ones: made up, plausible for
+a phone, of no real device.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+
+from sidd.errors import SiddError
 
 Matrix = tuple[tuple[float, float, float], ...]
 
 
 @dataclass(frozen=True)
 class Sensor:
-    """A camera's NLF, which METADATA states, and how its true noise differs.
+    """A made-up sensor: the NLF that METADATA states, and how the true noise differs from it.
 
-    What the numbers do is told in :mod:`sidd.offline.noise_physics`.
+    `sidd.offline.noise_physics` says what the numbers do.
+
+    Attributes:
+        shot, read: beta1 and beta2 at ISO 100.
+        shot_factor, read_factor: true variance / stated variance of shot and of read noise.
+        row: standard deviation of the row offsets / that of the read noise.
+        crosstalk: leak to each neighbour in the same row, and in the same column.
     """
 
-    shot: float  #: beta1 at ISO 100
-    read: float  #: beta2 at ISO 100
-    shot_factor: float  #: true shot noise variance / stated
-    read_factor: float  #: true read noise variance / stated
-    row: float  #: standard deviation of the row offsets / that of the read noise
-    crosstalk: tuple[float, float]  #: leak to each neighbour in the same row, in the same column
+    shot: float
+    read: float
+    shot_factor: float
+    read_factor: float
+    row: float
+    crosstalk: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Camera:
-    code: str  #: in the names of SIDD's folders
-    make: str  #: as METADATA names it
+    """A camera: a row of the table.
+
+    Attributes:
+        code: two capital letters or digits, in the names of scene-instance folders.
+        make, model: METADATA's `Make` and `Model`; upper and lower case are the same.
+        cfa: colour filter pattern of the upright image, a key of `CFA_PATTERNS`.
+        color_matrix1, color_matrix2: XYZ to camera RGB by bulb light and by daylight (DNG).
+        isos: ISO levels of its shots in SIDD, of those that Noise Flow models.
+        sensor: of the offline dataset; None for a camera that the dataset does not imitate.
+    """
+
+    code: str
+    make: str
     model: str
-    isos: tuple[int, ...]  #: ISO levels that it was used at, of those that Noise Flow models
-    cfa: str  #: colour filter pattern of the upright image, a key of CFA_PATTERNS
-    color_matrix1: Matrix  #: XYZ to camera RGB for the light of a bulb (DNG specification)
-    color_matrix2: Matrix  #: and for daylight
-    sensor: Sensor
+    cfa: str
+    color_matrix1: Matrix
+    color_matrix2: Matrix
+    isos: tuple[int, ...] = ()
+    sensor: Sensor | None = None
 
 
-#: Every camera by its code, in the order of their indices.
-BY_CODE = {
-    camera.code: camera
-    for camera in (
-        Camera(
-            "IP", "Apple", "iPhone 7", (100, 400, 800, 1600), "RGGB",
-            ((1.06, -0.42, -0.09), (-0.46, 1.38, 0.10), (-0.06, 0.19, 0.58)),
-            ((0.86, -0.27, -0.09), (-0.42, 1.31, 0.13), (-0.08, 0.24, 0.56)),
-            Sensor(3.6e-4, 2.0e-6, 0.36, 0.50, 0.25, (0.17, 0.13)),
-        ),
-        Camera(
-            "GP", "Google", "Pixel", (100, 400, 800, 1600, 3200), "BGGR",
-            ((0.98, -0.36, -0.05), (-0.52, 1.42, 0.09), (-0.09, 0.25, 0.55)),
-            ((0.79, -0.21, -0.08), (-0.47, 1.36, 0.12), (-0.10, 0.28, 0.54)),
-            Sensor(2.6e-4, 2.4e-6, 2.40, 2.00, 0.20, (0.15, 0.12)),
-        ),
-        Camera(
-            "S6", "samsung", "Galaxy S6 Edge", (100, 400, 800, 1600, 3200), "GRBG",
-            ((1.02, -0.31, -0.14), (-0.49, 1.44, 0.06), (-0.11, 0.30, 0.53)),
-            ((0.83, -0.24, -0.11), (-0.44, 1.38, 0.08), (-0.09, 0.26, 0.60)),
-            Sensor(5.2e-4, 1.6e-6, 0.34, 0.45, 0.30, (0.20, 0.15)),
-        ),
-        Camera(
-            "N6", "motorola", "Nexus 6", (100, 400, 800, 1600, 3200), "BGGR",
-            ((0.91, -0.28, -0.07), (-0.58, 1.47, 0.12), (-0.13, 0.31, 0.50)),
-            ((0.74, -0.17, -0.06), (-0.51, 1.40, 0.12), (-0.11, 0.30, 0.52)),
-            Sensor(4.4e-4, 3.0e-6, 2.60, 2.20, 0.25, (0.16, 0.16)),
-        ),
-        Camera(
-            "G4", "LGE", "G4", (100, 400, 800), "BGGR",
-            ((1.09, -0.45, -0.11), (-0.43, 1.35, 0.08), (-0.05, 0.20, 0.57)),
-            ((0.89, -0.30, -0.10), (-0.40, 1.29, 0.12), (-0.07, 0.23, 0.59)),
-            Sensor(4.8e-4, 2.2e-6, 0.42, 0.60, 0.35, (0.18, 0.12)),
-        ),
-    )
-}  # fmt: skip
+_SIDD = (
+    Camera(
+        "IP", "Apple", "iPhone 7", "RGGB",
+        ((1.06, -0.42, -0.09), (-0.46, 1.38, 0.10), (-0.06, 0.19, 0.58)),
+        ((0.86, -0.27, -0.09), (-0.42, 1.31, 0.13), (-0.08, 0.24, 0.56)),
+        (100, 400, 800, 1600),
+        Sensor(3.6e-4, 2.0e-6, 0.36, 0.50, 0.25, (0.17, 0.13)),
+    ),
+    Camera(
+        "GP", "Google", "Pixel", "BGGR",
+        ((0.98, -0.36, -0.05), (-0.52, 1.42, 0.09), (-0.09, 0.25, 0.55)),
+        ((0.79, -0.21, -0.08), (-0.47, 1.36, 0.12), (-0.10, 0.28, 0.54)),
+        (100, 400, 800, 1600, 3200),
+        Sensor(2.6e-4, 2.4e-6, 2.40, 2.00, 0.20, (0.15, 0.12)),
+    ),
+    Camera(
+        "S6", "samsung", "SM-G925I", "GRBG",
+        ((1.02, -0.31, -0.14), (-0.49, 1.44, 0.06), (-0.11, 0.30, 0.53)),
+        ((0.83, -0.24, -0.11), (-0.44, 1.38, 0.08), (-0.09, 0.26, 0.60)),
+        (100, 400, 800, 1600, 3200),
+        Sensor(5.2e-4, 1.6e-6, 0.34, 0.45, 0.30, (0.20, 0.15)),
+    ),
+    Camera(
+        "N6", "motorola", "Nexus 6", "BGGR",
+        ((0.91, -0.28, -0.07), (-0.58, 1.47, 0.12), (-0.13, 0.31, 0.50)),
+        ((0.74, -0.17, -0.06), (-0.51, 1.40, 0.12), (-0.11, 0.30, 0.52)),
+        (100, 400, 800, 1600, 3200),
+        Sensor(4.4e-4, 3.0e-6, 2.60, 2.20, 0.25, (0.16, 0.16)),
+    ),
+    Camera(
+        "G4", "LGE", "G4", "BGGR",
+        ((1.09, -0.45, -0.11), (-0.43, 1.35, 0.08), (-0.05, 0.20, 0.57)),
+        ((0.89, -0.30, -0.10), (-0.40, 1.29, 0.12), (-0.07, 0.23, 0.59)),
+        (100, 400, 800),
+        Sensor(4.8e-4, 2.2e-6, 0.42, 0.60, 0.35, (0.18, 0.12)),
+    ),
+)  # fmt: skip
 
-#: The cameras' codes, in the order of their indices.
-CAMERAS = tuple(BY_CODE)
+_OTHERS: tuple[Camera, ...] = ()
+"""Cameras that SIDD does not have. Add yours here: nothing else is needed to read its files."""
+
+CAMERAS = tuple(camera.code for camera in _SIDD)
+"""The codes of SIDD's cameras, in the order of their indices: iPhone 7, Pixel, Galaxy S6 Edge,
+Nexus 6, LG G4."""
+
+BY_CODE = {camera.code: camera for camera in (*_SIDD, *_OTHERS)}
+"""Every camera of the table by its code."""
+
+
+def identify(make: str, model: str = "") -> Camera:
+    """Return the camera that METADATA's `Make` and `Model` name.
+
+    That is the row with both, else SIDD's camera of this make, as in the release, which reads the
+    make only; else the only row of this make.
+
+    Raises:
+        SiddError: if no row has this make, or several have it and none this model.
+
+    >>> identify("Samsung").code
+    'S6'
+    """
+    rows = [row for row in BY_CODE.values() if row.make.lower() == make.lower()]
+    same_model = [row for row in rows if row.model.lower() == model.lower()]
+    for candidates in (same_model, [row for row in rows if row.code in CAMERAS], rows):
+        if len(candidates) == 1:
+            return candidates[0]
+    if rows:
+        models = ", ".join(f"{row.model} ({row.code})" for row in rows)
+        raise SiddError(
+            f"unknown Model {model!r} of Make {make!r}; allowed: {models}; for another camera, "
+            "give its code"
+        )
+    makes = ", ".join(dict.fromkeys(row.make for row in BY_CODE.values()))
+    raise SiddError(f"unknown Make {make!r}; allowed: {makes}; for another camera, give its code")

@@ -1,4 +1,4 @@
-"""The error that a caller of this package may want to show as it is."""
+"""The error whose message is meant for the user."""
 
 
 class SiddError(ValueError):

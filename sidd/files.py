@@ -1,7 +1,5 @@
 """Writing files so that a crash leaves either the old file or the new one, never half of one."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import logging
@@ -12,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to, and moves it over ``path`` when all went well.
+    """Yield a temporary path in the same folder, and move it to `path` if all went well.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
@@ -32,21 +30,27 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike) -> Iterator[bool]:
-    """Makes a folder and holds it for this process alone; gives whether that could be had.
+    """Make a folder, lock it for this process, and yield whether that was possible.
 
-    Another process that holds it is waited for; one that dies lets go. Nothing is held where the
-    folder cannot be written, or where its file system knows no locks.
+    It is not if the folder cannot be written, or if its file system has no locks. This waits for
+    another process that has the lock; one that dies releases it.
     """
     with contextlib.ExitStack() as stack:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(Path(folder) / ".lock", "a"))  # closing it lets go
+            file = stack.enter_context(open(Path(folder) / ".lock", "a"))  # closing it unlocks
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 logging.getLogger(__name__).warning("%s: waiting for another run to end", folder)
                 fcntl.flock(file, fcntl.LOCK_EX)
-            held = True
+            is_locked = True
         except OSError:
-            held = False
-        yield held
+            is_locked = False
+        yield is_locked
+
+
+def leftovers(folder: str | os.PathLike) -> Iterator[tuple[Path, Path]]:
+    """Iterate over the temporary files of `replacing` in a folder, each with its `path`."""
+    for temporary in Path(folder).glob(".*.tmp"):
+        yield temporary, temporary.with_name(temporary.name[1:].rsplit(".", 2)[0])

@@ -1,11 +1,9 @@
 """MATLAB v5 files of unknown origin: checked as a whole before scipy reads them.
 
-scipy.io.loadmat trusts what a file says of itself, and a single wrong byte can end the process. So
-the tree of elements is walked here first ("MAT-File Format", MathWorks: MAT-file level 5), and only
-the variable that is wanted, inflated, is handed on: what scipy reads is what was checked.
+scipy.io.loadmat trusts a file's own sizes, and a single wrong byte can end the process. So the tree
+of elements is walked here first ("MAT-File Format", MathWorks: MAT-file level 5), and only the
+wanted variable, inflated, is passed on: what scipy reads is what was checked.
 """
-
-from __future__ import annotations
 
 import io
 import math
@@ -30,12 +28,14 @@ _NUMBERS = range(6, 16)
 
 
 def read_variable(path: str | os.PathLike, name: str, most_bytes: int = _MOST_BYTES) -> np.ndarray:
-    """A numeric, text, cell or struct variable of a MATLAB v5 file, as scipy.io.loadmat gives it.
+    """Return a numeric, text, cell or struct variable of a MATLAB v5 file, as scipy.io.loadmat.
 
-    The file and each of its variables, inflated, may have ``most_bytes``.
+    The file and each of its variables, inflated, may have `most_bytes`.
 
-    Raises KeyError where there is no such variable, OSError where the file cannot be read, and
-    other kinds of Exception for a broken file: which one depends on what is wrong.
+    Raises:
+        KeyError: if there is no such variable.
+        OSError: if the file cannot be read.
+        Exception: of other kinds for a broken file.
     """
     with open(path, "rb") as file:
         content = file.read(most_bytes + 1)
@@ -43,14 +43,14 @@ def read_variable(path: str | os.PathLike, name: str, most_bytes: int = _MOST_BY
         raise ValueError(f"larger than {most_bytes >> 20} MB")
     order = _BYTE_ORDERS.get(content[124:_HEADER])
     if order is None or 0 in content[:4]:
-        raise ValueError("its header is none of MATLAB v5")
+        raise ValueError("its header is not MATLAB v5's")
     matrix = _find(content, order, name, most_bytes)
     tag = struct.pack(order + "II", _MATRIX, len(matrix))
     return scipy.io.loadmat(io.BytesIO(content[:_HEADER] + tag + matrix))[name]
 
 
 def _find(content: bytes, order: str, name: str, most_bytes: int) -> bytes:
-    """The content of the first variable of the given name, which is checked."""
+    """Return the content of the first variable of this name, checked."""
     top = _Elements(content, order, _HEADER)
     while not top.at_end:
         kind, data = top.whole()
@@ -58,7 +58,7 @@ def _find(content: bytes, order: str, name: str, most_bytes: int) -> bytes:
             inflated = _Elements(_inflate(data, most_bytes), order)
             kind, data = inflated.whole()
             if not inflated.at_end:
-                raise ValueError("a compressed element holds more than one")
+                raise ValueError("a compressed element has more than one in it")
         if kind != _MATRIX:
             raise ValueError(f"has an element of type {kind} in place of a variable")
         if _name(data, order) == name.encode():
@@ -68,27 +68,23 @@ def _find(content: bytes, order: str, name: str, most_bytes: int) -> bytes:
 
 
 class _Elements:
-    """Takes one element after the other, within the bounds of their parent."""
+    """A reader of one element after the other, within the bounds of their parent."""
 
-    def __init__(self, content: bytes, order: str, start: int = 0):
+    def __init__(self, content: bytes, order: str, start: int = 0) -> None:
         self._content, self._order, self._at = content, order, start
-
-    @property
-    def size(self) -> int:
-        """Of the content, in bytes."""
-        return len(self._content)
+        self.size = len(content)
 
     @property
     def at_end(self) -> bool:
-        return self._at == len(self._content)
+        return self._at == self.size
 
     def whole(self) -> tuple[int, bytes]:
-        """Type and content of an element with a full tag and no padding: a variable's."""
+        """Return type and content of an element with a full tag and no padding: a variable's."""
         kind, size = struct.unpack(self._order + "II", self._take(8))
         return kind, self._take(size)
 
     def padded(self) -> tuple[int, bytes]:
-        """Type and content of any other: short ones share 8 bytes with their tag."""
+        """Return type and content of any other: short ones share 8 bytes with their tag."""
         start = self._take(8)
         kind, size = struct.unpack(self._order + "II", start)
         if not kind >> 16:
@@ -100,9 +96,9 @@ class _Elements:
             raise ValueError(f"has a short element of {size} bytes")
         return kind, start[4 : 4 + size]
 
-    def expect(self, kinds: int | set[int], what: str) -> bytes:
+    def expect(self, kinds: set[int], what: str) -> bytes:
         kind, data = self.padded()
-        if kind not in ({kinds} if isinstance(kinds, int) else kinds):
+        if kind not in kinds:
             raise ValueError(f"has {what} of type {kind}")
         return data
 
@@ -122,26 +118,26 @@ def _inflate(data: bytes, most_bytes: int) -> bytes:
     return inflated
 
 
-def _header(elements: _Elements, order: str) -> tuple[int, bool, list[int], bytes]:
-    """Class, whether it is complex, dimensions and name of a variable."""
-    flags = elements.expect(_UINT32, "array flags")
+def _header(elements: _Elements, order: str) -> tuple[int, bool, int, bytes]:
+    """Return class, whether it is complex, number of items and name of a variable."""
+    flags = elements.expect({_UINT32}, "array flags")
     if len(flags) != 8:
         raise ValueError(f"has array flags of {len(flags)} bytes")
-    flags = struct.unpack(order + "II", flags)[0]
-    dimensions = elements.expect(_INT32, "dimensions")
-    if len(dimensions) % 4 or not 8 <= len(dimensions) <= 4 * _MOST_DIMENSIONS:
-        raise ValueError(f"has dimensions of {len(dimensions)} bytes")
-    dimensions = list(struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions))
-    if min(dimensions) < 0 or math.prod(dimensions) > elements.size:
-        raise ValueError(f"has an array of shape {tuple(dimensions)}")
+    flag: int = struct.unpack(order + "II", flags)[0]
+    sizes = elements.expect({_INT32}, "dimensions")
+    if len(sizes) % 4 or not 8 <= len(sizes) <= 4 * _MOST_DIMENSIONS:
+        raise ValueError(f"has dimensions of {len(sizes)} bytes")
+    shape: tuple[int, ...] = struct.unpack(f"{order}{len(sizes) // 4}i", sizes)
+    if min(shape) < 0 or math.prod(shape) > elements.size:
+        raise ValueError(f"has an array of shape {shape}")
     name = elements.expect({_INT8, _UTF8}, "a variable's name")
     if not name.isascii():
         raise ValueError(f"has a variable of the name {name!r}")
-    return flags & 0xFF, bool(flags >> 11 & 1), dimensions, name
+    return flag & 0xFF, bool(flag >> 11 & 1), math.prod(shape), name
 
 
 def _name(data: bytes, order: str) -> bytes | None:
-    """A variable's name; None for one whose class has no header of this kind."""
+    """Return a variable's name; None for a class without a header of this kind."""
     try:
         return _header(_Elements(data, order), order)[3]
     except ValueError:
@@ -149,12 +145,11 @@ def _name(data: bytes, order: str) -> bytes | None:
 
 
 def _check_matrix(data: bytes, order: str, depth: int) -> None:
-    """Raises ValueError where a variable is not just what its header says."""
+    """Raise ValueError if a variable is not exactly what its header says."""
     if depth > _MOST_DEPTH:
         raise ValueError(f"has cells and structs in more than {_MOST_DEPTH} levels")
     elements = _Elements(data, order)
-    kind, is_complex, dimensions, _ = _header(elements, order)
-    count = math.prod(dimensions)
+    kind, is_complex, count, _ = _header(elements, order)
     if kind in _NUMBERS:
         for _ in range(1 + is_complex):
             stored, values = elements.padded()
@@ -176,12 +171,12 @@ def _check_matrix(data: bytes, order: str, depth: int) -> None:
 
 
 def _fields(elements: _Elements, order: str) -> int:
-    """How many fields a struct has."""
-    length = elements.expect(_INT32, "the length of field names")
-    names = elements.expect(_INT8, "field names")
-    if len(length) != 4:
-        raise ValueError(f"has the length of field names in {len(length)} bytes")
-    (length,) = struct.unpack(order + "i", length)
+    """Return how many fields a struct has."""
+    size = elements.expect({_INT32}, "the length of field names")
+    names = elements.expect({_INT8}, "field names")
+    if len(size) != 4:
+        raise ValueError(f"has the length of field names in {len(size)} bytes")
+    length: int = struct.unpack(order + "i", size)[0]
     if length < 1 or len(names) % length:
         raise ValueError(f"has field names of length {length} in {len(names)} bytes")
     return len(names) // length

@@ -1,11 +1,9 @@
 """SIDD's image files, read and written, and whole frames read with their METADATA.
 
 NOISY and GT are MATLAB v7.3 files: HDF5 behind a MATLAB header, with one float array in [0, 1].
-MATLAB stores by columns, so that HDF5 hands a MATLAB array of H x W over as W x H; that is called
+MATLAB stores by columns, so that HDF5 returns a MATLAB array of H x W as W x H. This is called
 *file orientation* here, and nothing is transposed, as in the Noise Flow release.
 """
-
-from __future__ import annotations
 
 import contextlib
 import os
@@ -23,7 +21,7 @@ from sidd.files import replacing
 from sidd.metadata import Metadata, read_metadata
 
 NEAR_RANGE = (-0.5, 1.5)
-"""What is taken as a raw value: [0, 1], and as far beyond as noise may lead."""
+"""The range of raw values: [0, 1], and as far beyond as noise may lead."""
 
 _SMALLEST_NLF = 1e-6
 _V73_HEADER = b"MATLAB 7.3 MAT-file, Platform: PYTHON, HDF5 schema 1.00 ."
@@ -31,7 +29,13 @@ _V73_HEADER = b"MATLAB 7.3 MAT-file, Platform: PYTHON, HDF5 schema 1.00 ."
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A real noise and the clean image it fell on: packed [h, w, 4] float32 in file orientation."""
+    """Real noise and its clean image, packed [h, w, 4] float32 in file orientation.
+
+    Attributes:
+        noise, clean: in [-1, 1] and [0, 1] raw intensity.
+        nlf: (beta1, beta2), both positive; `metadata` has them as they stand in the file.
+        iso, camera: of METADATA.
+    """
 
     noise: np.ndarray
     clean: np.ndarray
@@ -47,12 +51,14 @@ def read_pair(
     metadata_path: str | os.PathLike,
     camera: str | None = None,
 ) -> Pair:
-    """Reads one frame, cleaned in the release's order.
+    """Read one frame, cleaned in the release's order.
 
     NOISY and GT are packed, NaN becomes 0, values are clipped to [0, 1]; then
-    noise = noisy - clean. NLF values that are not positive become 1e-6. ISO and camera are those
-    of the METADATA file; ``camera`` is for makers that SIDD does not have, as in
-    :func:`read_metadata`. Raises SiddError for files that cannot be read or do not fit together.
+    noise = noisy - clean. NLF values that are not positive become 1e-6.
+    `camera` is as in `read_metadata`.
+
+    Raises:
+        SiddError: for files that cannot be read or do not fit together.
     """
     noisy, clean = read_packed(noisy_path), read_packed(clean_path)
     shapes = [tuple(2 * size for size in image.shape[:2]) for image in (noisy, clean)]
@@ -69,7 +75,7 @@ def check_shapes(
     clean_path: str | os.PathLike,
     clean_shape: tuple[int, int],
 ) -> None:
-    """Raises SiddError where a NOISY and a GT image are not of the same size."""
+    """Raise SiddError if a NOISY and a GT image are not of the same size."""
     if noisy_shape != clean_shape:
         raise SiddError(
             f"{noisy_path}: image of {noisy_shape[0]} x {noisy_shape[1]} does not fit "
@@ -78,26 +84,30 @@ def check_shapes(
 
 
 def read_raw(path: str | os.PathLike) -> np.ndarray:
-    """The Bayer image of a NOISY or GT file: float32 [H, W] in file orientation, as stored.
+    """Return the Bayer image of a NOISY or GT file: float32 [H, W] in file orientation, as stored.
 
-    Reads the dataset ``x``, or under another name the file's only float dataset of two dimensions.
-    Raises SiddError for a missing, truncated or foreign file, and for an odd height or width.
+    It is the dataset `x`, or under another name the file's only float dataset of two dimensions.
+
+    Raises:
+        SiddError: for a missing, truncated or foreign file, and for an odd height or width.
     """
     with _image(path) as data:
         return data[()].astype(np.float32, copy=False)
 
 
 def raw_shape(path: str | os.PathLike) -> tuple[int, int]:
-    """The shape that :func:`read_raw` would give, from the file's header alone."""
+    """Return the shape of `read_raw`'s image, from the file's header alone; raise as it does."""
     with _image(path) as data:
         return data.shape
 
 
 def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
-    """Writes a Bayer image [H, W] in file orientation as MATLAB v7.3, variable ``x``, single.
+    """Write a Bayer image [H, W] in file orientation as MATLAB v7.3, variable `x`, single.
 
-    MATLAB sees it transposed, W x H. The same array gives the same file, byte by byte.
-    Raises ValueError for another shape than [H, W].
+    MATLAB sees it transposed, W x H. Equal arrays give equal files, byte by byte.
+
+    Raises:
+        ValueError: for another shape than [H, W].
     """
     array = np.asarray(array, np.float32)
     if array.ndim != 2:
@@ -114,19 +124,20 @@ def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
 
 
 def read_packed(path: str | os.PathLike) -> np.ndarray:
-    """A NOISY or GT file packed and cleaned: float32 [h, w, 4] in [0, 1], file orientation.
+    """Return a NOISY or GT file packed and `cleaned`: float32 [h, w, 4] in [0, 1].
 
-    As in the release, NaN becomes 0 and values are clipped. Raises SiddError as :func:`read_raw`,
-    and for values that no clipping makes right, such as sensor counts (:func:`cleaned`).
+    Raises:
+        SiddError: as `read_raw` and `cleaned`.
     """
     return cleaned(pack(read_raw(path)), path)
 
 
 def cleaned(packed: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """A raw image with 0 for NaN, clipped to [0, 1] in place, as the release does with bad pixels.
+    """Replace NaN by 0 and clip to [0, 1], in place, as the release does with bad pixels.
 
-    Raises SiddError, which names the file, where more than a hundredth of the values lie outside
-    ``NEAR_RANGE``: those are other units, such as sensor counts, which clipping would make white.
+    Raises:
+        SiddError: if more than a hundredth of the values lie outside `NEAR_RANGE`: those are other
+            units, such as sensor counts, which clipping would make white. It names `path`.
     """
     packed[np.isnan(packed)] = 0
     far = (packed < NEAR_RANGE[0]) | (packed > NEAR_RANGE[1])
@@ -140,7 +151,7 @@ def cleaned(packed: np.ndarray, path: str | os.PathLike) -> np.ndarray:
 
 @contextlib.contextmanager
 def _image(path: str | os.PathLike) -> Iterator[h5py.Dataset]:
-    """The dataset of an image; what it raises, also while it is used, becomes a SiddError."""
+    """Open the dataset of an image; errors, also those while it is used, become SiddErrors."""
     if not Path(path).is_file():
         raise SiddError(f"{path}: no such file; expected a NOISY or GT file")
     reason = "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"

@@ -1,9 +1,7 @@
 """SIDD's METADATA files, read and written.
 
-They are MATLAB v5 files with the struct that MATLAB's imfinfo gives for the camera's DNG file.
+They are MATLAB v5 files with the struct that MATLAB's imfinfo returns for the camera's DNG file.
 """
-
-from __future__ import annotations
 
 import io
 import os
@@ -16,7 +14,7 @@ import numpy as np
 import scipy.io
 
 from sidd.bayer import cfa_name
-from sidd.cameras import BY_CODE
+from sidd.cameras import identify
 from sidd.errors import SiddError
 from sidd.files import replacing
 from sidd.mat5 import read_variable
@@ -30,10 +28,14 @@ _V5_HEADER = b"MATLAB 5.0 MAT-file, Platform: PYTHON"
 class Metadata:
     """What is used of a METADATA file, as it stands there.
 
-    ``nlf`` is the noise level function (beta1, beta2), variance = beta1 * y + beta2 for a clean
-    intensity y in [0, 1] (Foi et al., TIP 2008); ``cfa_pattern`` [2, 2] with 0 R, 1 G, 2 B as it
-    lies on the upright image; ``as_shot_neutral`` [3]; ``color_matrix1`` and ``color_matrix2``
-    [3, 3], XYZ to camera RGB (DNG specification).
+    Attributes:
+        make, camera, iso: `Make`, the camera's code, and `ISOSpeedRatings`.
+        nlf: the noise level function (beta1, beta2), variance = beta1 y + beta2 of a clean
+            intensity y in [0, 1] (Foi et al., TIP 2008).
+        cfa_pattern: [2, 2] with 0 R, 1 G, 2 B, as it lies on the upright image.
+        as_shot_neutral: [3], the camera RGB of a white object (DNG specification).
+        color_matrix1, color_matrix2: [3, 3], XYZ to camera RGB (DNG specification).
+        model: `Model`, "" if there is none.
     """
 
     make: str
@@ -44,18 +46,22 @@ class Metadata:
     as_shot_neutral: np.ndarray
     color_matrix1: np.ndarray
     color_matrix2: np.ndarray
+    model: str = ""
 
 
 def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadata:
-    """Reads a METADATA file.
+    """Read a METADATA file.
 
-    The camera's code follows from its maker, ``Make``; one of another maker, or a further one of
-    the same, is named by ``camera``.
+    Fields are taken from the top level or, if a camera's DNG has them deeper, from nested structs
+    (`DigitalCamera`, `SubIFDs`); the CFA pattern is the value of tag 33422 in `UnknownTags`, and
+    the NLF the first two values of tag 51041.
 
-    Fields are taken from the top level or, where a camera's DNG has them deeper, from nested
-    structs (``DigitalCamera``, ``SubIFDs``); the CFA pattern is the value of tag 33422 and the NLF
-    the first two of tag 51041 in ``UnknownTags``. Raises SiddError naming the missing field, the
-    unknown maker or what else is wrong.
+    Args:
+        path: the file.
+        camera: the camera's code; None to identify it by `Make` and `Model` (`sidd.cameras`).
+
+    Raises:
+        SiddError: for a file that cannot be read, a missing field or an unknown camera.
     """
     if not Path(path).is_file():
         raise SiddError(f"{path}: no such file; expected a METADATA file")
@@ -66,44 +72,37 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
     except Exception as error:  # of many kinds for a broken file
         raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
     try:
-        return _metadata(_Fields(struct, path), path, camera)
-    except SiddError:
-        raise
+        return _metadata(_Fields(struct), camera)
     except (ValueError, TypeError, OverflowError) as error:  # text for a number, NaN for an ISO
-        raise SiddError(f"{path}: has a value of the wrong kind: {error}") from None
+        kind = "" if isinstance(error, SiddError) else "has a value of the wrong kind: "
+        raise SiddError(f"{path}: {kind}{error}") from None
 
 
-def _metadata(fields: _Fields, path: str | os.PathLike, camera: str | None) -> Metadata:
-    make = "".join(fields.get("Make", None)[:1].astype(str)).strip()
-    camera = camera or {row.make.lower(): row.code for row in BY_CODE.values()}.get(make.lower())
-    if camera is None:
-        makes = ", ".join(row.make for row in BY_CODE.values())
-        raise SiddError(
-            f"{path}: unknown Make {make!r}; allowed: {makes}, or another "
-            "where the camera's code is given"
-        )
+def _metadata(fields: "_Fields", camera: str | None) -> Metadata:
+    make, model = fields.text("Make"), fields.text("Model", "")
     cfa_pattern = fields.tag(_CFA_PATTERN_TAG, 4).astype(int).reshape(2, 2)
     try:
         cfa_name(cfa_pattern)
     except ValueError as error:
-        raise SiddError(f"{path}: {error}") from None
-    beta1, beta2 = fields.tag(_NOISE_PROFILE_TAG, 2).astype(float)
+        raise SiddError(str(error)) from None
+    beta1, beta2 = fields.tag(_NOISE_PROFILE_TAG, 2).astype(float).tolist()
     if not np.isfinite([beta1, beta2]).all():
-        raise SiddError(f"{path}: the noise profile is not finite: {beta1}, {beta2}")
+        raise SiddError(f"the noise profile is not finite: {beta1}, {beta2}")
     return Metadata(
         make=make,
-        camera=camera,
-        iso=int(fields.get("ISOSpeedRatings", 1)[0]),
-        nlf=(float(beta1), float(beta2)),
+        camera=camera or identify(make, model).code,
+        iso=int(fields.numbers("ISOSpeedRatings", 1)[0]),
+        nlf=(beta1, beta2),
         cfa_pattern=cfa_pattern,
-        as_shot_neutral=fields.get("AsShotNeutral", 3).astype(float),
-        color_matrix1=fields.get("ColorMatrix1", 9).astype(float).reshape(3, 3),
-        color_matrix2=fields.get("ColorMatrix2", 9).astype(float).reshape(3, 3),
+        as_shot_neutral=fields.numbers("AsShotNeutral", 3),
+        color_matrix1=fields.numbers("ColorMatrix1", 9).reshape(3, 3),
+        color_matrix2=fields.numbers("ColorMatrix2", 9).reshape(3, 3),
+        model=model,
     )
 
 
 def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
-    """Writes a METADATA file: what :func:`read_metadata` reads, nested as in SIDD's own files."""
+    """Write a METADATA file that `read_metadata` reads, nested as in SIDD's own files."""
     tags = {
         _CFA_PATTERN_TAG: np.asarray(metadata.cfa_pattern, np.uint8).reshape(1, 4),
         _NOISE_PROFILE_TAG: np.tile(np.asarray(metadata.nlf, float), 3)[None],
@@ -113,6 +112,7 @@ def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
         unknown[row, 0] = (np.array([[tag]], np.uint16), np.zeros((1, 1), np.uint8), value)
     struct = {
         "Make": metadata.make,
+        **({"Model": metadata.model} if metadata.model else {}),
         "ISOSpeedRatings": np.array([[metadata.iso]], np.uint16),
         "ColorMatrix1": np.asarray(metadata.color_matrix1, float).reshape(1, 9),
         "ColorMatrix2": np.asarray(metadata.color_matrix2, float).reshape(1, 9),
@@ -128,46 +128,47 @@ def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
 
 
 class _Fields:
-    """Looks fields and TIFF tags up in a MATLAB struct, nested structs and cells included."""
+    """Fields and TIFF tags of a MATLAB struct, nested structs and cells included."""
 
-    def __init__(self, struct: np.ndarray, path: str | os.PathLike):
-        self._structs = list(_structs(struct))
-        self._path = path
+    def __init__(self, struct: np.ndarray) -> None:
+        self._structs = [(set(item.dtype.names or ()), item) for item in _structs(struct)]
 
-    def get(self, name: str, count: int | None) -> np.ndarray:
-        for struct in self._structs:
-            if name in struct.dtype.names:
-                value = np.ravel(struct[name])
-                if value.size and (count is None or value.size >= count):
-                    return value[:count]
-        raise self._missing(name, count)
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._first(name, 1)
+        if value is None and default is None:
+            raise SiddError(f"`metadata` has no {name}")
+        return default or "" if value is None else str(value[0]).strip()
+
+    def numbers(self, name: str, count: int) -> np.ndarray:
+        value = self._first(name, count)
+        if value is None:
+            raise SiddError(f"`metadata` has no {name} with {count} value{'s' * (count > 1)}")
+        return value.astype(float)
 
     def tag(self, tag: int, count: int) -> np.ndarray:
-        for struct in self._structs:
-            if not {"ID", "Value"} <= set(struct.dtype.names):
-                continue
-            number = np.ravel(struct["ID"])
-            if number.size == 1 and number[0] == tag:
-                value = np.ravel(struct["Value"])
-                if value.size >= count:
+        for names, struct in self._structs:
+            if {"ID", "Value"} <= names:
+                number, value = np.ravel(struct["ID"]), np.ravel(struct["Value"])
+                if number.size == 1 and number[0] == tag and value.size >= count:
                     return value[:count]
-        raise self._missing(f"tag {tag} in UnknownTags", count)
+        raise SiddError(f"`metadata` has no tag {tag} in UnknownTags with {count} values")
 
-    def _missing(self, what: str, count: int | None) -> SiddError:
-        values = f" with {count} value{'s' * (count > 1)}" if count else ""
-        return SiddError(f"{self._path}: `metadata` has no {what}{values}")
+    def _first(self, name: str, count: int) -> np.ndarray | None:
+        for names, struct in self._structs:
+            if name in names and np.size(struct[name]) >= count:
+                return np.ravel(struct[name])[:count]
+        return None
 
 
-def _structs(value: object) -> Iterator[np.void]:
-    """All structs in a value of scipy.io.loadmat, breadth first."""
+def _structs(value: np.ndarray) -> Iterator[np.void]:
+    """Iterate over all structs in a value of scipy.io.loadmat, breadth first."""
     waiting = deque([value])
     while waiting:
         for item in np.ravel(waiting.popleft()):
-            if isinstance(item, np.void) and item.dtype.names:
+            is_struct = isinstance(item, np.void) and item.dtype.names
+            if is_struct:
                 yield item
-                children = (item[name] for name in item.dtype.names)
-            else:
-                children = (item,)
+            children = [item[name] for name in item.dtype.names] if is_struct else [item]
             waiting.extend(
                 child
                 for child in children

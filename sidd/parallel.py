@@ -1,6 +1,4 @@
-"""Many files at once, in threads: h5py reads one at a time, everything around it runs beside."""
-
-from __future__ import annotations
+"""Many files at once, in threads: h5py reads one at a time, everything else runs in parallel."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -8,7 +6,8 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def in_parallel(
@@ -19,10 +18,10 @@ def in_parallel(
     unit: str,
     progress: bool = True,
 ) -> Iterator[Result]:
-    """The function's results in the items' order, with a progress bar where it takes longer.
+    """Iterate over the function's results in the items' order; show progress if it takes longer.
 
-    ``executor`` is one to use up, or a number of threads. Where the function raises, or the caller
-    stops listening, what has not begun is left out.
+    If the function raises or the caller stops iterating, items that wait are dropped.
+    `executor` is a number of threads, or an executor, which is shut down in the end.
     """
     items = list(items)
     executor = ThreadPoolExecutor(executor) if isinstance(executor, int) else executor

@@ -1,7 +1,5 @@
 """Raw images to sRGB, only to look at them."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +7,6 @@ from numpy.typing import ArrayLike
 from sidd.bayer import cfa_name, cfa_plane, unpack
 from sidd.metadata import Metadata
 
-#: Linear sRGB to XYZ for the D65 white point (IEC 61966-2-1).
 SRGB_TO_XYZ = np.array(
     [
         [0.4124564, 0.3575761, 0.1804375],
@@ -17,14 +14,15 @@ SRGB_TO_XYZ = np.array(
         [0.0193339, 0.1191920, 0.9503041],
     ]
 )
+"""Linear sRGB to XYZ for the D65 white point (IEC 61966-2-1)."""
 
 _WHITE_14_BIT = 2**14 - 1
 
 
 def camera_to_srgb(color_matrix: ArrayLike) -> np.ndarray:
-    """White-balanced camera RGB to linear sRGB, [3, 3]: inverse(ColorMatrix x sRGB-to-XYZ).
+    """Return the matrix [3, 3] from white-balanced camera RGB to linear sRGB.
 
-    Rows are normalised to sum 1, so that white stays white.
+    It is inverse(ColorMatrix x sRGB-to-XYZ), rows normalised to sum 1, so that white stays white.
 
     >>> bool(np.allclose(camera_to_srgb(np.linalg.inv(SRGB_TO_XYZ)), np.eye(3)))
     True
@@ -36,20 +34,23 @@ def camera_to_srgb(color_matrix: ArrayLike) -> np.ndarray:
 def render(
     bayer: ArrayLike, cfa_pattern: ArrayLike, white_balance: ArrayLike, color_matrix: ArrayLike
 ) -> np.ndarray:
-    """An upright Bayer image [H, W] in [0, 1] to sRGB: uint8 RGB [H, W, 3].
+    """Return an upright Bayer image in sRGB, uint8 [H, W, 3].
 
-    ``cfa_pattern`` [2, 2] (0 R, 1 G, 2 B) as it lies on ``bayer``; ``white_balance`` is
-    AsShotNeutral [3]; ``color_matrix`` is ColorMatrix2 [3, 3]. Steps: each pixel divided by the
-    AsShotNeutral of its colour and clipped; OpenCV's edge-aware demosaic on 14-bit integers;
-    :func:`camera_to_srgb`; clip; gamma 1/2.2; 8 bits.
+    Steps: each pixel divided by the AsShotNeutral of its colour and clipped; OpenCV's edge-aware
+    demosaic on 14-bit integers; `camera_to_srgb`; clip; gamma 1/2.2; 8 bits.
 
-    For RGGB the colours are those of the Noise Flow release. For the other patterns they differ,
-    on purpose: the release flips the image until its pattern is RGGB and leaves it flipped, and
-    lays the pattern on the transposed file array, which swaps red and blue where the pattern is
-    GRBG. Here the demosaic knows the pattern and nothing is flipped. Files hold transposed images:
-    see :func:`render_packed`. Also, this returns RGB and the release BGR.
+    RGGB images look as in the Noise Flow release, but RGB and not BGR. The release flips other
+    patterns to RGGB and leaves the image flipped, and lays the pattern on the transposed file
+    array, which swaps red and blue for GRBG; here neither happens.
 
-    Raises ValueError for an odd or empty image and for a pattern that is not a Bayer pattern.
+    Args:
+        bayer: [H, W] in [0, 1] raw intensity, H and W even; for files see `render_packed`.
+        cfa_pattern: [2, 2] with 0 R, 1 G, 2 B, as it lies on `bayer`.
+        white_balance: AsShotNeutral [3].
+        color_matrix: ColorMatrix2 [3, 3].
+
+    Raises:
+        ValueError: for an odd or empty image, another pattern, or a neutral that is not positive.
 
     >>> grey = np.full((8, 8), 0.5) * 0.25
     >>> picture = render(grey, [[0, 1], [1, 2]], [0.25, 0.25, 0.25], np.linalg.inv(SRGB_TO_XYZ))
@@ -64,7 +65,9 @@ def render(
     name = cfa_name(cfa_pattern)
     neutral = np.ravel(white_balance).astype(float)
     if neutral.shape != (3,) or not np.all(neutral > 0):
-        raise ValueError(f"white_balance is AsShotNeutral, 3 positive values; got {white_balance}")
+        raise ValueError(
+            f"white_balance is AsShotNeutral, 3 positive values; got {neutral.tolist()}"
+        )
     balanced = np.clip(bayer / neutral[cfa_plane(cfa_pattern, bayer.shape)], 0, 1)
     code = getattr(cv2, f"COLOR_Bayer{name}2RGB_EA")
     rgb = cv2.cvtColor((balanced * _WHITE_14_BIT).astype(np.uint16), code) / _WHITE_14_BIT
@@ -73,10 +76,10 @@ def render(
 
 
 def render_packed(packed: ArrayLike, metadata: Metadata) -> np.ndarray:
-    """A packed image or patch [h, w, 4] in file orientation to an upright uint8 RGB [2w, 2h, 3].
+    """Return a packed image or patch [h, w, 4] in file orientation, upright in sRGB: [2w, 2h, 3].
 
-    Files hold images transposed, and METADATA's CFA pattern lies on the upright one; so this
-    unpacks, transposes (a packed array cannot be: its channels would change places) and renders.
+    Images in files are transposed, and METADATA's CFA pattern lies on the upright one; so this
+    unpacks, transposes (in a packed array, that would swap channels) and renders.
     """
     return render(
         unpack(packed).T, metadata.cfa_pattern, metadata.as_shot_neutral, metadata.color_matrix2

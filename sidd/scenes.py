@@ -1,10 +1,8 @@
-"""Which pictures a SIDD folder holds: scene-instance names, both layouts, the release's split.
+"""The pictures in a SIDD folder: scene-instance names, both layouts, the release's split.
 
 SIDD: Abdelhamed, Lin and Brown, "A High-Quality Denoising Dataset for Smartphone Cameras",
 CVPR 2018. The split is that of Noise Flow (Abdelhamed, Brubaker and Brown, ICCV 2019).
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -12,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidd.cameras import CAMERAS
+from sidd.cameras import BY_CODE, CAMERAS
 from sidd.errors import SiddError
 
-#: The ISO levels that Noise Flow models.
 ISO_LEVELS = (100, 400, 800, 1600, 3200)
-#: How many scene instances the public datasets have, by their short names.
+"""The ISO levels that Noise Flow models."""
+
 DATASETS = {"medium-raw": 160, "full-raw": 160}
+"""The numbers of scene instances of the public datasets, by their short names."""
 
 # fmt: off
 TRAIN_INSTANCES = (
@@ -32,11 +31,10 @@ TEST_INSTANCES = (
 )
 # fmt: on
 
-#: Images of the validation blocks, counted from 1, that the release leaves out because
-#: their ISO is not modelled.
 RELEASE_EXCLUSIONS = (
     1, 3, 5, 7, 10, 11, 13, 14, 15, 18, 19, 20, 23, 24, 25, 28, 31, 33, 35, 38,
 )  # fmt: skip
+"""Images of the validation blocks, counted from 1, that the release leaves out: other ISOs."""
 
 _FOLDER = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
 _FILE = re.compile(r"\d{4}_(NOISY|GT|METADATA)_RAW_(\d{3})\.MAT", re.IGNORECASE)
@@ -47,13 +45,14 @@ _SPLITS = {"train": frozenset(TRAIN_INSTANCES), "test": frozenset(TEST_INSTANCES
 
 @dataclass(frozen=True)
 class SceneName:
-    """What a scene-instance folder's name says: ``0001_001_S6_00100_00060_3200_L``.
+    """The name of a scene-instance folder, such as `0001_001_S6_00100_00060_3200_L`.
 
-    >>> SceneName.parse("0001_001_S6_00100_00060_3200_L")
-    ... # doctest: +NORMALIZE_WHITESPACE
-    SceneName(instance=1, scene=1, camera='S6', iso=100, shutter=60, illuminant=3200,
-              brightness='L')
-    >>> str(SceneName(1, 1, "S6", 100, 60, 3200, "L"))
+    Attributes:
+        shutter: 1 / exposure time, in 1/s.
+        illuminant: colour temperature in kelvin.
+        brightness: L low, N normal, H high.
+
+    >>> str(SceneName.parse("0001_001_S6_00100_00060_3200_L"))
     '0001_001_S6_00100_00060_3200_L'
     """
 
@@ -61,13 +60,17 @@ class SceneName:
     scene: int
     camera: str
     iso: int
-    shutter: int  #: 1 / exposure time, in 1/s
-    illuminant: int  #: colour temperature in kelvin
-    brightness: str  #: L low, N normal, H high
+    shutter: int
+    illuminant: int
+    brightness: str
 
-    @classmethod
-    def parse(cls, name: str) -> SceneName:
-        """Reads a folder's name; SiddError where it is not that of a scene instance."""
+    @staticmethod
+    def parse(name: str) -> "SceneName":
+        """Read a folder's name.
+
+        Raises:
+            SiddError: if it is not that of a scene instance.
+        """
         match = _FOLDER.fullmatch(name)
         if match is None:
             raise SiddError(
@@ -76,8 +79,9 @@ class SceneName:
                 "illuminant temperature, brightness L, N or H)"
             )
         instance, scene, camera, iso, shutter, illuminant, brightness = match.groups()
-        numbers = map(int, (iso, shutter, illuminant))
-        return cls(int(instance), int(scene), camera, *numbers, brightness)
+        return SceneName(
+            int(instance), int(scene), camera, int(iso), int(shutter), int(illuminant), brightness
+        )
 
     def __str__(self) -> str:
         return (
@@ -104,22 +108,22 @@ class Frame:
     def files(self) -> tuple[Path, Path, Path]:
         return self.noisy, self.clean, self.metadata
 
+    @property
+    def unlisted_camera(self) -> str | None:
+        """The camera's code for `read_metadata` and `read_pair`; None if METADATA identifies it."""
+        return None if self.camera in BY_CODE else self.camera
+
 
 @dataclass(frozen=True)
-class SceneInstance:
-    """A scene shot with one camera and one setting, and its frames by number.
+class SceneInstance(SceneName):
+    """A scene shot with one camera and one setting.
 
-    ``frames`` have all three files; of ``incomplete`` ones some are missing, whose paths are those
-    that they should have.
+    Attributes:
+        path: its folder.
+        frames: those with all three files, by number.
+        incomplete: those that lack files, with the paths that the files should have.
     """
 
-    instance: int
-    scene: int
-    camera: str
-    iso: int
-    shutter: int
-    illuminant: int
-    brightness: str
     path: Path
     frames: tuple[Frame, ...]
     incomplete: tuple[Frame, ...] = ()
@@ -131,25 +135,29 @@ class SceneInstance:
 
 
 def index(root: str | os.PathLike) -> list[SceneInstance]:
-    """Every scene instance under a SIDD folder of either layout, sorted by instance number.
+    """Return the scene instances in a SIDD folder, sorted by number.
 
-    ``root`` is the dataset's folder or its ``Data`` folder. SIDD_Medium_Raw has the files in the
-    instance's folder, SIDD_Full in ``<instance>/0001_NOISY_RAW/`` and its two sisters. Parts of a
-    dataset are fine: an instance has its complete frames apart from those that lack a file, and is
-    left out where it has no file at all. Raises SiddError where nothing is found.
+    Files lie in the instance's folder (SIDD_Medium_Raw) or one folder deeper, in
+    `<instance>/0001_NOISY_RAW/` and so on (SIDD_Full). Parts of a dataset are fine; an instance
+    without any file is left out.
+
+    Args:
+        root: the dataset's folder or its folder `Data`.
+
+    Raises:
+        SiddError: if there is no scene instance.
     """
     root = Path(root)
     if not root.is_dir():
         raise SiddError(f"{root}: no such folder; expected a SIDD dataset")
     instances = [
-        instance
+        _read_instance(folder)
         for parent in (root, root / "Data")
         if parent.is_dir()
         for folder in sorted(parent.iterdir())
         if _FOLDER.fullmatch(folder.name) and folder.is_dir()
-        for instance in [_read_instance(folder)]
-        if instance.frames or instance.incomplete
     ]
+    instances = [instance for instance in instances if instance.frames or instance.incomplete]
     if not instances:
         raise SiddError(
             f"{root}: no scene instance found; expected folders like "
@@ -167,34 +175,39 @@ def select_frames(
     cameras: Sequence[str] | None = None,
     isos: Sequence[int] | None = None,
 ) -> list[Frame]:
-    """The frames to train or test on, in the order of the instances.
+    """Return the frames to train or test on, in the order of the instances.
 
-    ``split`` is "train" or "test" for the release's instances, None for all. ``frame_range`` is
-    (first, end) with the end exclusive; the release uses frames 10 and 11. Without ``cameras`` and
-    ``isos``, only the modelled ones are taken: :data:`sidd.CAMERAS` and :data:`ISO_LEVELS` (SIDD
-    also has shots at ISO 50 to 10000, which Noise Flow does not know). Camera and ISO are those of
-    the folder's name. Cameras that SIDD does not have can be asked for where ``instances`` have
-    them; of their instances that the release does not list, each with a number divisible by four
-    is for testing. Raises ValueError for a split, camera or ISO that does not exist.
+    Args:
+        instances: from `index`.
+        split: "train" or "test", the release's instances; None for all. Of a camera that SIDD does
+            not have, instances with a number divisible by four, if the release does not list
+            them, are for testing.
+        frame_range: (first, end), end exclusive. The release's are frames 10 and 11.
+        cameras: codes in the folders' names; None for SIDD's. Others may be of `sidd.cameras`, or
+            of `instances`.
+        isos: as in the folders' names; None for all of `ISO_LEVELS`. SIDD also has shots at ISO 50
+            to 10000, which Noise Flow does not model.
+
+    Raises:
+        ValueError: for an unknown split, camera or ISO.
     """
     if split is not None and split not in _SPLITS:
         raise ValueError(f"unknown split {split!r}; allowed: train, test, None for all")
-    instances = list(instances)
-    if cameras is not None:
-        found = sorted({instance.camera for instance in instances} - set(CAMERAS))
-        cameras = _allowed("camera", cameras, (*CAMERAS, *found))
-    else:
-        cameras = frozenset(CAMERAS)
-    isos = _allowed("ISO", isos, ISO_LEVELS)
     first, end = frame_range
     if not 0 <= first < end:
         raise ValueError(f"frame_range is (first, end), end exclusive; got {tuple(frame_range)}")
+    instances = list(instances)
+    others = sorted({instance.camera for instance in instances} - set(BY_CODE))
+    chosen_cameras = _allowed("camera", cameras, CAMERAS, (*BY_CODE, *others))
+    chosen_isos = _allowed("ISO", isos, ISO_LEVELS, ISO_LEVELS)
     return [
         frame
         for instance in instances
         if split is None or _split_of(instance) == split
         for frame in instance.frames
-        if first <= frame.number < end and frame.camera in cameras and frame.iso in isos
+        if first <= frame.number < end
+        and frame.camera in chosen_cameras
+        and frame.iso in chosen_isos
     ]
 
 
@@ -207,9 +220,9 @@ def _split_of(instance: SceneInstance) -> str | None:
     return "train" if instance.instance % 4 else "test"
 
 
-def _allowed(what: str, given: Sequence | None, allowed: tuple) -> frozenset:
+def _allowed(what: str, given: Sequence | None, default: tuple, allowed: tuple) -> frozenset:
     if given is None:
-        return frozenset(allowed)
+        return frozenset(default)
     given = [given] if isinstance(given, str | int) else list(given)
     unknown = [value for value in given if value not in allowed]
     if unknown:
@@ -229,23 +242,23 @@ def _read_instance(folder: Path) -> SceneInstance:
             if match := _FILE.fullmatch(path.name):
                 kind, number = match.groups()
                 files.setdefault(int(number), {})[kind.upper()] = path
-    frames, incomplete = [], []
-    for number, found in sorted(files.items()):
+    frames: list[Frame] = []
+    incomplete: list[Frame] = []
+    for number, present in sorted(files.items()):
+        is_deeper = next(iter(present.values())).parent in deeper
+        paths = [
+            present.get(kind) or _expected(name, folder, is_deeper, kind, number) for kind in _KINDS
+        ]
         frame = Frame(
-            number, name.instance, name.scene, name.camera, name.iso, name.brightness,
-            *(found.get(kind) or _expected(found, kind) for kind in _KINDS),
-        )  # fmt: skip
-        (frames if len(found) == len(_KINDS) else incomplete).append(frame)
+            number, name.instance, name.scene, name.camera, name.iso, name.brightness, *paths
+        )
+        (frames if len(present) == len(_KINDS) else incomplete).append(frame)
     return SceneInstance(
         **vars(name), path=folder, frames=tuple(frames), incomplete=tuple(incomplete)
     )
 
 
-def _expected(found: dict[str, Path], kind: str) -> Path:
-    """Where a missing file should be, going by one of its frame that is there."""
-    there, path = next(iter(found.items()))
-    name = re.sub(f"_{there}_", f"_{kind}_", path.name, flags=re.IGNORECASE)
-    folder = path.parent
-    if _FILE_FOLDER.fullmatch(folder.name):
-        folder = folder.parent / re.sub(f"_{there}_", f"_{kind}_", folder.name, flags=re.IGNORECASE)
-    return folder / name
+def _expected(name: SceneName, folder: Path, is_deeper: bool, kind: str, number: int) -> Path:
+    """Return where a missing file should be."""
+    stem = f"{name.instance:04d}_{kind}_RAW"
+    return (folder / stem if is_deeper else folder) / f"{stem}_{number:03d}.MAT"

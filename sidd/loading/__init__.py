@@ -1,1 +1,1 @@
-"""Patches of frames for training: where they lie, in which order, and read fast."""
+"""Patches of frames for training: their places, their order, and fast reading."""

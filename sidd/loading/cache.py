@@ -1,13 +1,10 @@
-"""Frames read once: into memory, or into a folder of tile files that later runs start from.
+"""Frames read once: into memory, or into a folder of tile files for this run and later ones.
 
-The folder has two files a frame: ``.npy``, the tiles (:mod:`sidd.loading.tiles`), and ``.json``,
-all else that is known of it. Their name holds a key of what NOISY, GT and METADATA contain. So a
-file that changed is read again, and other frames, patch sizes and samplings share what is there
-already. The JSON is written last, each file beside and renamed: where it stands, its frame is
-whole.
+The folder has two files per frame: `.npy`, the tiles (`sidd.loading.tiles`), and `.json`, the
+`FrameInfo`. Their name has a key of the contents of NOISY, GT and METADATA. So a file that changed
+is read again, and all selections of frames, patch sizes and samplings share the folder. The JSON is
+written last, and both files by renaming: if there is a JSON, its frame is complete.
 """
-
-from __future__ import annotations
 
 import errno
 import hashlib
@@ -20,16 +17,15 @@ from typing import Protocol
 
 import numpy as np
 
-from sidd.cameras import CAMERAS
 from sidd.errors import SiddError
-from sidd.files import locked, replacing
+from sidd.files import leftovers, locked, replacing
 from sidd.loading.tiles import OpenFile, TileFile, TilesInMemory, keeping_open, write_tiles
 from sidd.matfiles import Pair, read_pair
 from sidd.parallel import in_parallel
 from sidd.scenes import Frame
 
-#: The most that frames may take in memory, in bytes; more need a cache folder.
 MEMORY_LIMIT = 2 << 30
+"""The most that frames may take in memory, in bytes; more need a cache folder."""
 
 _FORMAT = 1
 _HASHED_WHOLE = 1 << 20
@@ -38,10 +34,7 @@ _HASHED_BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """A frame's packed size and conditions, sums over all values of its noise, and a hash.
-
-    ``sha256`` is of all values of noise and clean image: the same wherever the same data lie.
-    """
+    """A frame's packed size and conditions, sums over its noise, and a hash of all its values."""
 
     height: int
     width: int
@@ -54,7 +47,7 @@ class FrameInfo:
 
 
 class Tiles(Protocol):
-    """What patches are read from."""
+    """A frame that patches are read from: a `TileFile` or `TilesInMemory`."""
 
     def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None: ...
 
@@ -67,9 +60,10 @@ Opened = tuple[FrameInfo, Tiles]
 def open_in_memory(
     frames: Sequence[Frame], patch_size: int, threads: int, strict: bool, progress: bool
 ) -> list[Opened | SiddError]:
-    """Reads frames into memory; for a bad one its error, which is raised where ``strict``.
+    """Read frames into memory; return the error of a bad one, or raise it if `strict`.
 
-    Raises SiddError where they take more than :data:`MEMORY_LIMIT`.
+    Raises:
+        SiddError: if the frames take more than `MEMORY_LIMIT`.
     """
 
     def read(frame: Frame) -> Opened | SiddError:
@@ -79,18 +73,18 @@ def open_in_memory(
             return _bad(error, strict)
         return info, TilesInMemory(pair.noise, pair.clean)
 
-    found, size = [], 0
+    results, size = [], 0
     for result in in_parallel(read, frames, threads, "reading frames", "frame", progress):
-        found.append(result)
+        results.append(result)
         if not isinstance(result, SiddError):
             size += 2 * 4 * 4 * result[0].height * result[0].width
         if size > MEMORY_LIMIT:
             raise SiddError(
-                f"{frames[len(found) - 1].noisy}: with it, frames take over "
+                f"{frames[len(results) - 1].noisy}: with it, frames take over "
                 f"{MEMORY_LIMIT / 2**30:g} GB of memory; name a folder for a patch cache, or take "
                 "fewer frames"
             )
-    return found
+    return results
 
 
 def open_cached(
@@ -101,10 +95,12 @@ def open_cached(
     strict: bool,
     progress: bool,
 ) -> list[Opened | SiddError]:
-    """Opens frames in a cache folder, written there first where they are not yet.
+    """Open frames in a cache folder, after writing those that it lacks, one process at a time.
 
-    Gives for a bad frame its error, which is raised where ``strict``. One process writes at a
-    time. Raises SiddError where the folder cannot be written.
+    Return the error of a bad frame, or raise it if `strict`.
+
+    Raises:
+        SiddError: if the folder cannot be written.
     """
     open_file = keeping_open()
 
@@ -115,29 +111,30 @@ def open_cached(
             return _bad(error, strict)
         return name, _find(cache, name, open_file) is not None
 
-    named = list(in_parallel(name_of, frames, threads, "finding frames", "frame", progress))
+    named = list(in_parallel(name_of, frames, threads, "looking up frames", "frame", progress))
     missing = {
-        found[0]: frame
-        for found, frame in zip(named, frames, strict=True)
-        if not isinstance(found, SiddError) and not found[1]
+        name[0]: frame
+        for name, frame in zip(named, frames, strict=True)
+        if not isinstance(name, SiddError) and not name[1]
     }
     errors = _write(missing, patch_size, cache, threads, strict, progress) if missing else {}
 
-    def opened(frame: Frame, found: tuple[str, bool] | SiddError) -> Opened | SiddError:
-        if isinstance(found, SiddError):
-            return found
-        if found[0] in errors:
-            return errors[found[0]]
-        result = _find(cache, found[0], open_file)
+    def opened(frame: Frame, named: tuple[str, bool] | SiddError) -> Opened | SiddError:
+        if isinstance(named, SiddError):
+            return named
+        name, _ = named
+        if name in errors:
+            return errors[name]
+        result = _find(cache, name, open_file)
         if result is None:
-            raise SiddError(f"{cache / found[0]}.npy: is gone or damaged just after it was written")
+            raise SiddError(f"{cache / name}.npy: is gone or damaged just after it was written")
         try:
             _check(frame, result[0], patch_size)
         except SiddError as error:
             return _bad(error, strict)
         return result
 
-    return [opened(frame, found) for frame, found in zip(frames, named, strict=True)]
+    return [opened(frame, name) for frame, name in zip(frames, named, strict=True)]
 
 
 def _write(
@@ -148,7 +145,7 @@ def _write(
     strict: bool,
     progress: bool,
 ) -> dict[str, SiddError]:
-    """Writes frames under the given names; gives the errors of bad ones."""
+    """Write frames under these names, and return the errors of bad ones."""
 
     def write(name: str) -> SiddError | None:
         try:
@@ -164,7 +161,7 @@ def _write(
     try:
         with locked(cache) as alone:
             if alone:
-                for path in cache.glob(".*.tmp"):
+                for path, _ in leftovers(cache):
                     path.unlink(missing_ok=True)
             names = [name for name in frames if _find(cache, name) is None]
             results = in_parallel(write, names, threads, "caching frames", "frame", progress)
@@ -172,16 +169,16 @@ def _write(
                 name: error for name, error in zip(names, results, strict=True) if error is not None
             }
     except OSError as error:
-        cure = "name another folder"
+        advice = "name another folder"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            cure = "make room there (32 bytes a packed pixel) or name another folder"
+            advice = "make room there (32 bytes per packed pixel) or name another folder"
         raise SiddError(
-            f"{cache}: the patch cache cannot be written: {error.strerror or error}; {cure}"
+            f"{cache}: the patch cache cannot be written: {error.strerror or error}; {advice}"
         ) from error
 
 
 def check_conditions(frame: Frame, camera: str, iso: int) -> None:
-    """Raises SiddError where METADATA's camera and ISO are not those of the frame's folder."""
+    """Raise SiddError if METADATA's camera and ISO are not those of the frame's folder."""
     if (camera, iso) != (frame.camera, frame.iso):
         raise SiddError(
             f"{frame.metadata}: is of {camera} at ISO {iso}, but its folder's name "
@@ -199,12 +196,11 @@ def _check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
 
 
 def _read(frame: Frame, patch_size: int) -> tuple[Pair, FrameInfo]:
-    other = None if frame.camera in CAMERAS else frame.camera
-    pair = read_pair(frame.noisy, frame.clean, frame.metadata, other)
+    pair = read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
     height, width, _ = pair.noise.shape
     values = hashlib.sha256()
     for image in (pair.noise, pair.clean):
-        values.update(np.ascontiguousarray(image, "<f4"))
+        values.update(np.ascontiguousarray(image, "<f4").data)
     info = FrameInfo(
         height, width, pair.camera, pair.iso, pair.nlf,
         noise_sum=float(pair.noise.sum(dtype=np.float64)),
@@ -222,7 +218,7 @@ def _bad(error: SiddError, strict: bool) -> SiddError:
 
 
 def _find(cache: Path, name: str, open_file: Callable = OpenFile) -> Opened | None:
-    """A frame in the cache; None where it is missing or not what it should be."""
+    """Return a frame of the cache; None if it is missing or damaged."""
     try:
         info = FrameInfo(**json.loads((cache / f"{name}.json").read_bytes()))
         return info, TileFile(cache / f"{name}.npy", info.height, info.width, open_file)
@@ -231,7 +227,7 @@ def _find(cache: Path, name: str, open_file: Callable = OpenFile) -> Opened | No
 
 
 def _key(frame: Frame) -> str:
-    """A hash of what the cache's content depends on."""
+    """Return a hash of the frame's files: sizes, times of change and contents, in part."""
     key = hashlib.sha256(f"sidd tiles {_FORMAT}".encode())
     for path in (frame.noisy, frame.clean, frame.metadata):
         try:
@@ -249,7 +245,7 @@ def _key(frame: Frame) -> str:
 
 
 def _hashed_parts(size: int) -> list[tuple[int, int]]:
-    """A small file as a whole; of a large one, blocks at the ends and between."""
+    """Return (start, length) of a small file's whole, or of five blocks of a large one."""
     if size <= _HASHED_WHOLE:
         return [(0, size)]
     return [((size - _HASHED_BLOCK) * part // 4, _HASHED_BLOCK) for part in range(5)]

@@ -1,6 +1,4 @@
-"""Where patches lie in an image: a grid without overlap, or anywhere."""
-
-from __future__ import annotations
+"""The places of patches in an image: on a grid, or random."""
 
 import numpy as np
 
@@ -12,10 +10,12 @@ def uniform_corners(
     limit: int | None = None,
     stride: int | None = None,
 ) -> np.ndarray:
-    """Upper left corners [n, 2] of a grid from (0, 0), row by row.
+    """Return the upper left corners [n, 2] of a grid from (0, 0), row by row, in packed pixels.
 
-    Patches lie ``stride`` apart, without overlap and without gaps where it is None. At most
-    ``limit`` of them, the first ones. Sizes are in packed pixels.
+    Args:
+        height, width, patch_size: of the image, and of the square patches.
+        limit: return the first ones only, at most so many.
+        stride: distance of neighbours; None for patches side by side.
 
     >>> uniform_corners(70, 100, 32, limit=4).tolist()
     [[0, 0], [0, 32], [0, 64], [32, 0]]
@@ -32,7 +32,7 @@ def uniform_corners(
 def random_corners(
     height: int, width: int, patch_size: int, count: int, random: np.random.Generator
 ) -> np.ndarray:
-    """``count`` upper left corners [count, 2], uniform over all that fit.
+    """Return random upper left corners [count, 2], uniform over all that fit, in packed pixels.
 
     >>> random_corners(32, 40, 32, 3, np.random.default_rng(0)).tolist()
     [[0, 7], [0, 5], [0, 4]]

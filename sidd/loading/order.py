@@ -1,47 +1,45 @@
-"""The order of patches in an epoch: which patches batch k has, without reading those before.
+"""The order of patches in an epoch: any batch's patches, without those before it.
 
 All orders are pure functions of a seed and the number of the epoch. Patches are numbered through
-all frames, those of the first frame first.
+all frames, from the first frame on. An order has `num_batches` per epoch.
 """
-
-from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 
 import numpy as np
 
-# What a random generator is for; never 0, since numpy takes [1] and [1, 0] for the same seed.
+# Purposes of random generators; never 0, since [1] and [1, 0] are the same seed to numpy.
 _BLOCKS, _WINDOW, _FRAMES, _IN_FRAME, _CORNERS = range(1, 6)
 
 
-def generator(seed: int, epoch: int, purpose: int, which: int = 0) -> np.random.Generator:
+def _generator(seed: int, epoch: int, purpose: int, which: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, purpose, which])
 
 
 def corner_generator(seed: int, epoch: int, frame: int) -> np.random.Generator:
-    """The generator of a frame's random corners in an epoch."""
-    return generator(seed, epoch, _CORNERS, frame)
+    """Return the generator of a frame's random corners in an epoch."""
+    return _generator(seed, epoch, _CORNERS, frame)
 
 
 class InOrder:
     """Frames in order, and patches within them: each epoch the same."""
 
-    def __init__(self, counts: Sequence[int], batch_size: int, drop_remainder: bool):
+    def __init__(self, counts: Sequence[int], batch_size: int, drop_remainder: bool) -> None:
         self._total = sum(counts)
         self._batch_size = batch_size
         self.num_batches = _batches(self._total, batch_size, drop_remainder)
 
     def batch(self, epoch: int, number: int) -> np.ndarray:
-        """The patches of a batch of an epoch, int64."""
+        """Return the patches of a batch of an epoch, int64 [B]."""
         first = number * self._batch_size
         return self._patches(epoch, first, min(first + self._batch_size, self._total))
 
     def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
-        """Runs of patches (first, end) that the epoch needs a while after a batch.
+        """Return runs of patches (first, end) that the epoch needs some time after a batch.
 
-        All batches of an epoch together name each run once, all but those needed first. None where
-        reading is in order anyway.
+        The batches of an epoch together name each run once, except those needed first. Reading in
+        order needs none.
         """
         return []
 
@@ -50,10 +48,10 @@ class InOrder:
 
 
 class Mixed(InOrder):
-    """Images mixed, in two steps that keep reading near to sequential.
+    """Images mixed, in two steps that keep reading nearly sequential.
 
-    The epoch is a permutation of blocks, runs of ``block`` patches of one frame that lie together
-    on disk. It is cut into windows of about ``window`` patches, and each window's patches are
+    The epoch is a permutation of blocks, runs of `block` patches of one frame that lie together on
+    disk. It is split into windows of about `window` patches, and each window's patches are
     permuted. Patches that fit in one window are thus shuffled as a whole.
     """
 
@@ -65,7 +63,7 @@ class Mixed(InOrder):
         seed: int,
         window: int,
         block: int,
-    ):
+    ) -> None:
         super().__init__(counts, batch_size, drop_remainder)
         self._seed = seed
         windows = max(1, round(self._total / window))
@@ -86,7 +84,7 @@ class Mixed(InOrder):
         return np.concatenate(patches)[first - start : last - start]
 
     def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
-        """The blocks at the batch's place in the next window, as they are before it is permuted."""
+        """Return the blocks at the batch's place in the next window, before its permutation."""
         first = number * self._batch_size + self._window_size
         order, ends = self._epoch(epoch)
         places = np.searchsorted(ends, (first, first + self._batch_size), "right")
@@ -94,8 +92,8 @@ class Mixed(InOrder):
         return list(zip(self._starts[blocks], (self._starts + self._sizes)[blocks], strict=True))
 
     def _permuted_blocks(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The blocks in the epoch's order, and where each ends in it."""
-        order = generator(self._seed, epoch, _BLOCKS).permutation(len(self._starts))
+        """Return the blocks in the epoch's order, and where each ends in it."""
+        order = _generator(self._seed, epoch, _BLOCKS).permutation(len(self._starts))
         return order, np.cumsum(self._sizes[order])
 
     def _permuted_window(self, epoch: int, window: int) -> np.ndarray:
@@ -108,18 +106,18 @@ class Mixed(InOrder):
         shifts = np.repeat(self._starts[order] - (ends - sizes), sizes)
         positions = np.arange(ends[0] - sizes[0], ends[-1])
         patches = (positions + shifts)[(positions >= first) & (positions < last)]
-        return generator(self._seed, epoch, _WINDOW, window).permutation(patches)
+        return _generator(self._seed, epoch, _WINDOW, window).permutation(patches)
 
 
 class OneImageABatch:
     """The release's batches: each from one image, the last of an image perhaps smaller.
 
-    With a seed, images are shuffled, and patches within each; without, all stand in order.
+    With a seed, images are shuffled, and patches within each; without, all are in order.
     """
 
     def __init__(
         self, counts: Sequence[int], batch_size: int, drop_remainder: bool, seed: int | None = None
-    ):
+    ) -> None:
         self._seed = seed
         self._counts = counts
         self._batch_size = batch_size
@@ -130,7 +128,7 @@ class OneImageABatch:
         self._frame = functools.lru_cache(8)(self._permuted_frame)
 
     def batch(self, epoch: int, number: int) -> np.ndarray:
-        """The patches of a batch of an epoch, int64."""
+        """Return the patches of a batch of an epoch, int64 [B]."""
         order, ends = self._epoch(epoch)
         turn = np.searchsorted(ends, number, "right")
         frame = int(order[turn])
@@ -138,7 +136,7 @@ class OneImageABatch:
         return self._frame(epoch, frame)[first : first + self._batch_size]
 
     def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
-        """As much of the next image as the batch has of its own."""
+        """Return as much of the next image as the batch has of its own."""
         order, ends = self._epoch(epoch)
         turn = np.searchsorted(ends, number, "right")
         if turn + 1 == len(order):
@@ -148,17 +146,17 @@ class OneImageABatch:
         return [(first, min(first + self._batch_size, end))] if first < end else []
 
     def _permuted_frames(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The frames in the epoch's order, and the batch that each ends before."""
+        """Return the frames in the epoch's order, and the batch that each ends before."""
         order = np.arange(len(self._counts))
         if self._seed is not None:
-            order = generator(self._seed, epoch, _FRAMES).permutation(order)
+            _generator(self._seed, epoch, _FRAMES).shuffle(order)
         return order, np.cumsum(self._batches[order])
 
     def _permuted_frame(self, epoch: int, frame: int) -> np.ndarray:
         patches = np.arange(self._starts[frame], self._starts[frame + 1])
         if self._seed is None:
             return patches
-        return generator(self._seed, epoch, _IN_FRAME, frame).permutation(patches)
+        return _generator(self._seed, epoch, _IN_FRAME, frame).permutation(patches)
 
 
 def _batches(count: int, batch_size: int, drop_remainder: bool) -> int:

@@ -1,7 +1,5 @@
 """tf.data pipelines of patches."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -15,7 +13,7 @@ import numpy as np
 
 from sidd.cameras import CAMERAS
 from sidd.errors import SiddError
-from sidd.loading.cache import open_cached, open_in_memory
+from sidd.loading.cache import Opened, open_cached, open_in_memory
 from sidd.loading.corners import random_corners, uniform_corners
 from sidd.loading.order import InOrder, Mixed, OneImageABatch, corner_generator
 from sidd.scenes import Frame
@@ -23,18 +21,45 @@ from sidd.scenes import Frame
 if TYPE_CHECKING:
     import tensorflow as tf
 
+Order = InOrder | Mixed | OneImageABatch
+
 _SAMPLINGS = ("uniform", "random")
+_NAMES = ("noise", "clean", "iso", "camera", "nlf", "frame")
 _MOST_READERS = 4
 
 
 class Patches:
-    """The patches of frames, read once and then given in batches, in any order, from any place.
+    """The patches of frames, which are read once, in batches of any order from any place.
+
+    Nothing depends on the frames' files once this is made.
+
+    Args:
+        frames: from `sidd.select_frames`.
+        patch_size: in packed pixels.
+        sampling: "uniform", the grid of `sidd.uniform_corners`; "random", new corners of
+            `sidd.random_corners` in every epoch.
+        patches_per_image: at most (uniform) or exactly (random) so many; None for as many as the
+            grid has. The release has 2898.
+        cache: folder for the frames of this run and later ones (`sidd.loading.cache`). It takes 32
+            bytes per packed pixel, for all patch sizes and samplings. None: memory, at most 2 GB.
+        strict: raise the error of a frame that cannot be used; otherwise skip the frame.
+        seed: of the order of patches and of random corners.
+        parallel_reads: batches made at once, and frames read at once, of these 4 at most: h5py
+            reads one file at a time, and each takes 300 MB at SIDD's full size.
+        progress: show progress bars.
+        cameras: codes, whose positions are the batches' camera indices.
+        stride: of the uniform grid, in packed pixels; None for patches side by side.
 
     Attributes:
         frames: those that can be used.
-        skipped: those that cannot, each with the reason, which also went to the log once.
+        skipped: those that cannot, each with the reason, which is also logged once.
         num_patches: in an epoch.
-        digest: of all of them: see there.
+        digest: a hash that tells two sets of patches apart.
+
+    Raises:
+        ValueError: for wrong arguments.
+        SiddError: if no frame can be used, if the frames do not fit in memory or the cache folder
+            cannot be written, and for the first bad frame if `strict`.
     """
 
     def __init__(
@@ -50,88 +75,69 @@ class Patches:
         progress: bool = True,
         cameras: Sequence[str] = CAMERAS,
         stride: int | None = None,
-    ):
-        """Reads all frames, or finds them in the cache; nothing later depends on their files.
-
-        Args:
-            frames: from :func:`sidd.select_frames`.
-            patch_size: in packed pixels.
-            sampling: "uniform", the grid of :func:`sidd.uniform_corners`; "random", new corners
-                of :func:`sidd.random_corners` in every epoch.
-            patches_per_image: at most (uniform) or exactly (random) so many; None for the whole
-                grid's number. The release has 2898.
-            cache: folder to keep the frames in, for this run and later ones: see
-                :mod:`sidd.loading.cache`. It takes 32 bytes a packed pixel, and serves any
-                frames, patch size and sampling. None keeps them in memory, at most 2 GB.
-            strict: raise for a frame that cannot be used; otherwise it is skipped.
-            seed: of the order of patches and of random corners.
-            parallel_reads: batches made at once, and frames read at once, but of these 4 at
-                most: h5py reads one file at a time, and each takes 300 MB at SIDD's full size.
-            progress: show progress bars.
-            cameras: the codes that the batches' camera indices count through.
-            stride: of the uniform grid, in packed pixels; None for patches side by side.
-
-        Raises ValueError for wrong arguments, SiddError where no frame can be used, for the first
-        bad frame where ``strict``, for frames that do not fit in memory, and for a cache folder
-        that cannot be written.
-        """
+    ) -> None:
         if sampling not in _SAMPLINGS:
             raise ValueError(f"unknown sampling {sampling!r}; allowed: {', '.join(_SAMPLINGS)}")
-        _check_positive(patch_size=patch_size, parallel_reads=parallel_reads)
-        if patches_per_image is not None:
-            _check_positive(patches_per_image=patches_per_image)
-        if stride is not None:
-            _check_positive(stride=stride)
+        _check_positive(
+            patch_size=patch_size, parallel_reads=parallel_reads,
+            patches_per_image=patches_per_image, stride=stride,
+        )  # fmt: skip
         if seed < 0:
             raise ValueError(f"seed must not be negative; got {seed}")
-        frames = list(frames)
+        frames, cameras = list(frames), list(cameras)
         if not frames:
             raise ValueError("no frames given: nothing was selected")
+        if others := sorted({frame.camera for frame in frames} - {*cameras}):
+            raise ValueError(
+                f"frames of camera {', '.join(others)}, but cameras are {', '.join(cameras)}; "
+                "add the code to the argument cameras or leave the frames out"
+            )
         self._patch_size, self._sampling, self._seed = patch_size, sampling, seed
         self._stride = stride or patch_size
         self._parallel_reads = parallel_reads
         options = (min(parallel_reads, _MOST_READERS), strict, progress)
         if cache is None:
-            found = open_in_memory(frames, patch_size, *options)
+            results = open_in_memory(frames, patch_size, *options)
         else:
-            found = open_cached(frames, patch_size, Path(cache), *options)
+            results = open_cached(frames, patch_size, Path(cache), *options)
+        opened = self._without_skipped(frames, results)
+        self._infos = [info for info, _ in opened]
+        self._tiles = [tiles for _, tiles in opened]
+        self._counts = [self._count(i.height, i.width, patches_per_image) for i in self._infos]
+        self._starts = np.cumsum([0, *self._counts])
+        self.num_patches = int(self._starts[-1])
+        self._camera = np.array([cameras.index(info.camera) for info in self._infos], np.int32)
+        self._iso = np.array([info.iso for info in self._infos], np.int32)
+        self._nlf = np.array([info.nlf for info in self._infos], np.float32)
+        self._corners = functools.lru_cache(512)(self._make_corners)
 
-        bad = [isinstance(result, SiddError) for result in found]
-        self.frames = [frame for frame, is_bad in zip(frames, bad, strict=True) if not is_bad]
-        self.skipped = {
-            frame: str(result)
-            for frame, result, is_bad in zip(frames, found, bad, strict=True)
-            if is_bad
-        }
-        if not self.frames:
+    def _without_skipped(
+        self, frames: list[Frame], results: list[Opened | SiddError]
+    ) -> list[Opened]:
+        self.frames: list[Frame] = []
+        self.skipped: dict[Frame, str] = {}
+        opened = []
+        for frame, result in zip(frames, results, strict=True):
+            if isinstance(result, SiddError):
+                self.skipped[frame] = str(result)
+            else:
+                self.frames.append(frame)
+                opened.append(result)
+        if not opened:
             reason = next(iter(self.skipped.values()))
             raise SiddError(f"{reason}; and none of the {len(frames)} frames can be used")
         for reason in self.skipped.values():
             logging.getLogger(__name__).warning("skipped: %s", reason)
-        opened = [result for result, is_bad in zip(found, bad, strict=True) if not is_bad]
-        self._infos = [info for info, _ in opened]
-        self._tiles = [tiles for _, tiles in opened]
-        self._counts = [
-            self._count(info.height, info.width, patches_per_image) for info, _ in opened
-        ]
-        self._starts = np.cumsum([0, *self._counts])
-        self.num_patches = int(self._starts[-1])
-        self._camera = np.array(
-            [list(cameras).index(info.camera) for info in self._infos], np.int32
-        )
-        self._iso = np.array([info.iso for info in self._infos], np.int32)
-        self._nlf = np.array([info.nlf for info in self._infos], np.float32)
-        self._corners = functools.lru_cache(512)(self._make_corners)
+        return opened
 
     @functools.cached_property
     def digest(self) -> str:
         """A hash, 64 hexadecimal digits, of all that decides which patches there are.
 
-        That is: the frames that are used, in order, with all values of their images and their
-        conditions, patch size, sampling, how many patches each has, the seed and the cameras'
-        indices. Where two runs have the same digest, :meth:`batches` with the same arguments gives
-        the same batches. A skipped frame or a changed file gives another one; where the files
-        lie, their dates, and whether there is a cache, do not matter.
+        That is: the used frames, in order, with all values of their images and their conditions,
+        patch size, sampling, stride, patches per frame, the seed and the cameras' indices. Two runs
+        with the same digest get the same batches from the same arguments. The files' places and
+        dates, and whether there is a cache, do not matter.
         """
         frames = [
             (
@@ -147,23 +153,23 @@ class Patches:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def noise_stddev(self) -> float:
-        """Of all noise values of the frames, [0, 1] raw intensity: also where no patch lies."""
+        """Return the standard deviation of the whole frames' noise, in [0, 1] raw intensity."""
         count = sum(4 * info.height * info.width for info in self._infos)
         mean = sum(info.noise_sum for info in self._infos) / count
         squares = sum(info.noise_squares for info in self._infos) / count
         return float(np.sqrt(squares - mean**2))
 
     def nlf_table(self) -> dict[tuple[str, int], tuple[float, float]]:
-        """The frames' pairs of camera and ISO, sorted, each with the mean NLF of its METADATA."""
-        found: dict[tuple[str, int], list] = {}
+        """Return the frames' pairs of camera and ISO, sorted, each with the mean of its NLFs."""
+        nlfs: dict[tuple[str, int], list[tuple[float, float]]] = {}
         for info in self._infos:
-            found.setdefault((info.camera, info.iso), []).append(info.nlf)
-        return {pair: tuple(np.mean(nlfs, axis=0).tolist()) for pair, nlfs in sorted(found.items())}
+            nlfs.setdefault((info.camera, info.iso), []).append(info.nlf)
+        return {pair: tuple(np.mean(nlfs[pair], axis=0).tolist()) for pair in sorted(nlfs)}
 
     def num_batches(
         self, batch_size: int, mix_images: bool = True, drop_remainder: bool = False
     ) -> int:
-        """How many batches an epoch has."""
+        """Return how many batches an epoch has."""
         return self._order(batch_size, mix_images, False, drop_remainder).num_batches
 
     def batches(
@@ -177,36 +183,35 @@ class Patches:
         shard: tuple[int, int] = (0, 1),
         shuffle_window: int = 8192,
         shuffle_block: int = 64,
-    ) -> tf.data.Dataset:
-        """Batches of patches, the same ones whenever they are asked for with the same arguments.
-
-        Each is a dict: ``noise`` and ``clean`` float32 [B, p, p, 4], packed, in file orientation,
-        in [0, 1] raw intensity (see :func:`sidd.read_pair`); ``iso``, ``camera`` (index in
-        ``cameras``) and ``frame`` (index in ``frames``) int32 [B]; ``nlf`` float32 [B, 2], from
-        each image's METADATA.
+    ) -> "tf.data.Dataset":
+        """Return batches of patches: equal arguments give equal batches.
 
         Args:
             batch_size: the release's is 138.
-            mix_images: False gives the release's batches, each from one image and so of one ISO
-                and camera; the last of an image may be smaller.
-            shuffle: another order in each epoch, a function of the seed, the epoch's number and
-                ``frames``. False keeps frames, and patches within them, in order.
+            mix_images: False for the release's batches, each from one image and so of one ISO and
+                camera; the last of an image may be smaller.
+            shuffle: use another order in each epoch, a function of the seed, the epoch's number
+                and `frames`. False keeps frames, and patches within them, in order.
             drop_remainder: leave out batches that are not full.
             first_batch: where to begin, counted through all epochs: step s of epoch e is
-                ``e * num_batches + s``. Nothing before it is read.
-            repeat: go on without end, epoch after epoch; otherwise to the end of the epoch of
-                ``first_batch``.
-            shard: (index, count): only this worker's slice of each batch of ``batch_size``; the
-                slices of all workers in turn are the batch.
-            shuffle_window: with ``mix_images``, patches are shuffled in windows of about so many,
-                which are read from all over the frames but each from near places on disk.
-            shuffle_block: neighbouring patches of a frame that come into the same window.
+                `e * num_batches + s`. Nothing before it is read.
+            repeat: continue without end, epoch after epoch; otherwise to the end of the epoch of
+                `first_batch`.
+            shard: (index, count): only this worker's slice of each batch of `batch_size`; the
+                slices of all workers, joined, are the batch.
+            shuffle_window: with `mix_images`, patches are shuffled in windows of about so many,
+                read from all over the frames but in runs of neighbours on disk.
+            shuffle_block: neighbouring patches of a frame that get into the same window.
 
-        Raises ValueError for wrong arguments. A cache file that cannot be read any more raises a
-        tf.errors.OpError with the message of the SiddError.
+        Returns:
+            Dicts of `noise` and `clean` float32 [B, p, p, 4], packed, in file orientation, in
+            [0, 1] raw intensity (`sidd.read_pair`); `iso`, `camera` (index in `cameras`) and
+            `frame` (index in `frames`) int32 [B]; `nlf` float32 [B, 2]. A cache file that cannot be
+            read any more raises a tf.errors.OpError with the message of the SiddError.
+
+        Raises:
+            ValueError: for wrong arguments.
         """
-        import tensorflow as tf  # takes seconds, and nothing else in this package needs it
-
         _check_positive(shuffle_window=shuffle_window, shuffle_block=shuffle_block)
         index, count = shard
         if not 0 <= index < count:
@@ -220,20 +225,33 @@ class Patches:
                 f"{self.num_patches} patches make no full batch of {batch_size}; take a smaller "
                 "batch_size, or keep batches that are not full"
             )
+        size = None
+        if drop_remainder:
+            size = batch_size * (index + 1) // count - batch_size * index // count
+        last = None if repeat else (first_batch // order.num_batches + 1) * order.num_batches
+        return self._dataset(order, (first_batch, last), shard, size)
+
+    def _dataset(
+        self,
+        order: Order,
+        numbers: tuple[int, int | None],
+        shard: tuple[int, int],
+        size: int | None,
+    ) -> "tf.data.Dataset":
+        """Return a shard of batches `numbers` (first, end), of `size` patches if that is known."""
+        import tensorflow as tf  # takes seconds, and nothing else in this package needs it
+
+        index, count = shard
 
         def read(number: np.int64) -> tuple[np.ndarray, ...]:
             epoch, step = divmod(int(number), order.num_batches)
             patches = order.batch(epoch, step)
-            if count == 1:  # others would have the disk read what is not theirs
+            if count == 1:  # other shards would read ahead what is not theirs
                 self._expect(epoch, order.ahead(epoch, step))
             bounds = [len(patches) * part // count for part in (index, index + 1)]
             return self._read(epoch, patches[slice(*bounds)])
 
-        names = ("noise", "clean", "iso", "camera", "nlf", "frame")
         types = (tf.float32, tf.float32, tf.int32, tf.int32, tf.float32, tf.int32)
-        size = None
-        if drop_remainder:
-            size = batch_size * (index + 1) // count - batch_size * index // count
         image = (size, self._patch_size, self._patch_size, 4)
         shapes = (image, image, (size,), (size,), (size, 2), (size,))
 
@@ -241,28 +259,26 @@ class Patches:
             tensors = tf.numpy_function(read, (number,), types)
             for tensor, shape in zip(tensors, shapes, strict=True):
                 tensor.set_shape(shape)
-            return dict(zip(names, tensors, strict=True))
+            return dict(zip(_NAMES, tensors, strict=True))
 
-        if repeat:
-            numbers = tf.data.Dataset.counter(first_batch)
-        else:
-            end = (first_batch // order.num_batches + 1) * order.num_batches
-            numbers = tf.data.Dataset.range(first_batch, end)
+        first, last = numbers
+        source = tf.data.Dataset.counter(first) if last is None else tf.data.Dataset.range(*numbers)
         options = tf.data.Options()
         policies = tf.data.experimental.AutoShardPolicy
-        options.experimental_distribute.auto_shard_policy = (
-            policies.DATA if count == 1 else policies.OFF
-        )
+        policy = policies.DATA if count == 1 else policies.OFF
+        options.experimental_distribute.auto_shard_policy = policy
         parallel = self._parallel_reads
-        batches = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)
+        batches = source.map(batch, num_parallel_calls=parallel, deterministic=True)
         return batches.prefetch(parallel).with_options(options)
 
-    def _order(self, batch_size, mix_images, shuffle, drop_remainder, window=1, block=1):
+    def _order(
+        self, batch_size: int, mix_images: bool, shuffle: bool, drop_remainder: bool, *window: int
+    ) -> Order:
         _check_positive(batch_size=batch_size)
         basic = (self._counts, batch_size, drop_remainder)
         if not mix_images:
             return OneImageABatch(*basic, self._seed if shuffle else None)
-        return Mixed(*basic, self._seed, window, block) if shuffle else InOrder(*basic)
+        return Mixed(*basic, self._seed, *window) if shuffle else InOrder(*basic)
 
     def _count(self, height: int, width: int, limit: int | None) -> int:
         rows, columns = (
@@ -281,10 +297,10 @@ class Patches:
             return uniform_corners(*size, count, self._stride)
         random = corner_generator(self._seed, epoch, frame)
         corners = random_corners(info.height, info.width, self._patch_size, count, random)
-        return corners[np.lexsort(corners.T[::-1])]  # neighbours in the list are so in the file
+        return corners[np.lexsort(corners.T[::-1])]  # as they lie on disk
 
     def _expect(self, epoch: int, runs: list[tuple[int, int]]) -> None:
-        """Has the disk begin to read runs of patches, each of one frame."""
+        """Start reading ahead runs of patches, each of one frame."""
         epoch = epoch if self._sampling == "random" else 0
         for first, end in runs:
             frame = int(np.searchsorted(self._starts, first, "right")) - 1
@@ -292,7 +308,7 @@ class Patches:
             self._tiles[frame].expect(corners[0], corners[-1], self._patch_size)
 
     def _read(self, epoch: int, patches: np.ndarray) -> tuple[np.ndarray, ...]:
-        """A batch of patches by their numbers: noise, clean, ISO, camera, NLF and frame."""
+        """Read a batch of patches by their numbers: the arrays of `_NAMES`."""
         epoch = epoch if self._sampling == "random" else 0
         frames = np.searchsorted(self._starts, patches, "right") - 1
         shape = (len(patches), self._patch_size, self._patch_size, 4)
@@ -305,7 +321,7 @@ class Patches:
         return noise, clean, *conditions, frames.astype(np.int32)
 
 
-def _check_positive(**values: int) -> None:
+def _check_positive(**values: int | None) -> None:
     for name, value in values.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")

@@ -1,14 +1,11 @@
-"""Frames cut into tiles, on disk or in memory, from which patches are read fast and anywhere.
+"""Frames as tiles, on disk or in memory, for fast reads of patches from any place.
 
-A tile file is one ``.npy`` array, float32 [rows, columns, 2, 32, 32, 4]: the tiles of a packed
-frame, noise and clean of each side by side, the last row and column filled up with zeros. A patch
-of the release's grid is one tile and so one read of 32 KiB; any other patch touches a few tiles.
-Random access is why it is not TFRecord: to start in the middle of an epoch or to read one worker's
-part costs nothing, and numpy is all that is needed to look into a file. Files are read by offset
-and not mapped, since the pages of a mapping count as memory of the process.
+A tile file is one `.npy` array, float32 [rows, columns, 2, 32, 32, 4]: the tiles of a packed frame,
+noise and clean image of each together, the last row and column padded with zeros. A patch of the
+release's grid is one tile, one read of 32 KiB; others touch a few tiles. Unlike TFRecord, this
+costs nothing for a start in the middle of an epoch or for one worker's part. Files are read by
+offset and not mapped, since the pages of a mapping count as memory of the process.
 """
-
-from __future__ import annotations
 
 import contextlib
 import functools
@@ -22,15 +19,15 @@ import numpy as np
 
 from sidd.errors import SiddError
 
-#: Side of a tile in packed pixels: the release's patch size.
 TILE = 32
+"""Side of a tile in packed pixels: the release's patch size."""
 
 _TILE_SHAPE = (2, TILE, TILE, 4)
 _TILE_BYTES = 4 * 2 * TILE * TILE * 4
 
 
 def grid_shape(height: int, width: int) -> tuple[int, int]:
-    """How many rows and columns of tiles cover a packed image.
+    """Return how many rows and columns of tiles cover a packed image.
 
     >>> grid_shape(2664, 1500)
     (84, 47)
@@ -39,7 +36,7 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
 
 
 def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> None:
-    """Writes a frame's packed noise and clean image, [h, w, 4] float32, as a tile file."""
+    """Write a frame's packed noise and clean image, [h, w, 4] float32, as a tile file."""
     height, width, _ = noise.shape
     rows, columns = grid_shape(height, width)
     header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns, *_TILE_SHAPE)}
@@ -55,19 +52,21 @@ def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> None:
         file.write(strip.data)
 
 
-# NumPy has Python parse the header, and its parser fails now and then in several threads at once
+# NumPy parses the header by Python's parser, which sometimes fails in several threads at once
 # (SystemError: AST constructor recursion depth mismatch, seen on 3.11.7).
 _PARSING = threading.Lock()
 
 
 class TileFile:
-    """The frame in a tile file.
+    """The frame in a tile file, opened by `open_file`.
 
-    ``open_file`` gives the open file of a path; whoever makes it decides how many stay open.
-    Raises SiddError where the file is not the whole one of a frame of this size.
+    Raises:
+        SiddError: if the file is not the whole one of a packed frame of this size.
     """
 
-    def __init__(self, path: Path, height: int, width: int, open_file: Callable[[Path], OpenFile]):
+    def __init__(
+        self, path: Path, height: int, width: int, open_file: Callable[[Path], "OpenFile"]
+    ) -> None:
         self._path = path
         self._rows, self._columns = grid_shape(height, width)
         self._open = open_file
@@ -81,14 +80,14 @@ class TileFile:
                 raise SiddError(f"{path}: not a file of tiles: {error}") from None
             expected = ((self._rows, self._columns, *_TILE_SHAPE), False, np.dtype("<f4"))
             if found != expected:
-                raise SiddError(f"{path}: holds an array {found}; expected {expected}")
+                raise SiddError(f"{path}: has an array {found}; expected {expected}")
             self._start = file.tell()
             length = os.fstat(file.fileno()).st_size
         if length != self._start + self._rows * self._columns * _TILE_BYTES:
             raise SiddError(f"{path}: has {length} bytes, and is cut short or too long")
 
     def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None:
-        """Fills ``noise`` and ``clean`` [p, p, 4] with the patch whose upper left corner it is."""
+        """Fill `noise` and `clean` [p, p, 4] with the patch of this upper left corner."""
         size = len(noise)
         if size == TILE and row % TILE == column % TILE == 0:
             self._read_tiles([noise, clean], row // TILE, column // TILE)
@@ -105,11 +104,11 @@ class TileFile:
             clean[top - row : bottom - row] = part[1, :, left : left + size]
 
     def expect(self, first: np.ndarray, last: np.ndarray, size: int) -> None:
-        """Has the disk begin to read patches, from one corner [2] to another, in rows."""
+        """Start reading ahead the patches from one corner [2] to another, row by row."""
         ends = first // TILE, (last + size - 1) // TILE
         start, end = (row * self._columns + column for row, column in ends)
         length = (end + 1 - start) * _TILE_BYTES
-        with contextlib.suppress(OSError):  # who reads them finds out
+        with contextlib.suppress(OSError):  # raised again when they are read
             self._open(self._path).expect(self._start + start * _TILE_BYTES, length)
 
     def _read_tiles(self, buffers: list[np.ndarray], tile_row: int, tile_column: int) -> None:
@@ -121,37 +120,37 @@ class TileFile:
 
 
 class OpenFile:
-    """An open file, closed when nobody uses it any more: safe to share among threads."""
+    """An open file, closed with its last reference: safe to share among threads."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def read(self, buffers: list[np.ndarray], offset: int) -> None:
-        """Fills the buffers, one after the other, with what stands at the offset."""
+        """Fill the buffers, one after the other, from the offset on."""
         wanted = sum(buffer.nbytes for buffer in buffers)
-        if os.preadv(self._descriptor, buffers, offset) != wanted:
+        if os.preadv(self._descriptor, [buffer.data for buffer in buffers], offset) != wanted:
             raise SiddError(f"{self._path}: is shorter than when it was opened")
 
     def expect(self, offset: int, length: int) -> None:
-        """Tells the system, where it listens, to have a part ready."""
+        """Advise the system, if it takes advice, that a part is needed soon."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._descriptor, int(offset), int(length), os.POSIX_FADV_WILLNEED)
 
-    def __del__(self):
+    def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
 
 
 def keeping_open(most: int = 256) -> Callable[[Path], OpenFile]:
-    """Opens files and keeps the last used ones open."""
+    """Return a function that opens files and keeps the last used ones open."""
     return functools.lru_cache(maxsize=most)(OpenFile)
 
 
 class TilesInMemory:
-    """A frame in memory, read like a :class:`TileFile`."""
+    """A frame in memory, read like a `TileFile`."""
 
-    def __init__(self, noise: np.ndarray, clean: np.ndarray):
+    def __init__(self, noise: np.ndarray, clean: np.ndarray) -> None:
         self._noise, self._clean = noise, clean
 
     def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None:
@@ -160,4 +159,4 @@ class TilesInMemory:
         clean[:] = self._clean[row : row + size, column : column + size]
 
     def expect(self, first: np.ndarray, last: np.ndarray, size: int) -> None:
-        """All is there."""
+        """Do nothing: all is in memory."""

@@ -1,8 +1,8 @@
-"""The noise of the offline dataset: phone sensors with physics that a camera NLF does not know.
+"""The noise of the offline dataset: phone sensors with physics that a camera NLF leaves out.
 
-What METADATA says of a camera is its noise level function, variance = beta1 y + beta2
-(:func:`noise_profile`; the Poissonian-Gaussian model of Foi et al. [1]). What the sensor does, for
-a clean intensity y in [0, 1], is
+METADATA states a camera's noise level function (NLF), variance = beta1 y + beta2
+(`noise_profile`; the Poissonian-Gaussian model of Foi et al. [1]). What the sensor does to a clean
+intensity y in [0, 1] is
 
 1. shot noise: a Poisson number of photoelectrons, a P(y / a) with a = s beta1;
 2. read noise of variance r beta2 from a Tukey-lambda distribution, whose tails are heavier than a
@@ -10,11 +10,11 @@ a clean intensity y in [0, 1], is
 3. crosstalk: charge and signal leak to the adjacent pixels of the Bayer plane, so that neighbours'
    noises are correlated ([3], chapter on crosstalk; [4]). The kernel has unit energy: it moves
    no variance, only correlates;
-4. row noise: one offset for each row of the upright sensor, from its shared readout ([2]);
+4. row noise: one offset per row of the upright sensor, from its shared readout ([2]);
 5. quantisation to the sensor's 10 bits (EMVA 1288 [5]: a uniform error of a step's variance / 12);
 6. clipping to [0, 1], at black and at the full well ([1]).
 
-The factors s and r are each camera's own (:mod:`sidd.cameras`): makers calibrate an NLF on a few
+The factors s and r are each camera's own (`sidd.cameras`): makers calibrate an NLF on a few
 devices, and in the Noise Flow paper the real NLFs of SIDD are 0.4 nats per dimension worse than
 the same formula fitted to the data.
 
@@ -28,59 +28,70 @@ the same formula fitted to the data.
 [5] EMVA Standard 1288, "Characterization of image sensors and cameras", release 3.1, 2016.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.ndimage import convolve
 from scipy.special import gamma
 
-from sidd.cameras import BY_CODE
+from sidd.cameras import BY_CODE, Sensor
+from sidd.errors import SiddError
 
-#: Analogue-to-digital resolution of the sensors.
 BIT_DEPTH = 10
-#: Shape of the read noise's Tukey-lambda distribution: 0.14 is near Gaussian, less is heavier.
+"""Analogue-to-digital resolution of the sensors."""
+
 TUKEY_LAMBDA = -0.1
+"""Shape of the read noise's Tukey-lambda distribution: 0.14 is near Gaussian, less is heavier."""
+
+
+def sensor_of(camera: str) -> Sensor:
+    """Return the made-up sensor of a camera.
+
+    Raises:
+        SiddError: if the camera has none.
+    """
+    row = BY_CODE.get(camera)
+    if row is None or row.sensor is None:
+        allowed = ", ".join(code for code, row in BY_CODE.items() if row.sensor)
+        raise SiddError(f"no made-up sensor for camera {camera}; allowed: {allowed}")
+    return row.sensor
 
 
 def noise_profile(camera: str, iso: int) -> tuple[float, float]:
-    """The NLF (beta1, beta2) that METADATA states for a camera at an ISO level.
+    """Return the NLF (beta1, beta2) that METADATA states for a camera at an ISO level.
 
-    Shot noise's beta1 grows with the gain, so with ISO; read noise has a part before the
-    amplifier, which grows with the gain, and a part behind it, which does not:
-    beta2 = read (0.8 + 0.2 (ISO / 100)^1.5).
+    Shot noise grows with the gain, and so with ISO. Of read noise, the part from before the
+    amplifier does, and the part from behind it does not: beta2 = read (0.8 + 0.2 (ISO / 100)^1.5).
 
     >>> beta1, beta2 = noise_profile("GP", 400)
     >>> round(beta1, 6), round(beta2, 9)
     (0.00104, 5.76e-06)
     """
-    sensor, gain = BY_CODE[camera].sensor, iso / 100
+    sensor, gain = sensor_of(camera), iso / 100
     return sensor.shot * gain, sensor.read * (0.8 + 0.2 * gain**1.5)
 
 
 def true_profile(camera: str, iso: int) -> tuple[float, float]:
-    """The variances that the sensor really has before quantisation and clipping.
+    """Return the true (a, b) of variance = a y + b, before quantisation and clipping.
 
-    (a, b) of variance = a y + b, row noise included: :func:`noise_profile` with the camera's
-    factors.
+    These are `noise_profile` times the sensor's factors, with row noise.
     """
-    sensor, (beta1, beta2) = BY_CODE[camera].sensor, noise_profile(camera, iso)
+    sensor, (beta1, beta2) = sensor_of(camera), noise_profile(camera, iso)
     return sensor.shot_factor * beta1, sensor.read_factor * beta2 * (1 + sensor.row**2)
 
 
 def crosstalk_kernel(camera: str) -> np.ndarray:
-    """The 3 x 3 kernel that correlates a camera's noise, of unit energy.
+    """Return the kernel [3, 3] that correlates a camera's noise, of unit energy.
 
     >>> float(np.sum(crosstalk_kernel("S6") ** 2).round(12))
     1.0
     """
-    along, across = BY_CODE[camera].sensor.crosstalk
+    along, across = sensor_of(camera).crosstalk
     kernel = np.outer([across, 1, across], [along, 1, along])
     return kernel / np.linalg.norm(kernel)
 
 
 def expose(clean: np.ndarray, camera: str, iso: int, random: np.random.Generator) -> np.ndarray:
-    """A noisy shot of a clean upright Bayer image [H, W] in [0, 1]: float32, by steps 1 to 6."""
-    sensor = BY_CODE[camera].sensor
+    """Return a noisy shot, float32, of a clean upright Bayer image [H, W] in [0, 1]."""
+    sensor = sensor_of(camera)
     shot, _ = true_profile(camera, iso)
     read = np.sqrt(sensor.read_factor * noise_profile(camera, iso)[1])
     noise = shot * random.poisson(clean / shot) - clean
@@ -91,17 +102,14 @@ def expose(clean: np.ndarray, camera: str, iso: int, random: np.random.Generator
 
 
 def quantise(image: np.ndarray, bits: int) -> np.ndarray:
-    """Rounds to steps of 2^-bits and clips to [0, 1]; float32.
-
-    Steps of a power of two are exact in float32, and so compress well.
-    """
+    """Round to steps of 2^-bits, which float32 stores exactly, and clip to [0, 1]; float32."""
     return np.clip(np.rint(image * 2.0**bits) / 2.0**bits, 0, 1).astype(np.float32)
 
 
 def tukey_lambda(
     shape: tuple[int, ...], random: np.random.Generator, shape_parameter: float = TUKEY_LAMBDA
 ) -> np.ndarray:
-    """Tukey-lambda variates of variance 1, by their quantile function (u^l - (1 - u)^l) / l."""
+    """Draw Tukey-lambda variates of variance 1, by the quantile function (u^l - (1 - u)^l) / l."""
     power = shape_parameter
     uniform = random.uniform(1e-12, 1, shape)
     variates = (uniform**power - (1 - uniform) ** power) / power

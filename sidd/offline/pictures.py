@@ -1,14 +1,11 @@
 """The scenes of the offline dataset: pictures that scikit-image ships, in linear light."""
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 import numpy as np
 from skimage.io import imread
 from skimage.transform import resize
 
-#: Pictures in the scikit-image package, by the scene number that they get. None is in both splits.
 TRAIN_PICTURES = (
     (1, "astronaut.png"),
     (2, "coffee.png"),
@@ -19,13 +16,14 @@ TRAIN_PICTURES = (
     (6, "gravel.png"),
 )
 TEST_PICTURES = ((7, "chelsea.png"), (8, "rocket.jpg"), (9, "ihc.png"), (10, "brick.png"))
+"""Scene numbers and pictures of scikit-image. No picture is in both splits."""
 
 
 def view(picture: str, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """A part of a picture of scikit-image: linear sRGB [H, W, 3] in [0, 1], upright.
+    """Return a random part of a picture of scikit-image: linear sRGB [H, W, 3] in [0, 1], upright.
 
-    The picture is scaled (in linear light, low-passed first) to cover ``size``, up to 1.3 times as
-    large, cut out at a random place and mirrored or not.
+    The picture is scaled in linear light to 1 to 1.3 times what covers `size` (H, W), cropped, and
+    mirrored half of the time.
     """
     path = files("skimage") / "data" / picture
     image = imread(path)

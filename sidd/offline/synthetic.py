@@ -1,11 +1,9 @@
 """The offline dataset: a stand-in for SIDD, in SIDD's own layout and file formats.
 
-Clean scenes are those of :mod:`sidd.offline.pictures`, taken back to raw by
-:mod:`sidd.offline.unprocessing`; noise is that of :mod:`sidd.offline.noise_physics`. Every reader
-of the real dataset reads this one.
+Clean scenes are those of `sidd.offline.pictures`, unprocessed to raw by
+`sidd.offline.unprocessing`; noise is that of `sidd.offline.noise_physics`. Readers of the real
+dataset read this one.
 """
-
-from __future__ import annotations
 
 import json
 import os
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sidd.bayer import CFA_PATTERNS
-from sidd.cameras import BY_CODE
+from sidd.cameras import BY_CODE, CAMERAS
 from sidd.errors import SiddError
 from sidd.matfiles import write_raw
 from sidd.metadata import Metadata, write_metadata
@@ -26,13 +24,13 @@ from sidd.offline.unprocessing import EXPOSURE, ILLUMINANTS, as_shot_neutral, un
 from sidd.parallel import in_parallel
 from sidd.scenes import TEST_INSTANCES, TRAIN_INSTANCES, SceneName
 
-#: Name of the file that says with which settings a dataset was written.
 MANIFEST = "synthetic.json"
+"""Name of the file with the settings of a dataset."""
 
 _VERSION = 1
 _FRAMES = (10, 11)
 _CLEAN_BITS = 16
-_THREADS = 4  #: each takes up to 1 GB at SIDD's full size
+_THREADS = 4  # each takes up to 1 GB at SIDD's full size
 
 
 def write_synthetic(
@@ -44,25 +42,31 @@ def write_synthetic(
     progress: bool = True,
     exist_ok: bool = False,
 ) -> Path:
-    """Writes the offline dataset to ``root``, in the layout of SIDD_Medium_Raw; returns ``root``.
+    """Write the offline dataset to `root`, in the layout of SIDD_Medium_Raw, and return `root`.
 
-    ``size`` is the upright Bayer image's (H, W); each instance has frames 10 and 11, one clean
-    scene with new noise. Instance numbers are the first ones of the release's two lists. By
-    default, each of the 22 pairs of camera and ISO level that SIDD has appears twice in training
-    and once in testing; fewer instances still go through all cameras. Test scenes show other
-    pictures than training scenes. The same seed gives the same arrays, bit for bit, as long as
-    the packages that it stands on are the same.
+    Each instance has frames 10 and 11: one clean scene, two draws of noise. By default, each of
+    SIDD's 22 pairs of camera and ISO level appears twice in training and once in testing. Test
+    scenes show other pictures than training scenes. Equal seeds give equal arrays, bit for bit,
+    with equal versions of the packages. Nothing appears at `root` before the dataset is complete.
 
-    Nothing appears at ``root`` before the dataset is complete. With ``exist_ok``, a dataset that is
-    there already with the same settings is kept. Raises SiddError where ``root`` holds anything
-    else, ValueError for a setting that is out of range.
+    Args:
+        root: a new or empty folder.
+        seed: of the scenes and the noise.
+        size: (H, W) of the upright Bayer images, even and at least 8.
+        train_instances, test_instances: how many; their numbers are the first of the release's.
+        progress: show a progress bar.
+        exist_ok: keep a dataset that is at `root` already, with the same settings.
+
+    Raises:
+        SiddError: if there is anything else at `root`.
+        ValueError: for a setting out of range.
     """
     root = Path(root)
     settings = _settings(seed, size, train_instances, test_instances)
     if exist_ok and (manifest := read_manifest(root)) is not None:
         if manifest != settings:
             raise SiddError(
-                f"{root}: holds an offline dataset with other settings: {manifest}, wanted "
+                f"{root}: has an offline dataset with other settings: {manifest}, wanted "
                 f"{settings}; remove it or name another folder"
             )
         return root
@@ -72,7 +76,7 @@ def write_synthetic(
     temporary = root.absolute().with_name(f".{root.absolute().name}.{os.getpid()}.tmp")
     try:
         for _ in in_parallel(
-            lambda scene: _write_instance(temporary / "Data", *scene, seed, size),
+            lambda scene: _write_instance(temporary / "Data", scene[0], scene[1], seed, size),
             _plan(train_instances, test_instances),
             min(_THREADS, os.cpu_count() or 1),
             "offline dataset", "scene", progress,
@@ -88,7 +92,7 @@ def write_synthetic(
 
 
 def read_manifest(root: str | os.PathLike) -> dict[str, object] | None:
-    """The settings that an offline dataset was written with; None where ``root`` is none."""
+    """Return the settings of an offline dataset; None if `root` is not one."""
     path = Path(root) / MANIFEST
     if not path.is_file():
         return None
@@ -124,19 +128,24 @@ def _settings(
 
 
 def typical_metadata(camera: str, iso: int, illuminant: int = 5500) -> Metadata:
-    """What METADATA says of an offline shot: stands in where an image comes without any.
+    """Return the METADATA of an offline shot, for images that come without any.
 
-    ``illuminant`` is a colour temperature of :data:`ILLUMINANTS`. The CFA pattern is the real
-    camera's; colours and noise level function are made up. Raises SiddError for another camera.
+    The CFA pattern is the real camera's; colours and noise level function are made up.
+
+    Args:
+        camera: the code of a camera with a made-up sensor.
+        iso: ISO level.
+        illuminant: colour temperature in kelvin, a key of `ILLUMINANTS`.
+
+    Raises:
+        SiddError: for another camera.
     """
-    if camera not in BY_CODE:
-        raise SiddError(f"unknown camera {camera}; allowed: {', '.join(BY_CODE)}")
-    row = BY_CODE[camera]
+    nlf, row = noise_profile(camera, iso), BY_CODE[camera]
     return Metadata(
         make=row.make,
         camera=camera,
         iso=iso,
-        nlf=noise_profile(camera, iso),
+        nlf=nlf,
         cfa_pattern=np.array(CFA_PATTERNS[row.cfa]),
         as_shot_neutral=as_shot_neutral(camera, illuminant),
         color_matrix1=np.array(row.color_matrix1),
@@ -145,21 +154,22 @@ def typical_metadata(camera: str, iso: int, illuminant: int = 5500) -> Metadata:
 
 
 def camera_iso_pairs() -> list[tuple[str, int]]:
-    """The 22 pairs of camera and ISO level, cameras taking turns.
+    """Return SIDD's 22 pairs of camera and ISO level, cameras taking turns.
 
     >>> camera_iso_pairs()[:6]
     [('IP', 100), ('GP', 400), ('S6', 800), ('N6', 1600), ('G4', 400), ('IP', 400)]
     """
+    levels = [BY_CODE[code].isos for code in CAMERAS]
     return [
-        (camera.code, camera.isos[(turn + offset) % len(camera.isos)])
-        for turn in range(max(len(camera.isos) for camera in BY_CODE.values()))
-        for offset, camera in enumerate(BY_CODE.values())
-        if turn < len(camera.isos)
+        (code, isos[(turn + offset) % len(isos)])
+        for turn in range(max(map(len, levels)))
+        for offset, (code, isos) in enumerate(zip(CAMERAS, levels, strict=True))
+        if turn < len(isos)
     ]
 
 
 def _plan(train_instances: int, test_instances: int) -> Iterator[tuple[SceneName, str]]:
-    """Every instance's name and its picture."""
+    """Iterate over the instances' names and pictures."""
     pairs = camera_iso_pairs()
     for numbers, pictures in (
         (TRAIN_INSTANCES[:train_instances], TRAIN_PICTURES),

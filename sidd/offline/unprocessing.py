@@ -1,11 +1,8 @@
 """Finished pictures back to the raw image that a phone's camera would have seen.
 
-Rendering run backwards, as in Brooks et al., "Unprocessing images for learned raw denoising",
+This inverts `sidd.render`, as in Brooks et al., "Unprocessing images for learned raw denoising",
 CVPR 2019: inverse gamma, linear sRGB to the camera's RGB, inverse white balance, exposure, mosaic.
-:func:`sidd.render` of the result gives the picture again, up to exposure and demosaicing.
 """
-
-from __future__ import annotations
 
 from dataclasses import replace
 
@@ -16,28 +13,27 @@ from sidd.cameras import BY_CODE
 from sidd.metadata import Metadata
 from sidd.rendering import camera_to_srgb
 
-#: How much of the sensor's range white fills, by SIDD's brightness codes.
 EXPOSURE = {"L": 0.40, "N": 0.65, "H": 0.92}
+"""The part of the sensor's range that white fills, by SIDD's brightness codes."""
 
-#: Stray light in the lens and body, as a part of white: keeps black off the sensor's zero.
 VEILING_GLARE = 0.012
+"""Stray light in the lens and body, as a part of white: keeps black off the sensor's zero."""
 
-#: Chromaticity (x, y) of the light: a black body's for 3200 K and 4400 K, daylight's for 5500 K.
 ILLUMINANTS = {3200: (0.4232, 0.3991), 4400: (0.3643, 0.3660), 5500: (0.3324, 0.3474)}
+"""Chromaticity (x, y) of the light: a black body's for 3200 K and 4400 K, daylight's for 5500 K."""
 
-# Rows that are worked on at once, so that a large image takes little more memory than its own.
-_BAND = 512
+_BAND = 512  # rows at once, so that a large image takes little more memory than its own
 
 
 def as_shot_neutral(camera: str, illuminant: int) -> np.ndarray:
-    """The camera RGB [3] of a white object in this light, its largest value 1 (DNG)."""
+    """Return the camera RGB [3] of a white object in this light, its largest value 1 (DNG)."""
     x, y = ILLUMINANTS[illuminant]
     white = np.array(BY_CODE[camera].color_matrix2) @ np.array([x / y, 1, (1 - x - y) / y])
     return white / white.max()
 
 
 def unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str) -> np.ndarray:
-    """Linear sRGB [H, W, 3] to the clean upright Bayer image [H, W] in [0, 1] of a camera."""
+    """Return a camera's clean upright Bayer image [H, W] in [0, 1] of a linear sRGB [H, W, 3]."""
     bands = [linear[top : top + _BAND] for top in range(0, len(linear), _BAND)]
     return np.concatenate([_unprocess(band, camera, illuminant, brightness) for band in bands])
 
@@ -53,24 +49,22 @@ def _unprocess(linear: np.ndarray, camera: str, illuminant: int, brightness: str
 def unprocess_srgb(
     picture: np.ndarray, metadata: Metadata, white: float = EXPOSURE["N"]
 ) -> tuple[np.ndarray, Metadata]:
-    """A finished sRGB picture back to raw: a clean upright Bayer image, and how to render it.
+    """Return the raw image of a finished sRGB picture, and how to render it.
 
-    The steps of Brooks et al. (CVPR 2019), with the inverse of what :func:`sidd.render` does at
-    each: gamma 2.2; linear sRGB to the camera's RGB by the inverse colour matrix, clipped to
-    [0, 1]; white balance by AsShotNeutral and exposure, so that white fills ``white`` of the
-    sensor's range; mosaic. Their tone curve and random gains are left out, as rendering has none.
+    The tone curve and random gains of Brooks et al. are left out, as rendering has none.
 
     Args:
         picture: [H, W, 3] uint8 or uint16, H and W even.
         metadata: the colours and the CFA pattern of the camera.
-        white: in (0, 1].
+        white: the part of the sensor's range that white fills, in (0, 1].
 
     Returns:
-        The Bayer image [H, W] in [0, 1], and ``metadata`` with an AsShotNeutral that undoes the
-        exposure too: rendering with it gives the picture again, up to demosaicing and colours that
-        the camera cannot see.
+        The clean upright Bayer image [H, W] in [0, 1], and `metadata` with an AsShotNeutral that
+        undoes the exposure too: rendering with it returns the picture, up to demosaicing and
+        colours that the camera cannot see.
 
-    Raises ValueError for another shape or type, or ``white`` out of range.
+    Raises:
+        ValueError: for another shape or type, or `white` out of range.
     """
     picture = np.asarray(picture)
     if picture.dtype not in (np.uint8, np.uint16):

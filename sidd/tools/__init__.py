@@ -1,1 +1,1 @@
-"""Getting a copy of SIDD and looking after it: the commands, and what they stand on."""
+"""Commands to get a copy of SIDD and to check it."""

@@ -1,6 +1,4 @@
-"""The command download: fetches a mirror's zip files, unpacks them, and counts what came."""
-
-from __future__ import annotations
+"""The command download: fetch a mirror's zip files, unpack them, and count scene instances."""
 
 import os
 from collections.abc import Sequence
@@ -15,23 +13,30 @@ from sidd.tools.transfer import download, name_of
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    urls: Sequence[str]  #: of the dataset's zip file, or of all its parts
-    out: str | os.PathLike  #: folder for the zip files and the dataset
-    sha256: Sequence[str] = ()  #: of each file, in the same order; none: not checked
-    dataset: str = "medium-raw"  #: what it is a mirror of, one of DATASETS
+    """Settings of `download`: the URLs of a dataset's zip files, and the folder for all files.
+
+    `sha256` are the files' hashes, or none; `dataset` is a key of `sidd.scenes.DATASETS`.
+    """
+
+    urls: Sequence[str]
+    out: str | os.PathLike
+    sha256: Sequence[str] = ()
+    dataset: str = "medium-raw"
 
 
 class NoSceneFound(SiddError):
-    """All was downloaded, and it is not SIDD."""
+    """The download is complete, and it is not SIDD."""
 
     exit_code = 1
 
 
 def run(config: DownloadConfig) -> int:
-    """Downloads and unpacks, going on where it was cut off; gives 0.
+    """Download and unpack, resuming where it stopped; return 0.
 
-    Raises ValueError for wrong settings, SiddError for what cannot be had or unpacked, and
-    NoSceneFound where no scene instance is there in the end.
+    Raises:
+        ValueError: for wrong settings.
+        SiddError: for what cannot be downloaded or unpacked; NoSceneFound if there is no scene
+            instance in the end.
     """
     if config.dataset not in DATASETS:
         raise ValueError(f"unknown dataset {config.dataset}; allowed: {', '.join(DATASETS)}")
@@ -42,10 +47,10 @@ def run(config: DownloadConfig) -> int:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)}: two URLs end with this name; give each file once")
     out = Path(config.out)
-    for url, expected in zip(urls, sha256 or [None] * len(urls), strict=True):
+    for url, expected in zip(urls, sha256 or len(urls) * [""], strict=True):
         archive = download(url, out, expected)
         print(f"{archive}: {extract(archive, out)} files extracted")
-    instances = [i for root in (out, *filter(Path.is_dir, out.iterdir())) for i in _found(root)]
+    instances = [i for root in (out, *filter(Path.is_dir, out.iterdir())) for i in _index(root)]
     whole = DATASETS[config.dataset]
     print(f"{out}: {len(instances)} of {whole} scene instances of {config.dataset}")
     if not instances:
@@ -53,7 +58,7 @@ def run(config: DownloadConfig) -> int:
     return 0
 
 
-def _found(root: Path) -> list[SceneInstance]:
+def _index(root: Path) -> list[SceneInstance]:
     try:
         return index(root)
     except ValueError:

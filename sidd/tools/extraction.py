@@ -1,47 +1,46 @@
-"""Unpacking an archive that nobody vouches for."""
-
-from __future__ import annotations
+"""Unpacking an archive of unknown origin."""
 
 import contextlib
 import fcntl
 import os
-import re
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
 from sidd.errors import SiddError
-from sidd.files import replacing
+from sidd.files import leftovers, replacing
 
 
 def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> int:
-    """Unpacks a zip file into ``folder``; gives how many files were written.
+    """Unpack a zip file into `folder`, and return how many files were written.
 
-    Members that are there already with the right size are kept, and each is written beside and
-    renamed, so that a run that was cut off is taken up again; what one that was killed left
-    behind is removed. Raises SiddError, before anything is written, for an archive with a path
-    that leaves the folder, a link or device, or an encrypted member, for one that is larger than
-    the disk has room, and for one that another run is unpacking; later for a damaged member.
+    Members that are there already with the right size are kept, and each is written by renaming, so
+    that the next run resumes one that was stopped, and removes the temporary files of a killed one.
+
+    Raises:
+        SiddError: before anything is written, for an archive with a path that leaves the folder, a
+            link, a device or an encrypted member, for one larger than the free space, and for one
+            that another run is unpacking; later for a damaged member.
     """
     folder = Path(folder)
     try:
-        with _held(archive) as alone, zipfile.ZipFile(archive) as file:
-            members = [member for member in file.infolist() if not member.is_dir()]
-            targets = [_target(archive, member, folder) for member in file.infolist()]
-            targets = [t for t, m in zip(targets, file.infolist(), strict=True) if not m.is_dir()]
-            if len(set(targets)) < len(targets):
+        with _locked(archive) as is_locked, zipfile.ZipFile(archive) as file:
+            placed = [(member, _target(archive, member, folder)) for member in file.infolist()]
+            placed = [(member, target) for member, target in placed if not member.is_dir()]
+            targets = {target for _, target in placed}
+            if len(targets) < len(placed):
                 raise SiddError(f"{archive}: has two members of the same name")
             waiting = [
                 (member, target)
-                for member, target in zip(members, targets, strict=True)
+                for member, target in placed
                 if not (target.is_file() and target.stat().st_size == member.file_size)
             ]
-            if alone:
+            if is_locked:
                 _remove_leftovers(targets)
             _check_space(archive, folder, sum(member.file_size for member, _ in waiting))
             for member, target in tqdm(
@@ -56,31 +55,29 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: boo
 
 
 @contextlib.contextmanager
-def _held(archive: str | os.PathLike) -> Iterator[bool]:
-    """Holds an archive for this process; False where its file system knows no locks."""
+def _locked(archive: str | os.PathLike) -> Iterator[bool]:
+    """Lock an archive for this process; yield False if its file system has no locks."""
     with open(archive, "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = True
+            is_locked = True
         except BlockingIOError:
             raise SiddError(f"{archive}: another run is unpacking it") from None
         except OSError:
-            alone = False
-        yield alone
+            is_locked = False
+        yield is_locked
 
 
-def _remove_leftovers(targets: Sequence[Path]) -> None:
-    """Removes what :func:`sidd.replacing` left of these files in runs that were killed."""
-    wanted = set(targets)
+def _remove_leftovers(targets: set[Path]) -> None:
+    """Remove the temporary files of these targets from runs that were killed."""
     for folder in {target.parent for target in targets}:
-        for path in folder.glob(".*.tmp"):
-            match = re.fullmatch(r"\.(.+)\.\d+\.tmp", path.name)
-            if match and folder / match[1] in wanted:
-                path.unlink(missing_ok=True)
+        for temporary, target in leftovers(folder):
+            if target in targets:
+                temporary.unlink(missing_ok=True)
 
 
 def _target(archive: str | os.PathLike, member: zipfile.ZipInfo, folder: Path) -> Path:
-    """Where a member goes; SiddError where that is no place for it."""
+    """Return where a member goes; raise SiddError if it must not go there."""
     name = PurePosixPath(member.filename)
     reason = ""
     if name.is_absolute() or ".." in name.parts or set(":\\") & set(member.filename):

@@ -1,36 +1,34 @@
 """The command line of SIDD's tools, for this package and for any other parser.
 
-What a command needs is imported when it runs: asking for help loads neither HDF5 nor scikit-image.
+A command's modules are imported when it runs: help texts load neither HDF5 nor scikit-image.
 """
-
-from __future__ import annotations
 
 import argparse
 import logging
 import sys
+from typing import Any, NoReturn
 
 from sidd.scenes import DATASETS
 
 _DESCRIPTION = """\
-SIDD, the Smartphone Image Denoising Dataset: getting a copy of it, and
-looking after it. `COMMAND --help` says more."""
+SIDD, the Smartphone Image Denoising Dataset: download a copy and check it.
+`COMMAND --help` says more."""
 
 _INDEX = """\
 Prints a table of the scene instances by camera and ISO, with their frames and
 their size, and a line for each file that is missing or cannot be opened. Of
-images only the headers are read: `check` reads all. Exits with 0 even where
-files are missing, with 2 where there is no scene instance at all."""
+images only the headers are read: `check` reads all. Exits with 0 even if files
+are missing, with 2 if there is no scene instance."""
 
 _CHECK = """\
 Reads every file, prints a line for each that is damaged, missing or does not
-fit the others of its frame, and says how fast it read. Training leaves such
-frames out. Exits with 1 where there are any, with 0 where all are there and
-whole."""
+fit the others of its frame, and the speed. Training leaves such frames out.
+Exits with 1 if there are any, else with 0."""
 
 _DOWNLOAD = """\
-Downloads the zip files of a mirror and unpacks them; called again, it goes on
-where it was cut off and keeps what is there. Exits with 1 where no scene
-instance is found afterwards.
+Downloads the zip files of a mirror and unpacks them; called again, it resumes
+where it stopped and keeps what is there. Exits with 1 if no scene instance is
+found afterwards.
 
 Mirrors are listed on https://abdokamel.github.io/sidd/, whose terms apply to
 the data."""
@@ -41,19 +39,19 @@ example:
 
 _SYNTHESIZE = """\
 Writes the offline dataset, a small stand-in for SIDD in its own layout and
-file formats, to try all programs without a download: pictures that
-scikit-image ships, taken back to raw, with the noise of made-up sensors. It
-has 66 scene instances with two frames each, 61 MB in all, and is the same for
-the same seed. A dataset of that seed that is there already is kept; a folder
-that holds anything else is left alone, and ends this with 2."""
+file formats, to try all programs without a download: pictures of scikit-image,
+unprocessed to raw, with the noise of made-up sensors. It has 66 scene
+instances with two frames each, 61 MB in all; equal seeds give equal datasets.
+A dataset of that seed that is there already is kept; a folder with anything
+else in it is left alone, and the exit code is 2."""
 
 
 def add_commands(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the commands index, check, download and synthesize to a parser's ``add_subparsers``.
+    """Add the commands index, check, download and synthesize to a parser's `add_subparsers`.
 
-    Each sets ``run``, a function of the parsed arguments that does the work and gives the exit
+    Each sets `run`, a function of the parsed arguments that does the work and returns the exit
     code. For bad input it raises a ValueError (SiddError is one) or an OSError, whose message is
-    meant for one line; the exit code then is the error's ``exit_code`` where it has one, else 2.
+    meant for one line; the exit code then is the error's `exit_code` if it has one, else 2.
     """
     index = subparsers.add_parser(
         "index", help="a table by camera and ISO, and what is missing", description=_INDEX
@@ -61,12 +59,12 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     index.set_defaults(run=_index)
 
     check = subparsers.add_parser(
-        "check", help="read every file; 1 where one is damaged or missing", description=_CHECK
+        "check", help="read every file; 1 if one is damaged or missing", description=_CHECK
     )
     check.set_defaults(run=_check)
     check.add_argument(
         "--processes", type=_positive, metavar="N",
-        help="files read at once, by default one a core, fewer where memory is short: each may "
+        help="files read at once, by default one per core, fewer if memory is short: each may "
         "take 0.3 GB",
     )  # fmt: skip
     for command in (index, check):
@@ -76,7 +74,7 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
         )  # fmt: skip
 
     download = subparsers.add_parser(
-        "download", help="download and unpack, again where it was cut off",
+        "download", help="download and unpack, or resume it",
         description=_DOWNLOAD, epilog=_DOWNLOAD_EXAMPLE,
     )  # fmt: skip
     download.set_defaults(run=_download)
@@ -95,11 +93,17 @@ def add_commands(subparsers: argparse._SubParsersAction) -> None:
     synthesize.set_defaults(run=_synthesize)
     add = synthesize.add_argument
     add("--out", required=True, metavar="DIR", help="new folder for the dataset")
-    add("--seed", type=int, default=0, metavar="N", help="of all chance, by default %(default)s")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of all random numbers, by default %(default)s",
+    )
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m sidd") -> int:
-    """Runs one command; bad input is one line on standard error, after the program's name."""
+    """Run one command; bad input is one line on standard error, after the program's name."""
     parser = _Parser(prog=prog, description=_DESCRIPTION, allow_abbrev=False)
     add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     args = parser.parse_args(arguments)
@@ -115,10 +119,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m sidd") -> in
 
 
 class _Parser(argparse.ArgumentParser):
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
 

@@ -1,6 +1,4 @@
-"""The command synthesize: writes the offline dataset, a stand-in for SIDD."""
-
-from __future__ import annotations
+"""The command synthesize: write the offline dataset, a stand-in for SIDD."""
 
 import os
 from dataclasses import dataclass
@@ -11,14 +9,17 @@ from sidd.scenes import index
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
-    out: str | os.PathLike  #: a new folder, or one that holds this dataset already
+    """Settings of `synthesize`: `out` is a new folder, or one that has this dataset already."""
+
+    out: str | os.PathLike
     seed: int = 0
 
 
 def run(config: SynthesizeConfig) -> int:
-    """Writes :func:`sidd.write_synthetic`'s dataset unless it is there already; gives 0.
+    """Write the dataset of `sidd.write_synthetic` unless it is there already; return 0.
 
-    Raises SiddError where the folder holds anything else.
+    Raises:
+        SiddError: if the folder has anything else in it.
     """
     root = write_synthetic(config.out, config.seed, exist_ok=True)
     instances = index(root)

@@ -1,6 +1,4 @@
-"""A large file over HTTP: goes on where it was cut off, and is checked before it counts."""
-
-from __future__ import annotations
+"""Downloads of large files over HTTP, which resume where they stopped, and are checked."""
 
 import fcntl
 import hashlib
@@ -21,10 +19,11 @@ from tqdm.auto import tqdm
 from sidd.errors import SiddError
 from sidd.files import replacing
 
-#: Attempts without a single new byte before it is given up.
 ATTEMPTS = 6
-#: Pause before the second attempt in seconds; doubles with each further one.
+"""Attempts without a single new byte before a download fails."""
+
 FIRST_PAUSE = 1.0
+"""Pause before the second attempt in seconds; doubles with each further one."""
 
 _TIMEOUT = 60
 _BLOCK = 1 << 20
@@ -34,15 +33,16 @@ _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 def download(
     url: str, folder: str | os.PathLike, sha256: str | None = None, progress: bool = True
 ) -> Path:
-    """Fetches ``url`` into ``folder``, under its own name; gives the file.
+    """Download `url` into `folder`, under its own name, and return the file.
 
-    What has arrived is in ``NAME.partial``, and the next call goes on there, provided that the
-    server has ranges and still the same file (its ETag or date). A connection that breaks is taken
-    up again after growing pauses. The file gets its name when its size is the server's and its
-    SHA-256, where given, is right; with a wrong one it is removed. A file of that name that is
-    there already is only checked.
+    What has arrived is in `NAME.partial`, and the next call resumes there if the server has ranges
+    and still the same file (its ETag or date). Broken connections are tried again after growing
+    pauses. The file gets its name when its size is the server's and its SHA-256, if given, is
+    right; with a wrong one it is removed. A file that is there already is only checked.
 
-    Raises ValueError for another URL than http or https, SiddError where the file cannot be had.
+    Raises:
+        ValueError: for another URL than http or https.
+        SiddError: if the file cannot be downloaded.
     """
     name = name_of(url)
     folder = Path(folder)
@@ -65,7 +65,7 @@ def download(
 
 
 def name_of(url: str) -> str:
-    """The name that :func:`download` gives the file of a URL; ValueError where it has none."""
+    """Return the name of a URL's file; raise ValueError if it has none."""
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"{url}: expected a URL that begins with http:// or https://")
@@ -76,9 +76,9 @@ def name_of(url: str) -> str:
 
 
 class _Transfer:
-    """Fills one partial file, in as many connections as it takes."""
+    """The download of one partial file, in as many connections as it takes."""
 
-    def __init__(self, url: str, path: Path, file: BinaryIO, progress: bool):
+    def __init__(self, url: str, path: Path, file: BinaryIO, progress: bool) -> None:
         self._url, self._path, self._file = url, path, file
         self._total: int | None = None
         self._bar = tqdm(
@@ -107,11 +107,11 @@ class _Transfer:
                 failures = 1 if self._size() > before else failures + 1
         raise SiddError(
             f"{self._url}: given up after {ATTEMPTS} attempts without progress: {reason}; "
-            f"{self._size()} bytes are kept in {self._path}, and the next run goes on there"
+            f"{self._size()} bytes are kept in {self._path}, and the next run resumes there"
         )
 
     def _connect(self) -> bool:
-        """Asks for what is missing and writes it; gives whether all is there."""
+        """Request what is missing and write it; return whether the file is complete."""
         have, state = self._size(), _read_state(self._path)
         if state.get("url") != self._url or not (state.get("validator") or state.get("total")):
             have = 0
@@ -178,7 +178,7 @@ class _Transfer:
 
 
 def _range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
-    """Where the content starts in the file, and the file's size where it is told."""
+    """Return where the content starts in the file, and the file's size, None if unknown."""
     if response.status == 206:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return (int(match[1]), int(match[2])) if match else (-1, None)
@@ -187,7 +187,7 @@ def _range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What If-Range takes: a strong ETag, or the date of the last change."""
+    """Return a value for If-Range: a strong ETag, or the date of the last change."""
     etag = response.headers.get("ETag")
     if etag and not etag.startswith("W/"):
         return etag
@@ -212,8 +212,8 @@ def _write_state(partial: Path, url: str, validator: str | None, total: int | No
 
 
 def _verify(path: Path, sha256: str, progress: bool) -> None:
-    """Raises SiddError, and removes the file, where its SHA-256 is another."""
-    found = hashlib.sha256()
+    """Raise SiddError, and remove the file, if its SHA-256 is another."""
+    digest = hashlib.sha256()
     with (
         open(path, "rb") as file,
         tqdm(
@@ -222,12 +222,12 @@ def _verify(path: Path, sha256: str, progress: bool) -> None:
         ) as bar,
     ):  # fmt: skip
         while block := file.read(_BLOCK):
-            found.update(block)
+            digest.update(block)
             bar.update(len(block))
-    if found.hexdigest() != sha256.lower():
+    if digest.hexdigest() != sha256.lower():
         path.unlink()
         _state_of(path).unlink(missing_ok=True)
         raise SiddError(
-            f"{path}: its SHA-256 is {found.hexdigest()}, expected {sha256}; it was removed, "
+            f"{path}: its SHA-256 is {digest.hexdigest()}, expected {sha256}; it was removed, "
             "download it again"
         )

@@ -60,7 +60,7 @@ def test_smallest_images_keep_their_colour(size):
         ({"bayer": np.zeros((5, 8))}, r"H and W even; got \(5, 8\)"),
         ({"bayer": np.zeros((8, 8, 4))}, r"got \(8, 8, 4\)"),
         ({"cfa_pattern": [[1, 1], [1, 1]]}, "unknown colour filter pattern"),
-        ({"white_balance": [0.5, 0, 1]}, r"3 positive values; got \[0\.5, 0, 1\]"),
+        ({"white_balance": [0.5, 0, 1]}, r"3 positive values; got \[0\.5, 0\.0, 1\.0\]"),
     ],
 )
 def test_wrong_arguments(arguments, message):

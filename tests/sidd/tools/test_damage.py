@@ -13,8 +13,8 @@ import scipy.io
 
 import sidd
 from sidd.__main__ import main
-from sidd.tools import checking
-from sidd.tools.checking import check, check_frame
+from sidd.tools import check as checking
+from sidd.tools.check import check, check_frame
 
 
 def cut(part):

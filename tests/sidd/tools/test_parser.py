@@ -136,7 +136,7 @@ def test_synthesize_writes_a_dataset_once(tiny, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("seed", "message"),
-    [("1", "holds an offline dataset with other settings"), ("-1", "seed must not be negative")],
+    [("1", "has an offline dataset with other settings"), ("-1", "seed must not be negative")],
 )
 def test_synthesize_leaves_what_it_did_not_write(tiny, tmp_path, capsys, seed, message):
     root = tmp_path / "sidd"
