@@ -86,9 +86,20 @@ def test_a_folder_without_scenes_says_what_was_expected(tmp_path):
         sidd.index(tmp_path / "nowhere")
 
 
+#: The release's, as its description lists them.
+TRAIN = """4 11 13 17 18 20 22 23 25 27 28 29 30 34 35 39 40 42 43 44 45 47 81 86 88 90 101 102 104
+    105 110 111 115 116 125 126 127 129 132 135 138 140 175 177 178 179 180 181 185 186 189 192 193
+    194 196 197"""
+TEST = "54 55 57 59 60 62 63 66 150 151 152 154 155 159 160 161 163 164 165 166 198 199"
+EXCLUSIONS = "1 3 5 7 10 11 13 14 15 18 19 20 23 24 25 28 31 33 35 38"
+
+
 def test_the_split_is_the_release_s(tmp_path):
-    assert len(sidd.TRAIN_INSTANCES) == 56 and len(sidd.TEST_INSTANCES) == 22
-    assert not set(sidd.TRAIN_INSTANCES) & set(sidd.TEST_INSTANCES)
+    lists = sidd.TRAIN_INSTANCES, sidd.TEST_INSTANCES, sidd.RELEASE_EXCLUSIONS
+    assert [" ".join(map(str, numbers)) for numbers in lists] == [
+        " ".join(text.split()) for text in (TRAIN, TEST, EXCLUSIONS)
+    ]
+    assert sidd.ISO_LEVELS == (100, 400, 800, 1600, 3200)
     make_medium(tmp_path)
     instances = sidd.index(tmp_path)
     assert [f.instance for f in sidd.select_frames(instances, "train")] == [4, 4]
@@ -104,6 +115,10 @@ def test_selection(tmp_path):
     ], "instance 201 has an ISO level that is not modelled"
     chosen = sidd.select_frames(instances, frame_range=(11, 13), cameras=["GP", "S6"], isos=[800])
     assert [(f.instance, f.number) for f in chosen] == [(54, 11), (54, 12)]
+    chosen = sidd.select_frames(instances, cameras="GP")
+    assert [(f.instance, f.scene, f.brightness) for f in chosen] == 2 * [(54, 1, "N")]
+    assert sidd.select_frames(instances, isos=3200)[0].instance == 200
+    assert sidd.select_frames(instances, cameras=["N6"]) == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +141,7 @@ def test_a_wrong_folder_name_is_named():
 
 
 def test_instances_of_a_new_camera_are_split_by_number(tmp_path):
-    for number in (4, 54, 301, 304):
+    for number in (4, 54, 300, 301, 302):
         folder = tmp_path / f"{number:04d}_001_P9_00100_00060_3200_L"
         folder.mkdir()
         for kind in ("NOISY", "GT", "METADATA"):
@@ -136,4 +151,10 @@ def test_instances_of_a_new_camera_are_split_by_number(tmp_path):
         split: [f.instance for f in sidd.select_frames(instances, split, cameras=["P9"])]
         for split in ("train", "test")
     }
-    assert splits == {"train": [4, 301], "test": [54, 304]}
+    assert splits == {"train": [4, 301, 302], "test": [54, 300]}
+
+
+def test_a_name_is_what_it_was_read_from():
+    name = SceneName.parse("0012_003_N6_00400_00120_4400_H")
+    assert name == SceneName(12, 3, "N6", 400, 120, 4400, "H")
+    assert str(name) == "0012_003_N6_00400_00120_4400_H"

@@ -25,6 +25,22 @@ def test_variance_is_the_true_profile_not_the_stated_one(camera, iso):
 
 
 @pytest.mark.parametrize("camera", sidd.CAMERAS)
+@pytest.mark.parametrize("iso", [100, 800])
+def test_shot_and_read_noise_are_the_sensor_s(camera, iso):
+    sensor, gain = BY_CODE[camera].sensor, iso / 100
+    shot = sensor.shot_factor * sensor.shot * gain
+    read = sensor.read_factor * sensor.read * (0.8 + 0.2 * gain**1.5)
+    rows = sensor.row**2 * read
+    assert noise_physics.true_profile(camera, iso) == pytest.approx((shot, read + rows))
+    if iso == 100:  # more noise would be clipped in the dark
+        step = 2.0**-noise_physics.BIT_DEPTH
+        variances = [flat_noise(camera, iso, level).var() for level in (0.02, 0.2, 0.6)]
+        expected = [shot * level + read + rows + step**2 / 12 for level in (0.02, 0.2, 0.6)]
+        assert variances == pytest.approx(expected, rel=0.02)
+        assert (read + rows) / expected[0] > 0.15, "read noise counts there"
+
+
+@pytest.mark.parametrize("camera", sidd.CAMERAS)
 def test_neighbours_are_correlated_as_the_kernel_says(camera):
     noise = flat_noise(camera, 800, 0.5)
     noise /= noise.std()

@@ -1,10 +1,11 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 import sidd
-from sidd.offline import noise_physics
+from sidd.offline import noise_physics, synthetic
 from sidd.offline.pictures import TEST_PICTURES, TRAIN_PICTURES
 from sidd.offline.synthetic import camera_iso_pairs
 
@@ -35,6 +36,15 @@ def test_every_pair_of_camera_and_iso():
     pairs = camera_iso_pairs()
     assert len(pairs) == len(set(pairs)) == 22
     assert {iso for _, iso in pairs} == set(sidd.ISO_LEVELS)
+
+
+def test_the_plan_is_what_it_was_in_every_version():
+    """Instances, scenes, cameras, ISO levels, light and pictures: else older results differ."""
+    plan = [f"{name} {picture}" for name, picture in synthetic._plan(56, 22)]
+    assert plan[0] == "0004_001_IP_00100_00092_3200_N astronaut.png"
+    assert plan[-1] == "0199_008_N6_00800_00522_4400_H rocket.jpg"
+    digest = hashlib.sha256("\n".join(plan).encode()).hexdigest()
+    assert digest == "ec8be924e93183084fb6d99d7d787c7096bc6afa9b9b83b1ee2c4e37ac5d1595"
 
 
 def test_test_scenes_are_other_pictures():
