@@ -56,10 +56,7 @@ def unpack(packed: ArrayLike) -> np.ndarray:
 
 
 def cfa_name(pattern: ArrayLike) -> str:
-    """Return the name of a Bayer pattern [2, 2].
-
-    Raises:
-        ValueError: if it is not one of `CFA_PATTERNS`.
+    """Return the name of a Bayer pattern [2, 2], or raise ValueError.
 
     >>> cfa_name([[2, 1], [1, 0]])
     'BGGR'

@@ -1,11 +1,15 @@
-"""Writing files so that a crash leaves either the old file or the new one, never half of one."""
+"""Files that a crash leaves old or new, never half-written; locks; free space."""
 
 import contextlib
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from sidd.errors import SiddError
 
 
 @contextlib.contextmanager
@@ -54,3 +58,27 @@ def leftovers(folder: str | os.PathLike) -> Iterator[tuple[Path, Path]]:
     """Iterate over the temporary files of `replacing` in a folder, each with its `path`."""
     for temporary in Path(folder).glob(".*.tmp"):
         yield temporary, temporary.with_name(temporary.name[1:].rsplit(".", 2)[0])
+
+
+def lock(file: IO, refusal: str) -> bool:
+    """Lock an open file for this process; return False if its file system has no locks.
+
+    Raises:
+        SiddError: with the message `refusal`, if another process has the lock.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SiddError(refusal) from None
+    except OSError:
+        return False
+    return True
+
+
+def check_space(what: str | os.PathLike, folder: Path, needed: int) -> None:
+    """Raise SiddError if a folder has less free space than `needed` bytes, for what it names."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise SiddError(
+            f"{what}: needs {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free"
+        )

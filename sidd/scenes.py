@@ -66,11 +66,7 @@ class SceneName:
 
     @staticmethod
     def parse(name: str) -> "SceneName":
-        """Read a folder's name.
-
-        Raises:
-            SiddError: if it is not that of a scene instance.
-        """
+        """Read a folder's name, or raise SiddError if it is not that of a scene instance."""
         match = _FOLDER.fullmatch(name)
         if match is None:
             raise SiddError(
@@ -79,9 +75,8 @@ class SceneName:
                 "illuminant temperature, brightness L, N or H)"
             )
         instance, scene, camera, iso, shutter, illuminant, brightness = match.groups()
-        return SceneName(
-            int(instance), int(scene), camera, int(iso), int(shutter), int(illuminant), brightness
-        )
+        light = int(shutter), int(illuminant)
+        return SceneName(int(instance), int(scene), camera, int(iso), *light, brightness)
 
     def __str__(self) -> str:
         return (

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -46,15 +45,7 @@ class FrameInfo:
     sha256: str
 
 
-class Tiles(Protocol):
-    """A frame that patches are read from: a `TileFile` or `TilesInMemory`."""
-
-    def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None: ...
-
-    def expect(self, first: np.ndarray, last: np.ndarray, size: int) -> None: ...
-
-
-Opened = tuple[FrameInfo, Tiles]
+Opened = tuple[FrameInfo, TileFile | TilesInMemory]
 
 
 def open_in_memory(

@@ -130,15 +130,11 @@ def _settings(
 def typical_metadata(camera: str, iso: int, illuminant: int = 5500) -> Metadata:
     """Return the METADATA of an offline shot, for images that come without any.
 
-    The CFA pattern is the real camera's; colours and noise level function are made up.
-
-    Args:
-        camera: the code of a camera with a made-up sensor.
-        iso: ISO level.
-        illuminant: colour temperature in kelvin, a key of `ILLUMINANTS`.
+    The CFA pattern is the real camera's; colours and noise level function are made up. The
+    illuminant's colour temperature in kelvin is a key of `ILLUMINANTS`.
 
     Raises:
-        SiddError: for another camera.
+        SiddError: for a camera without a made-up sensor.
     """
     nlf, row = noise_profile(camera, iso), BY_CODE[camera]
     return Metadata(

@@ -23,10 +23,7 @@ _FRAME_BYTES = 300_000_000
 
 @dataclass(frozen=True)
 class CheckConfig:
-    """Settings of `check`: SIDD_Medium_Raw, SIDD_Full or a part of one, and files read at once.
-
-    `processes` None is as many as cores and memory allow.
-    """
+    """Settings of `check`; `processes` None is as many as cores and memory allow."""
 
     root: str | os.PathLike
     processes: int | None = None
@@ -36,9 +33,6 @@ def run(config: CheckConfig) -> int:
     """Print a line for each damaged or missing file; return 1 if there are any, else 0.
 
     A script that calls this needs `if __name__ == "__main__"`, as `check` says.
-
-    Raises:
-        SiddError: if there is no scene instance.
     """
     instances = index(config.root)
     processes = default_processes() if config.processes is None else config.processes

@@ -1,19 +1,16 @@
 """Unpacking an archive of unknown origin."""
 
-import contextlib
-import fcntl
 import os
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
 from sidd.errors import SiddError
-from sidd.files import leftovers, replacing
+from sidd.files import check_space, leftovers, lock, replacing
 
 
 def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> int:
@@ -29,7 +26,8 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: boo
     """
     folder = Path(folder)
     try:
-        with _locked(archive) as is_locked, zipfile.ZipFile(archive) as file:
+        with open(archive, "rb") as opened, zipfile.ZipFile(opened) as file:
+            is_locked = lock(opened, f"{archive}: another run is unpacking it")
             placed = [(member, _target(archive, member, folder)) for member in file.infolist()]
             placed = [(member, target) for member, target in placed if not member.is_dir()]
             targets = {target for _, target in placed}
@@ -42,7 +40,8 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: boo
             ]
             if is_locked:
                 _remove_leftovers(targets)
-            _check_space(archive, folder, sum(member.file_size for member, _ in waiting))
+            folder.mkdir(parents=True, exist_ok=True)
+            check_space(archive, folder, sum(member.file_size for member, _ in waiting))
             for member, target in tqdm(
                 waiting, "extracting", unit="file", disable=not progress, delay=1
             ):
@@ -52,20 +51,6 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: boo
             f"{archive}: not a zip file, or a damaged one: {error}; remove it and download it again"
         ) from None
     return len(waiting)
-
-
-@contextlib.contextmanager
-def _locked(archive: str | os.PathLike) -> Iterator[bool]:
-    """Lock an archive for this process; yield False if its file system has no locks."""
-    with open(archive, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_locked = True
-        except BlockingIOError:
-            raise SiddError(f"{archive}: another run is unpacking it") from None
-        except OSError:
-            is_locked = False
-        yield is_locked
 
 
 def _remove_leftovers(targets: set[Path]) -> None:
@@ -93,15 +78,6 @@ def _target(archive: str | os.PathLike, member: zipfile.ZipInfo, folder: Path) -
     if reason:
         raise SiddError(f"{archive}: member {member.filename!r} {reason}; nothing was extracted")
     return folder / name
-
-
-def _check_space(archive: str | os.PathLike, folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise SiddError(
-            f"{archive}: needs {needed / 1e9:.1f} GB in {folder}, and {free / 1e9:.1f} GB are free"
-        )
 
 
 def _write(

@@ -22,11 +22,7 @@ class IndexConfig:
 
 
 def run(config: IndexConfig) -> int:
-    """Print a table, and a line for each missing or unreadable file; return 0.
-
-    Raises:
-        SiddError: if there is no scene instance.
-    """
+    """Print a table, and a line for each missing or unreadable file; return 0."""
     table, problems = survey(index(config.root))
     print(table)
     print(*problems, sep="\n", end="\n" if problems else "")

@@ -16,11 +16,7 @@ class SynthesizeConfig:
 
 
 def run(config: SynthesizeConfig) -> int:
-    """Write the dataset of `sidd.write_synthetic` unless it is there already; return 0.
-
-    Raises:
-        SiddError: if the folder has anything else in it.
-    """
+    """Write the dataset of `sidd.write_synthetic` unless it is there already; return 0."""
     root = write_synthetic(config.out, config.seed, exist_ok=True)
     instances = index(root)
     frames = sum(len(instance.frames) for instance in instances)

@@ -1,12 +1,10 @@
 """Downloads of large files over HTTP, which resume where they stopped, and are checked."""
 
-import fcntl
 import hashlib
 import http.client
 import json
 import os
 import re
-import shutil
 import time
 import urllib.error
 import urllib.parse
@@ -17,7 +15,7 @@ from typing import BinaryIO
 from tqdm.auto import tqdm
 
 from sidd.errors import SiddError
-from sidd.files import replacing
+from sidd.files import check_space, lock, replacing
 
 ATTEMPTS = 6
 """Attempts without a single new byte before a download fails."""
@@ -50,10 +48,7 @@ def download(
     target, partial = folder / name, folder / f"{name}.partial"
     if not target.exists():
         with open(partial, "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SiddError(f"{partial}: another download is writing it") from None
+            lock(file, f"{partial}: another download is writing it")
             _Transfer(url, partial, file, progress).run()
         if sha256:
             _verify(partial, sha256, progress)
@@ -147,7 +142,7 @@ class _Transfer:
             start = 0
             _write_state(self._path, self._url, _validator(response), total)
         self._total = self._bar.total = total
-        self._check_space((total or 0) - start)
+        check_space(self._path, self._path.parent, (total or 0) - start)
         self._bar.n = start
         self._bar.refresh()
         while block := response.read(_BLOCK):
@@ -161,13 +156,6 @@ class _Transfer:
         except OSError as error:
             raise SiddError(f"{self._path}: cannot be written: {error.strerror}") from error
         self._bar.update(len(block))
-
-    def _check_space(self, needed: int) -> None:
-        free = shutil.disk_usage(self._path.parent).free
-        if needed > free:
-            raise SiddError(
-                f"{self._path}: needs {needed / 1e9:.1f} GB more, and {free / 1e9:.1f} GB are free"
-            )
 
     def _restart(self) -> None:
         self._file.truncate(0)

@@ -187,7 +187,7 @@ def test_no_server(tmp_path, monkeypatch):
 def test_too_little_room(server, tmp_path, monkeypatch):
     room = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: room)
-    with pytest.raises(sidd.SiddError, match=r"partial: needs 0\.0 GB more, and 0\.0 GB are free"):
+    with pytest.raises(sidd.SiddError, match=r"partial: needs 0\.0 GB in .*, and 0\.0 GB are free"):
         fetch(server, tmp_path)
 
 
