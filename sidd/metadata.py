@@ -79,7 +79,7 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
 
 
 def _metadata(fields: "_Fields", camera: str | None) -> Metadata:
-    make, model = fields.text("Make"), fields.text("Model", "")
+    make, model = fields.text("Make"), fields.text("Model", optional=True)
     cfa_pattern = fields.tag(_CFA_PATTERN_TAG, 4).astype(int).reshape(2, 2)
     try:
         cfa_name(cfa_pattern)
@@ -133,11 +133,11 @@ class _Fields:
     def __init__(self, struct: np.ndarray) -> None:
         self._structs = [(set(item.dtype.names or ()), item) for item in _structs(struct)]
 
-    def text(self, name: str, default: str | None = None) -> str:
+    def text(self, name: str, optional: bool = False) -> str:
         value = self._first(name, 1)
-        if value is None and default is None:
+        if value is None and not optional:
             raise SiddError(f"`metadata` has no {name}")
-        return default or "" if value is None else str(value[0]).strip()
+        return "" if value is None else str(value[0]).strip()
 
     def numbers(self, name: str, count: int) -> np.ndarray:
         value = self._first(name, count)

@@ -16,7 +16,7 @@ def in_parallel(
     executor: int | Executor,
     description: str,
     unit: str,
-    progress: bool = True,
+    progress: bool,
 ) -> Iterator[Result]:
     """Iterate over the function's results in the items' order; show progress if it takes longer.
 

@@ -44,7 +44,7 @@ def render(
     array, which swaps red and blue for GRBG; here neither happens.
 
     Args:
-        bayer: [H, W] in [0, 1] raw intensity, H and W even; for files see `render_packed`.
+        bayer: [H, W] in [0, 1] raw intensity, both even, NaN is 0; for files see `render_packed`.
         cfa_pattern: [2, 2] with 0 R, 1 G, 2 B, as it lies on `bayer`.
         white_balance: AsShotNeutral [3].
         color_matrix: ColorMatrix2 [3, 3].
@@ -68,7 +68,7 @@ def render(
         raise ValueError(
             f"white_balance is AsShotNeutral, 3 positive values; got {neutral.tolist()}"
         )
-    balanced = np.clip(bayer / neutral[cfa_plane(cfa_pattern, bayer.shape)], 0, 1)
+    balanced = np.nan_to_num(bayer / neutral[cfa_plane(cfa_pattern, bayer.shape)]).clip(0, 1)
     code = getattr(cv2, f"COLOR_Bayer{name}2RGB_EA")
     rgb = cv2.cvtColor((balanced * _WHITE_14_BIT).astype(np.uint16), code) / _WHITE_14_BIT
     linear = np.clip(rgb @ camera_to_srgb(color_matrix).T, 0, 1)

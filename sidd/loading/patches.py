@@ -157,7 +157,7 @@ class Patches:
         count = sum(4 * info.height * info.width for info in self._infos)
         mean = sum(info.noise_sum for info in self._infos) / count
         squares = sum(info.noise_squares for info in self._infos) / count
-        return float(np.sqrt(squares - mean**2))
+        return float(np.sqrt(max(0, squares - mean**2)))  # rounding can make it negative
 
     def nlf_table(self) -> dict[tuple[str, int], tuple[float, float]]:
         """Return the frames' pairs of camera and ISO, sorted, each with the mean of its NLFs."""

@@ -65,6 +65,8 @@ def noise_profile(camera: str, iso: int) -> tuple[float, float]:
     >>> round(beta1, 6), round(beta2, 9)
     (0.00104, 5.76e-06)
     """
+    if not iso > 0:
+        raise ValueError(f"ISO must be positive; got {iso}")
     sensor, gain = sensor_of(camera), iso / 100
     return sensor.shot * gain, sensor.read * (0.8 + 0.2 * gain**1.5)
 

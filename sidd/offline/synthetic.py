@@ -135,6 +135,7 @@ def typical_metadata(camera: str, iso: int, illuminant: int = 5500) -> Metadata:
 
     Raises:
         SiddError: for a camera without a made-up sensor.
+        ValueError: for another illuminant, or an ISO that is not positive.
     """
     nlf, row = noise_profile(camera, iso), BY_CODE[camera]
     return Metadata(

@@ -27,6 +27,9 @@ _BAND = 512  # rows at once, so that a large image takes little more memory than
 
 def as_shot_neutral(camera: str, illuminant: int) -> np.ndarray:
     """Return the camera RGB [3] of a white object in this light, its largest value 1 (DNG)."""
+    if illuminant not in ILLUMINANTS:
+        allowed = ", ".join(map(str, ILLUMINANTS))
+        raise ValueError(f"unknown illuminant {illuminant}; allowed: {allowed}")
     x, y = ILLUMINANTS[illuminant]
     white = np.array(BY_CODE[camera].color_matrix2) @ np.array([x / y, 1, (1 - x - y) / y])
     return white / white.max()

@@ -19,10 +19,10 @@ def blocks(tmp_path):
 
 def test_blocks_are_upright_and_come_in_file_orientation(blocks):
     *paths, noisy, clean = blocks
-    found = list(sidd.read_blocks(*paths))
-    assert [(block.image, block.number) for block in found[:3]] == [(1, 1), (1, 2), (2, 1)]
-    assert len(found) == 10
-    for block in found:
+    actual = list(sidd.read_blocks(*paths))
+    assert [(block.image, block.number) for block in actual[:3]] == [(1, 1), (1, 2), (2, 1)]
+    assert len(actual) == 10
+    for block in actual:
         place = block.image - 1, block.number - 1
         np.testing.assert_array_equal(sidd.unpack(block.clean).T, clean[place])
         expected = np.clip(np.nan_to_num(noisy[place]), 0, 1)
@@ -30,13 +30,13 @@ def test_blocks_are_upright_and_come_in_file_orientation(blocks):
 
 
 def test_images_can_be_left_out(blocks):
-    found = sidd.read_blocks(*blocks[:2], leave_out=sidd.RELEASE_EXCLUSIONS)
-    assert [block.image for block in found] == [2, 2, 4, 4]
+    actual = sidd.read_blocks(*blocks[:2], leave_out=sidd.RELEASE_EXCLUSIONS)
+    assert [block.image for block in actual] == [2, 2, 4, 4]
     assert len(sidd.RELEASE_EXCLUSIONS) == 20
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "output"),
     [
         (np.zeros([5, 2, 6, 10], np.float32), "do not fit"),
         (np.zeros([5, 2, 6], np.float32), "float array"),
@@ -44,10 +44,10 @@ def test_images_can_be_left_out(blocks):
         (np.zeros([5, 2, 6, 8], np.int16), "int16"),
     ],
 )
-def test_arrays_of_another_kind_are_refused(blocks, array, told):
+def test_arrays_of_another_kind_are_refused(blocks, array, output):
     noisy, clean = blocks[:2]
     scipy.io.savemat(clean, {"ValidationGtBlocksRaw": array})
-    with pytest.raises(sidd.SiddError, match=told):
+    with pytest.raises(sidd.SiddError, match=output):
         list(sidd.read_blocks(noisy, clean))
 
 

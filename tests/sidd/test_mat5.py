@@ -55,12 +55,12 @@ def frame(request):
 
 def test_changed_bytes_never_end_the_process(frame, tmp_path):
     source = frame.metadata
-    found = subprocess.run(
+    actual = subprocess.run(
         [sys.executable, "-c", _FUZZ, str(source), str(tmp_path / "x.MAT"), "300"],
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True,
     )  # fmt: skip
-    assert found.returncode == 0, found.stderr
-    read, refused = map(int, found.stdout.split())
+    assert actual.returncode == 0, actual.stderr
+    read, refused = map(int, actual.stdout.split())
     assert read > 0 and refused > 0 and read + refused == 300
 
 
@@ -73,10 +73,22 @@ def test_a_variable_is_as_scipy_reads_it(tmp_path, compressed):
         "wanted": {"numbers": np.arange(6, dtype=np.int16).reshape(2, 3), "cell": cell, "no": []},
     }
     path = save(tmp_path / "x.mat", variables, do_compression=compressed)
-    found, expected = read_variable(path, "wanted"), scipy.io.loadmat(path)["wanted"]
-    assert repr(found) == repr(expected)
+    actual, expected = read_variable(path, "wanted"), scipy.io.loadmat(path)["wanted"]
+    assert repr(actual) == repr(expected)
     with pytest.raises(KeyError):
         read_variable(path, "absent")
+
+
+@pytest.mark.parametrize("dtype", [*"bBhHiIlLfdFD", "S3"])
+def test_numbers_and_text_of_every_kind(tmp_path, dtype):
+    array = np.ones((2, 3), dtype) if dtype != "S3" else "text"
+    path = save(tmp_path / "x.mat", {"x": array})
+    np.testing.assert_array_equal(read_variable(path, "x"), scipy.io.loadmat(path)["x"])
+    damaged = bytearray(path.read_bytes())
+    damaged[-4:] = []  # the sizes in the tags are too large now
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match="ends outside"):
+        read_variable(path, "x")
 
 
 def test_what_is_too_large_is_refused_before_it_is_inflated(tmp_path):

@@ -191,6 +191,23 @@ def test_cleaning_of_pairs(metadata, tmp_path):
     assert (pair.iso, pair.camera) == (800, "G4")
 
 
+def test_what_counts_as_near_the_range(tmp_path):
+    path = tmp_path / "near.MAT"
+    for bad, number, refused in (
+        (1.51, 16, False), (1.51, 17, True), (-0.51, 16, False), (-0.51, 17, True),
+        (1.5, 1600, False), (-0.5, 1600, False),
+    ):  # fmt: skip
+        image = np.full(1600, 0.5)
+        image[:number] = bad
+        sidd.write_raw(path, image.reshape(40, 40))
+        if refused:
+            with pytest.raises(sidd.SiddError, match="raw values are in"):
+                sidd.read_packed(path)
+        else:
+            packed = sidd.read_packed(path)
+            assert np.count_nonzero(packed == (bad > 0)) == number
+
+
 @pytest.mark.parametrize("counts", [1023.0, 255.0, -3.0])
 def test_sensor_counts_are_refused(counts, tmp_path):
     """Clipped to [0, 1] they would be a white image, or a black one."""

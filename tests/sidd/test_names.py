@@ -17,9 +17,9 @@ HEAVY = {"tensorflow", "h5py", "skimage", "matplotlib", "scipy", "cv2", "numpy"}
 
 def run(code):
     """What Python prints that has imported nothing yet."""
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    actual = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert actual.returncode == 0, actual.stderr
+    return actual.stdout
 
 
 def test_names():

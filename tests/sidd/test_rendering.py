@@ -54,6 +54,13 @@ def test_smallest_images_keep_their_colour(size):
     np.testing.assert_allclose(small.astype(int), np.broadcast_to(large[4, 4], small.shape), atol=1)
 
 
+def test_bad_pixels_are_black_or_white():
+    bayer = np.full((8, 8), 0.5)
+    bayer[:4, :4], bayer[:4, 4:] = np.nan, np.inf
+    rendered = sidd.render(bayer, sidd.CFA_PATTERNS["RGGB"], [1, 1, 1], SRGB_CAMERA)
+    assert not rendered[:2, :2].any() and (rendered[:2, 6:] >= 254).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

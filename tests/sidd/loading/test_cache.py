@@ -158,13 +158,13 @@ def test_a_bad_frame_is_skipped_once_and_taken_when_repaired(frames, tmp_path, c
     cache, victim = tmp_path / "cache", frames[2].noisy
     good = victim.read_bytes()
     victim.write_bytes(good[: len(good) // 2])
-    found = patches(frames, cache)
-    assert found.frames == [*frames[:2], *frames[3:]]
-    assert set(found.skipped) == {frames[2]} and str(victim) in found.skipped[frames[2]]
+    actual = patches(frames, cache)
+    assert actual.frames == [*frames[:2], *frames[3:]]
+    assert set(actual.skipped) == {frames[2]} and str(victim) in actual.skipped[frames[2]]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == f"skipped: {found.skipped[frames[2]]}"
-    assert digest(found) == digest(patches(found.frames, None))
+    assert record.getMessage() == f"skipped: {actual.skipped[frames[2]]}"
+    assert digest(actual) == digest(patches(actual.frames, None))
     with pytest.raises(sidd.SiddError, match=r"0011_NOISY_RAW_010\.MAT: .*truncated"):
         patches(frames, cache, strict=True)
     victim.write_bytes(good)
@@ -194,8 +194,8 @@ def test_leftovers_of_a_killed_run_are_removed(frames, tmp_path):
 
 
 def test_the_same_frame_twice(frames, tmp_path):
-    found = patches([frames[0], frames[1], frames[0]], tmp_path / "cache")
-    assert found.num_patches == 18 and len(files(tmp_path / "cache", "*.npy")) == 2
+    actual = patches([frames[0], frames[1], frames[0]], tmp_path / "cache")
+    assert actual.num_patches == 18 and len(files(tmp_path / "cache", "*.npy")) == 2
 
 
 def test_a_second_run_waits_for_the_first(frames, tmp_path, caplog):
@@ -203,13 +203,13 @@ def test_a_second_run_waits_for_the_first(frames, tmp_path, caplog):
     cache.mkdir()
     with open(cache / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = []
-        second = threading.Thread(target=lambda: found.append(patches(frames, cache)))
+        actual = []
+        second = threading.Thread(target=lambda: actual.append(patches(frames, cache)))
         second.start()
         second.join(1)
         assert second.is_alive() and not files(cache, "*.npy")
     second.join(60)
-    assert found[0].num_patches == 72
+    assert actual[0].num_patches == 72
     assert "waiting for another run" in caplog.text
 
 
@@ -256,10 +256,10 @@ def test_a_bad_frame_needs_no_writing(frames, tmp_path):
 
 
 def test_what_is_lost_later_names_the_cache_file(frames, tmp_path):
-    found = patches(frames, tmp_path / "cache")
+    actual = patches(frames, tmp_path / "cache")
     (tmp_path / "cache").rename(tmp_path / "gone")
     with pytest.raises(Exception, match=r"SiddError: .*cache/0004_010-\w+\.npy: cannot be read"):
-        digest(found)
+        digest(actual)
 
 
 def test_the_key_is_of_the_content(frames, tmp_path):

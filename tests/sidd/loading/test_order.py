@@ -126,3 +126,17 @@ def test_streams_of_random_numbers_are_apart():
         corner_generator(*key).random() for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1))
     }
     assert len(draws) == 4
+
+
+def test_a_seed_has_the_order_of_every_version():
+    """So that runs of a seed can be repeated, and resumed by a later version."""
+    orders_of_seed = {
+        "mixed": Mixed(COUNTS, 8, False, 3, 10, 4),
+        "images": OneImageABatch(COUNTS, 8, False, 3),
+    }
+    batches = {name: order.batch(2, 1).tolist() for name, order in orders_of_seed.items()}
+    assert batches == {
+        "mixed": [21, 23, 4, 35, 7, 28, 32, 30],
+        "images": [13, 27, 22, 16, 9, 18, 19, 15],
+    }
+    assert corner_generator(3, 2, 1).integers(1000, size=3).tolist() == [561, 463, 679]

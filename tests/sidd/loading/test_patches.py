@@ -24,9 +24,9 @@ def sorted_patches(patches):
     return flat[np.lexsort(flat.T[:8])]
 
 
-def assert_same(found, expected):
-    assert len(found) == len(expected)
-    for one, other in zip(found, expected, strict=True):
+def assert_same(actual, expected):
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
         for name in NAMES:
             np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
@@ -35,8 +35,8 @@ def test_grid_is_the_release_s(numbers_of):
     numbers = numbers_of("data_and_metrics")
     for limit, name in ((None, "grid"), (5, "grid5")):
         expected = np.stack([numbers[f"{name}_rows"], numbers[f"{name}_cols"]], axis=-1)
-        found = sidd.uniform_corners(*numbers["grid_hw"], limit)
-        np.testing.assert_array_equal(found, expected)
+        actual = sidd.uniform_corners(*numbers["grid_hw"], limit)
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.fixture(scope="module", params=["memory", "cache"])
@@ -56,9 +56,9 @@ def make(request, train_frames, tmp_path_factory):
 def test_batches_in_order_are_the_files_patches(make, train_frames, size, mix_images):
     patches = make(patch_size=size)
     dataset = patches.batches(5, mix_images, shuffle=False)
-    found = batches(dataset)
-    assert len(found) == len(dataset) == patches.num_batches(5, mix_images)
-    assert {name: (value.dtype, value.shape[1:]) for name, value in found[0].items()} == {
+    actual = batches(dataset)
+    assert len(actual) == len(dataset) == patches.num_batches(5, mix_images)
+    assert {name: (value.dtype, value.shape[1:]) for name, value in actual[0].items()} == {
         "noise": (np.float32, (size, size, 4)),
         "clean": (np.float32, (size, size, 4)),
         "iso": (np.int32, ()),
@@ -92,13 +92,13 @@ def test_shuffling_is_new_each_epoch_and_reproducible(make, arguments):
         ]
 
     every = sorted_patches(joined(make().batches(shuffle=False), "noise"))
-    found = epochs(seed=1)
-    for epoch in found:
+    actual = epochs(seed=1)
+    for epoch in actual:
         np.testing.assert_array_equal(sorted_patches(epoch), every)
-    assert not np.array_equal(found[0], found[1]) and not np.array_equal(found[1], found[2])
-    for epoch, again in zip(found, epochs(seed=1), strict=True):
+    assert not np.array_equal(actual[0], actual[1]) and not np.array_equal(actual[1], actual[2])
+    for epoch, again in zip(actual, epochs(seed=1), strict=True):
         np.testing.assert_array_equal(epoch, again)
-    assert not np.array_equal(found[0], epochs(seed=2)[0])
+    assert not np.array_equal(actual[0], epochs(seed=2)[0])
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "random"])
@@ -165,9 +165,9 @@ def test_a_shard_reads_its_part_only(train_frames, tmp_path, monkeypatch):
             read.append(sum(b.nbytes for b in buffers)) or original(file, buffers, offset)
         ),
     )
-    found = batches(patches.batches(4, shard=(1, 4)))
-    assert sum(read) == sum(batch["noise"].nbytes + batch["clean"].nbytes for batch in found)
-    assert sum(len(batch["iso"]) for batch in found) == patches.num_patches / 4
+    actual = batches(patches.batches(4, shard=(1, 4)))
+    assert sum(read) == sum(batch["noise"].nbytes + batch["clean"].nbytes for batch in actual)
+    assert sum(len(batch["iso"]) for batch in actual) == patches.num_patches / 4
 
 
 @pytest.mark.parametrize(
@@ -178,19 +178,19 @@ def test_the_disk_is_told_in_time(train_frames, tmp_path, monkeypatch, sampling,
     patches = sidd.Patches(
         train_frames, 16, sampling, cache=tmp_path, parallel_reads=1, progress=False
     )
-    told, late = {}, []
+    output, late = {}, []
     original = tiles.OpenFile.read
 
     def read(file, buffers, offset):
         size = sum(buffer.nbytes for buffer in buffers)
-        if not any(a <= offset and offset + size <= b for a, b in told.get(file, [])):
+        if not any(a <= offset and offset + size <= b for a, b in output.get(file, [])):
             late.append(offset)
         return original(file, buffers, offset)
 
     monkeypatch.setattr("sidd.loading.tiles.OpenFile.read", read)
     monkeypatch.setattr(
         "sidd.loading.tiles.OpenFile.expect",
-        lambda file, offset, length: told.setdefault(file, []).append((offset, offset + length)),
+        lambda file, offset, length: output.setdefault(file, []).append((offset, offset + length)),
     )
     read_all = batches(patches.batches(4, **arguments))
     assert sum(len(batch["iso"]) for batch in read_all) == patches.num_patches
@@ -208,15 +208,15 @@ def test_shards_of_full_batches_have_a_known_size(make):
 @pytest.mark.parametrize("drop_remainder", [False, True])
 def test_batches_of_one_image(make, train_frames, drop_remainder):
     dataset = make().batches(4, mix_images=False, drop_remainder=drop_remainder)
-    found = batches(dataset)
-    assert len(dataset) == len(found) == 12 * (1 if drop_remainder else 2)
-    sizes = {len(batch["iso"]) for batch in found}
+    actual = batches(dataset)
+    assert len(dataset) == len(actual) == 12 * (1 if drop_remainder else 2)
+    sizes = {len(batch["iso"]) for batch in actual}
     assert sizes == ({4} if drop_remainder else {4, 2})
-    for batch in found:
+    for batch in actual:
         assert len(set(batch["iso"])) == len(set(batch["camera"])) == 1
-    firsts = [(batch["camera"][0], batch["iso"][0]) for batch in found]
+    firsts = [(batch["camera"][0], batch["iso"][0]) for batch in actual]
     frames = [(sidd.CAMERAS.index(f.camera), f.iso) for f in train_frames]
-    assert sorted(set(firsts)) == sorted(set(frames)) and firsts[:: len(found) // 12] != frames
+    assert sorted(set(firsts)) == sorted(set(frames)) and firsts[:: len(actual) // 12] != frames
 
 
 def test_mixed_batches_hold_many_images(make):
@@ -318,8 +318,8 @@ def test_patches_can_overlap_or_lie_apart(make, train_frames, stride, corners):
         for row in range(0, 48 - PATCH + 1, stride)
         for column in range(0, 40 - PATCH + 1, stride)
     ]
-    found = joined(patches.batches(7, shuffle=False), "clean")[corners : 2 * corners]
-    np.testing.assert_array_equal(found, expected)
+    actual = joined(patches.batches(7, shuffle=False), "clean")[corners : 2 * corners]
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_stride_changes_the_digest_and_has_to_be_positive(make):

@@ -47,7 +47,7 @@ def make(request, frames, tmp_path):
 def places(batches, frames):
     """The (frame, row, column) of each patch, once all its values are checked."""
     pairs = [sidd.read_pair(*frame.files) for frame in frames]
-    found = []
+    actual = []
     for batch in batches.as_numpy_iterator():
         for i, clean in enumerate(batch["clean"]):
             row, column, number = np.rint(128 * clean[0, 0, :3]).astype(int).tolist()
@@ -59,8 +59,8 @@ def places(batches, frames):
             assert batch["camera"][i] == sidd.CAMERAS.index(pair.camera)
             assert batch["iso"][i] == pair.iso
             np.testing.assert_array_equal(batch["nlf"][i], np.float32(pair.nlf))
-            found.append((number, row, column))
-    return found
+            actual.append((number, row, column))
+    return actual
 
 
 def grid(stride=PATCH, limit=None):
@@ -89,10 +89,10 @@ def test_a_grid_covers_each_frame(make, frames, mix_images, given):
 
 def test_random_patches_are_anywhere_in_their_frame(make, frames):
     patches = make(sampling="random", patches_per_image=300)
-    found = places(patches.batches(), frames)
-    assert len(found) == 4 * 300
+    actual = places(patches.batches(), frames)
+    assert len(actual) == 4 * 300
     for number, (height, width) in enumerate(SIZES):
-        corners = np.array([place[1:] for place in found if place[0] == number])
+        corners = np.array([place[1:] for place in actual if place[0] == number])
         assert len(corners) == 300
         last = np.array([height - PATCH, width - PATCH])
         assert (corners.min(0) >= 0).all() and (corners.max(0) <= last).all()
@@ -108,6 +108,15 @@ def test_sums_are_over_whole_frames(make, frames):
     assert make().noise_stddev() == pytest.approx(np.concatenate(noise).std(), rel=1e-6)
     nlf = {(frame.camera, frame.iso): (1e-3 * (1 + i), 1e-5) for i, frame in enumerate(frames)}
     assert make().nlf_table() == pytest.approx(dict(sorted(nlf.items())))
+
+
+def test_noise_that_is_the_same_everywhere(frames, tmp_path):
+    frame = dataclasses.replace(frames[0], noisy=tmp_path / "noisy", clean=tmp_path / "clean")
+    for value in (0.1, 0.3, 0.7):
+        sidd.write_raw(frame.clean, np.full((96, 80), 0.2))
+        sidd.write_raw(frame.noisy, np.full((96, 80), 0.2 + value))
+        patches = sidd.Patches([frame], PATCH, progress=False)
+        assert patches.noise_stddev() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_frame_smaller_than_a_patch_in_one_direction_is_skipped(frames):

@@ -20,7 +20,7 @@ def test_tiles_hold_the_frame(tmp_path, shape):
     size = min(*shape, 45)
     for row in range(0, shape[0] - size + 1, 7):
         for column in range(0, shape[1] - size + 1, 5):
-            found = np.empty((2, size, size, 4), np.float32)
-            tile_file.read(row, column, *found)
+            actual = np.empty((2, size, size, 4), np.float32)
+            tile_file.read(row, column, *actual)
             place = np.s_[row : row + size, column : column + size]
-            np.testing.assert_array_equal(found, [noise[place], clean[place]])
+            np.testing.assert_array_equal(actual, [noise[place], clean[place]])

@@ -45,12 +45,12 @@ def test_neighbours_are_correlated_as_the_kernel_says(camera):
     noise = flat_noise(camera, 800, 0.5)
     noise /= noise.std()
     along, across = BY_CODE[camera].sensor.crosstalk
-    for found, leak in (
+    for actual, leak in (
         ((noise[:, 1:] * noise[:, :-1]).mean(), along),
         ((noise[1:] * noise[:-1]).mean(), across),
     ):
-        assert found == pytest.approx(2 * leak / (1 + 2 * leak**2), abs=0.015)
-        assert 0.2 < found < 0.42
+        assert actual == pytest.approx(2 * leak / (1 + 2 * leak**2), abs=0.015)
+        assert 0.2 < actual < 0.42
     assert abs((noise[:, 3:] * noise[:, :-3]).mean()) < 0.015
 
 

@@ -104,6 +104,14 @@ def test_ensure_writes_once_and_refuses_other_settings(tmp_path):
         sidd.write_synthetic(root, exist_ok=True, **TINY)
 
 
+def test_metadata_of_an_unknown_light_or_iso():
+    with pytest.raises(ValueError, match="unknown illuminant 5000; allowed: 3200, 4400, 5500"):
+        sidd.typical_metadata("IP", 100, 5000)
+    for iso in (0, -100, float("nan")):
+        with pytest.raises(ValueError, match=f"ISO must be positive; got {iso}"):
+            sidd.typical_metadata("IP", iso)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -34,14 +34,14 @@ class Server:
         self.requests = []  # (Range, If-Range) of each
 
     def answer(self, handler):
-        asked, condition = handler.headers["Range"], handler.headers["If-Range"]
-        self.requests.append((asked, condition))
+        requested, condition = handler.headers["Range"], handler.headers["If-Range"]
+        self.requests.append((requested, condition))
         if self.statuses:
             handler.send_error(self.statuses.pop(0))
             return
         start = 0
-        if asked and self.ranges and condition in (None, self.etag):
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+        if requested and self.ranges and condition in (None, self.etag):
+            start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1])
             if start >= len(self.content):
                 handler.send_response(416)
                 handler.send_header("Content-Range", f"bytes */{len(self.content)}")
@@ -99,7 +99,7 @@ def test_dropped_connections_are_taken_up_where_they_broke(server, tmp_path):
     server.drop_after = [100_000, 50_000, 0, 0, 70_000]
     path = fetch(server, tmp_path)
     assert path.read_bytes() == CONTENT
-    starts = [asked for asked, _ in server.requests]
+    starts = [requested for requested, _ in server.requests]
     assert starts == [None, "bytes=100000-", *3 * ["bytes=150000-"], "bytes=220000-"]
     assert {condition for _, condition in server.requests[1:]} == {'"one"'}
 
@@ -290,10 +290,10 @@ def test_the_command_ends_with_the_dataset(server, offline, tmp_path, capsys):
     out = tmp_path / "out"
     command = ["download", "--dataset", "medium-raw", "--url", server.url, "--out", str(out)]
     assert main(command) == 0
-    told = capsys.readouterr().out
-    assert f"{out}: 11 of 160 scene instances of medium-raw" in told
-    found = sidd.index(out / "SIDD_Medium_Raw")
-    assert [i.instance for i in found] == [i.instance for i in sidd.index(offline)]
+    output = capsys.readouterr().out
+    assert f"{out}: 11 of 160 scene instances of medium-raw" in output
+    actual = sidd.index(out / "SIDD_Medium_Raw")
+    assert [i.instance for i in actual] == [i.instance for i in sidd.index(offline)]
     server.requests.clear()
     assert main(command) == 0
     assert "0 files extracted" in capsys.readouterr().out and not server.requests
@@ -302,6 +302,6 @@ def test_the_command_ends_with_the_dataset(server, offline, tmp_path, capsys):
 def test_a_download_without_any_scene_fails(server, archive, tmp_path, capsys):
     server.content = archive.read_bytes()
     assert main(["download", "--url", server.url, "--out", str(tmp_path / "out")]) == 1
-    told = capsys.readouterr()
-    assert "0 of 160 scene instances" in told.out
-    assert "no scene instance was found" in told.err.splitlines()[-1]
+    output = capsys.readouterr()
+    assert "0 of 160 scene instances" in output.out
+    assert "no scene instance was found" in output.err.splitlines()[-1]

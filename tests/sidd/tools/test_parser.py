@@ -44,8 +44,8 @@ COMMANDS = ("index", "check", "download", "synthesize")
 )
 def test_bad_input_is_one_line(tmp_path, capsys, arguments, message):
     assert main([text.format(tmp=tmp_path) for text in arguments]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and told[0].startswith("python -m sidd: ") and message in told[0]
+    output = capsys.readouterr().err.splitlines()
+    assert len(output) == 1 and output[0].startswith("python -m sidd: ") and message in output[0]
 
 
 def test_unknown_arguments_are_one_line(capsys):
@@ -70,19 +70,23 @@ except SystemExit as stopped:
 found = {heavy} & set(sys.modules)
 assert not found, found
 """
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert output.returncode == 0, output.stderr
     prog = " ".join(["python -m sidd", *command])
-    assert told.stdout.startswith(f"usage: {prog} ")
+    assert output.stdout.startswith(f"usage: {prog} ")
 
 
 def test_a_process_of_its_own(offline):
     command = [sys.executable, "-m", "sidd"]
-    told = subprocess.run([*command, "index", offline], cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 0 and told.stdout.splitlines()[-1].split()[:3] == ["all", "11", "22"]
-    told = subprocess.run([*command, "index", "none"], cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 2 and not told.stdout
-    assert told.stderr == "python -m sidd: none: no such folder; expected a SIDD dataset\n"
+    output = subprocess.run([*command, "index", offline], cwd=ROOT, capture_output=True, text=True)
+    assert output.returncode == 0 and output.stdout.splitlines()[-1].split()[:3] == [
+        "all",
+        "11",
+        "22",
+    ]
+    output = subprocess.run([*command, "index", "none"], cwd=ROOT, capture_output=True, text=True)
+    assert output.returncode == 2 and not output.stdout
+    assert output.stderr == "python -m sidd: none: no such folder; expected a SIDD dataset\n"
 
 
 def test_any_parser_takes_the_commands(offline, capsys):
@@ -142,8 +146,8 @@ def test_synthesize_leaves_what_it_did_not_write(tiny, tmp_path, capsys, seed, m
     root = tmp_path / "sidd"
     assert main(["synthesize", "--out", str(root)]) == 0
     assert main(["synthesize", "--out", str(root), "--seed", seed]) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1 and told[0].startswith("python -m sidd: ") and message in told[0]
+    output = capsys.readouterr().err.splitlines()
+    assert len(output) == 1 and output[0].startswith("python -m sidd: ") and message in output[0]
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mum.txt").touch()
     assert main(["synthesize", "--out", str(tmp_path / "letters")]) == 2
