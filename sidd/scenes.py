@@ -237,13 +237,16 @@ def _read_instance(folder: Path) -> SceneInstance:
             if match := _FILE.fullmatch(path.name):
                 kind, number = match.groups()
                 files.setdefault(int(number), {})[kind.upper()] = path
+    stems = {kind: f"{name.instance:04d}_{kind}_RAW" for kind in _KINDS}
     frames: list[Frame] = []
     incomplete: list[Frame] = []
     for number, present in sorted(files.items()):
         is_deeper = next(iter(present.values())).parent in deeper
-        paths = [
-            present.get(kind) or _expected(name, folder, is_deeper, kind, number) for kind in _KINDS
-        ]
+        expected = {
+            kind: (folder / stem if is_deeper else folder) / f"{stem}_{number:03d}.MAT"
+            for kind, stem in stems.items()
+        }
+        paths = (expected | present).values()
         frame = Frame(
             number, name.instance, name.scene, name.camera, name.iso, name.brightness, *paths
         )
@@ -251,9 +254,3 @@ def _read_instance(folder: Path) -> SceneInstance:
     return SceneInstance(
         **vars(name), path=folder, frames=tuple(frames), incomplete=tuple(incomplete)
     )
-
-
-def _expected(name: SceneName, folder: Path, is_deeper: bool, kind: str, number: int) -> Path:
-    """Return where a missing file should be."""
-    stem = f"{name.instance:04d}_{kind}_RAW"
-    return (folder / stem if is_deeper else folder) / f"{stem}_{number:03d}.MAT"

@@ -72,6 +72,8 @@ def unprocess_srgb(
     picture = np.asarray(picture)
     if picture.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"a picture to unprocess is uint8 or uint16; got {picture.dtype}")
+    if picture.ndim != 3 or picture.shape[2] != 3:
+        raise ValueError(f"a picture to unprocess is RGB [H, W, 3]; got shape {picture.shape}")
     if not 0 < white <= 1:
         raise ValueError(f"white must be in (0, 1]; got {white}")
     linear = (picture / np.iinfo(picture.dtype).max) ** 2.2

@@ -192,7 +192,8 @@ def test_the_disk_is_told_in_time(train_frames, tmp_path, monkeypatch, sampling,
         "sidd.loading.tiles.OpenFile.expect",
         lambda file, offset, length: output.setdefault(file, []).append((offset, offset + length)),
     )
-    read_all = batches(patches.batches(4, **arguments))
+    second_epoch = patches.num_batches(4, arguments.get("mix_images", True))
+    read_all = batches(patches.batches(4, first_batch=second_epoch, **arguments))
     assert sum(len(batch["iso"]) for batch in read_all) == patches.num_patches
     first_window = 6 if "mix_images" in arguments else 20 + 4
     tiles_a_patch = 1 if sampling == "uniform" else 2

@@ -32,6 +32,28 @@ def test_layout_and_conditions(offline):
         assert pair.clean.min() > 1e-3 and pair.clean.max() < 0.95
 
 
+def test_the_images_are_those_of_every_version(offline):
+    """Instance, mean and one corner of the clean image, standard deviation of the noise."""
+    expected = [
+        (4, 0.16331, 0.03177, 0.004763),
+        (11, 0.17809, 0.0061, 0.021876),
+        (13, 0.07325, 0.17287, 0.010483),
+        (17, 0.18742, 0.00645, 0.05956),
+        (18, 0.10672, 0.0045, 0.009455),
+        (20, 0.10933, 0.03743, 0.007708),
+        (54, 0.10367, 0.13803, 0.003877),
+        (55, 0.06463, 0.01929, 0.013142),
+        (57, 0.13964, 0.0555, 0.014457),
+        (59, 0.13189, 0.10417, 0.050316),
+        (60, 0.0702, 0.03719, 0.007777),
+    ]
+    frames = sidd.select_frames(sidd.index(offline), frame_range=(10, 11))
+    for frame, numbers in zip(frames, expected, strict=True):
+        pair = sidd.read_pair(*frame.files)
+        actual = (frame.instance, pair.clean.mean(), pair.clean[0, 0, 0], pair.noise.std())
+        assert actual == pytest.approx(numbers, rel=2e-3)
+
+
 def test_every_pair_of_camera_and_iso():
     pairs = camera_iso_pairs()
     assert len(pairs) == len(set(pairs)) == 22

@@ -252,7 +252,7 @@ def test_a_killed_process_is_one_error_that_names_a_frame(offline, monkeypatch):
 
 @pytest.mark.parametrize(("available", "expected"), [(100, 1), (700, 2), (10**6, 16)])
 def test_processes_fit_in_memory(monkeypatch, available, expected):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", {0: range(16)}.__getitem__, raising=False)
     content = f"MemTotal: 9 kB\nMemAvailable: {available * 1000} kB\n"
     monkeypatch.setattr(checking, "open", lambda _: io.StringIO(content), raising=False)
     assert checking.default_processes() == expected
@@ -261,14 +261,15 @@ def test_processes_fit_in_memory(monkeypatch, available, expected):
 def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
     root = shutil.copytree(offline, tmp_path / "sidd")
     first, second = sidd.select_frames(sidd.index(root))[:2]
-    cut(0.5)(first.noisy)
+    overwrite(b"bad")(first.noisy)
+    os.truncate(first.noisy, 50_000_000)
     second.metadata.unlink()
     assert main(["index", str(root)]) == 0
     lines = capsys.readouterr().out.splitlines()
     headings = ["camera", "ISO", "instances", "frames", "GB", "missing", "unreadable"]
     assert lines[0].split() == headings
     rows = {(camera, iso): numbers for camera, iso, *numbers in map(str.split, lines[1:-3])}
-    assert rows["IP", "100"] == ["2", "3", "0.00", "1", "1"]
-    assert lines[-3].split() == ["all", "11", "21", "0.00", "1", "1"]
+    assert rows["IP", "100"] == ["2", "3", "0.05", "1", "1"]
+    assert lines[-3].split() == ["all", "11", "21", "0.05", "1", "1"]
     assert lines[-2].startswith(f"unreadable: {first.noisy}: not a readable")
     assert lines[-1] == f"missing: {second.metadata}"

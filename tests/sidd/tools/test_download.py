@@ -179,9 +179,11 @@ def test_errors_of_the_server(server, tmp_path):
 
 
 def test_no_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "FIRST_PAUSE", 0)
+    pauses = []
+    monkeypatch.setattr(transfer.time, "sleep", pauses.append)
     with pytest.raises(sidd.SiddError, match="given up after 6 attempts .*refused"):
         download("http://127.0.0.1:1/x.zip", tmp_path, progress=False)
+    assert pauses == [1, 2, 4, 8, 16]
 
 
 def test_too_little_room(server, tmp_path, monkeypatch):
