@@ -44,7 +44,8 @@ def read_blocks(
     files, of up to 1 GB each, are read with the first block.
 
     Args:
-        noisy_path, clean_path: `ValidationNoisyBlocksRaw.mat` and `ValidationGtBlocksRaw.mat`.
+        noisy_path: `ValidationNoisyBlocksRaw.mat`.
+        clean_path: `ValidationGtBlocksRaw.mat`.
         leave_out: images, counted from 1, such as `RELEASE_EXCLUSIONS`.
 
     Raises:

@@ -101,6 +101,7 @@ class Frame:
 
     @property
     def files(self) -> tuple[Path, Path, Path]:
+        """NOISY, GT and METADATA."""
         return self.noisy, self.clean, self.metadata
 
     @property

@@ -13,7 +13,9 @@ def uniform_corners(
     """Return the upper left corners [n, 2] of a grid from (0, 0), row by row, in packed pixels.
 
     Args:
-        height, width, patch_size: of the image, and of the square patches.
+        height: of the image.
+        width: of the image.
+        patch_size: side of the square patches.
         limit: return the first ones only, at most so many.
         stride: distance of neighbours; None for patches side by side.
 

@@ -154,6 +154,7 @@ class TilesInMemory:
         self._noise, self._clean = noise, clean
 
     def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None:
+        """Fill `noise` and `clean` [p, p, 4] with the patch of this upper left corner."""
         size = len(noise)
         noise[:] = self._noise[row : row + size, column : column + size]
         clean[:] = self._clean[row : row + size, column : column + size]

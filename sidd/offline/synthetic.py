@@ -53,7 +53,8 @@ def write_synthetic(
         root: a new or empty folder.
         seed: of the scenes and the noise.
         size: (H, W) of the upright Bayer images, even and at least 8.
-        train_instances, test_instances: how many; their numbers are the first of the release's.
+        train_instances: how many; their numbers are the first of the release's list.
+        test_instances: likewise.
         progress: show a progress bar.
         exist_ok: keep a dataset that is at `root` already, with the same settings.
 

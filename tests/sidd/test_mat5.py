@@ -11,7 +11,7 @@ import scipy.io
 
 from sidd.mat5 import read_variable
 
-#: Changes one to three bytes of a file, also of what is compressed in it, many times.
+# Changes one to three bytes of a file, also of what is compressed in it, many times.
 _FUZZ = """
 import random, struct, sys, warnings, zlib
 from pathlib import Path

@@ -86,7 +86,7 @@ def test_a_folder_without_scenes_says_what_was_expected(tmp_path):
         sidd.index(tmp_path / "nowhere")
 
 
-#: The release's, as its description lists them.
+# The release's, as its description lists them.
 TRAIN = """4 11 13 17 18 20 22 23 25 27 28 29 30 34 35 39 40 42 43 44 45 47 81 86 88 90 101 102 104
     105 110 111 115 116 125 126 127 129 132 135 138 140 175 177 178 179 180 181 185 186 189 192 193
     194 196 197"""

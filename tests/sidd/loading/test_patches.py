@@ -6,7 +6,7 @@ import sidd
 from sidd.loading import cache as patch_cache
 from sidd.loading import tiles
 
-#: The tiny offline dataset's packed images are 48 x 40: three by two patches of 16.
+# The tiny offline dataset's packed images are 48 x 40: three by two patches of 16.
 PATCH, GRID = 16, 6
 NAMES = ("noise", "clean", "iso", "camera", "nlf", "frame")
 

@@ -32,7 +32,7 @@ def damage_pixels(path):
 
 
 def one_byte(place, value):
-    """Changes a byte of HDF5's own structures, which :func:`sidd.write_raw` lays out alike."""
+    """Changes a byte of HDF5's own structures, which `sidd.write_raw` lays out alike."""
 
     def write(path):
         content = bytearray(path.read_bytes())
@@ -159,7 +159,7 @@ def rename_dataset(path):
     datasets(noisy=sidd.read_raw(path))(path)
 
 
-#: Damage that the release lives with, and what becomes of it.
+# Damage that the release lives with, and what becomes of it.
 ACCEPTED = {
     "tags in SubIFDs, ISO in DigitalCamera": ("metadata", fields(nest)),
     "a dataset under another name than x": ("noisy", rename_dataset),

@@ -203,7 +203,7 @@ def archive(tmp_path):
 
 
 def test_extraction_is_taken_up_again(archive, tmp_path):
-    out = tmp_path / "out"
+    out = tmp_path / "new" / "out"
     assert extract(archive, out, progress=False) == 3
     assert (out / "Data/b/2.MAT").read_bytes() == CONTENT[:50_000] + b"Data/b/2.MAT"
     (out / "Data/b/2.MAT").write_bytes(b"cut")
