@@ -75,12 +75,12 @@ class TileFile:
                 if np.lib.format.read_magic(file) != (1, 0):
                     raise ValueError("another version of .npy")
                 with _PARSING:
-                    found = np.lib.format.read_array_header_1_0(file)
+                    header = np.lib.format.read_array_header_1_0(file)
             except ValueError as error:
                 raise SiddError(f"{path}: not a file of tiles: {error}") from None
             expected = ((self._rows, self._columns, *_TILE_SHAPE), False, np.dtype("<f4"))
-            if found != expected:
-                raise SiddError(f"{path}: has an array {found}; expected {expected}")
+            if header != expected:
+                raise SiddError(f"{path}: has an array {header}; expected {expected}")
             self._start = file.tell()
             length = os.fstat(file.fileno()).st_size
         if length != self._start + self._rows * self._columns * _TILE_BYTES:

@@ -102,6 +102,16 @@ def test_fields_deeper_in_the_struct(metadata, tmp_path):
     assert_same_metadata(metadata, sidd.read_metadata(save_struct(tmp_path / "m", metadata, move)))
 
 
+def test_tags_without_offsets(metadata, tmp_path):
+    def strip(fields):
+        table = fields["UnknownTags"]
+        fields["UnknownTags"] = np.empty(table.shape, [("ID", object), ("Value", object)])
+        for name in ("ID", "Value"):
+            fields["UnknownTags"][name] = table[name]
+
+    assert_same_metadata(metadata, sidd.read_metadata(save_struct(tmp_path / "m", metadata, strip)))
+
+
 def test_a_camera_of_another_maker_is_named(metadata, tmp_path):
     path = save_struct(tmp_path / "new.MAT", metadata, lambda f: f.update(Make="Nikon"))
     read = sidd.read_metadata(path, camera="D5")

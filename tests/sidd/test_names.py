@@ -4,12 +4,14 @@ import ast
 import pickle
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError, fields
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import sidd
+from sidd.cameras import Camera, Sensor
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"tensorflow", "h5py", "skimage", "matplotlib", "scipy", "cv2", "numpy"}
@@ -28,6 +30,16 @@ def test_names():
         assert getattr(sidd, name) is not None
     with pytest.raises(AttributeError, match="'sidd' has no attribute 'read_pears'"):
         _ = sidd.read_pears
+
+
+@pytest.mark.parametrize(
+    "record",
+    [sidd.Block, sidd.Frame, sidd.Metadata, sidd.Pair, sidd.SceneInstance, Camera, Sensor],
+)
+def test_records_cannot_be_changed(record):
+    blank = object.__new__(record)
+    with pytest.raises(FrozenInstanceError):
+        setattr(blank, fields(record)[0].name, 1)
 
 
 def test_a_type_checker_sees_the_same_names():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 import sidd
 from sidd.cameras import BY_CODE
@@ -65,6 +66,10 @@ def test_read_noise_has_variance_one_and_heavy_tails():
     variates = noise_physics.tukey_lambda((1000, 1000), np.random.default_rng(0))
     assert variates.var() == pytest.approx(1, abs=0.02)
     assert (variates**4).mean() > 4, "3 is a Gaussian's"
+    expected = scipy.stats.tukeylambda(-0.1)
+    for part in (0.9, 0.99, 0.999):
+        quantile = expected.ppf(part) / expected.std()
+        assert np.quantile(variates, part) == pytest.approx(quantile, rel=0.02)
 
 
 def test_values_are_steps_of_the_converter_in_range():
