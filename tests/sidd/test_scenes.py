@@ -1,7 +1,7 @@
 import pytest
 
 import sidd
-from sidd.scenes import SceneName
+from sidd.scenes import DATASETS, SceneName
 
 NAMES = (
     "0004_001_IP_00100_00060_3200_L",
@@ -99,6 +99,7 @@ def test_the_split_is_the_release_s(tmp_path):
     assert [" ".join(map(str, numbers)) for numbers in lists] == [
         " ".join(text.split()) for text in (TRAIN, TEST, EXCLUSIONS)
     ]
+    assert DATASETS == {"medium-raw": 160, "full-raw": 160}
     assert sidd.ISO_LEVELS == (100, 400, 800, 1600, 3200)
     make_medium(tmp_path)
     instances = sidd.index(tmp_path)

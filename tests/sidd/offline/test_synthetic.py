@@ -1,4 +1,5 @@
 import hashlib
+import inspect
 import json
 
 import numpy as np
@@ -58,6 +59,9 @@ def test_every_pair_of_camera_and_iso():
     pairs = camera_iso_pairs()
     assert len(pairs) == len(set(pairs)) == 22
     assert {iso for _, iso in pairs} == set(sidd.ISO_LEVELS)
+    defaults = inspect.signature(sidd.write_synthetic).parameters
+    numbers = [defaults[name].default for name in ("train_instances", "test_instances")]
+    assert numbers == [2 * 22, 22], "each pair appears twice in training and once in testing"
 
 
 def test_the_plan_is_what_it_was_in_every_version():

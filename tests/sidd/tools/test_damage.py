@@ -256,6 +256,10 @@ def test_processes_fit_in_memory(monkeypatch, available, expected):
     content = f"MemTotal: 9 kB\nMemAvailable: {available * 1000} kB\n"
     monkeypatch.setattr(checking, "open", lambda _: io.StringIO(content), raising=False)
     assert checking.default_processes() == expected
+    monkeypatch.setattr(checking, "open", lambda _: io.StringIO("of another system"), raising=False)
+    sizes = {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": available * 1000}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    assert checking.default_processes() == expected
 
 
 def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):

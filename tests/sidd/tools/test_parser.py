@@ -126,7 +126,7 @@ def tiny(monkeypatch):
 
 
 def test_synthesize_writes_a_dataset_once(tiny, tmp_path, capsys):
-    root = tmp_path / "new" / "sidd"
+    root = tmp_path / "new" / "er" / "sidd"
     assert main(["synthesize", "--out", str(root), "--seed", "3"]) == 0
     assert capsys.readouterr().out == f"{root}: 3 scene instances, 6 frames, seed 3\n"
     assert sidd.read_manifest(root)["seed"] == 3
