@@ -124,3 +124,17 @@ def test_a_frame_smaller_than_a_patch_in_one_direction_is_skipped(frames):
     assert patches.frames == frames[3:]
     assert "packed image of 33 x 70 is smaller than a patch" in patches.skipped[frames[1]]
     assert "packed image of 64 x 32 is smaller than a patch" in patches.skipped[frames[2]]
+
+
+def test_random_patches_are_announced_as_they_are_read(frames, monkeypatch):
+    announced = []
+    monkeypatch.setattr(
+        "sidd.loading.tiles.TilesInMemory.expect",
+        lambda tiles, first, last, size: announced.extend([tuple(first), tuple(last)]),
+    )
+    patches = sidd.Patches(frames, 20, "random", 40, progress=False)
+    second_epoch = patches.num_batches(8, False)
+    read = set()
+    for batch in patches.batches(8, False, first_batch=second_epoch).as_numpy_iterator():
+        read |= {tuple(corner) for corner in np.rint(128 * batch["clean"][:, 0, 0, :2]).astype(int)}
+    assert len(announced) > 10 and set(announced) <= read
