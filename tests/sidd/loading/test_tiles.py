@@ -1,7 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
-from sidd.loading.tiles import TileFile, grid_shape, keeping_open, write_tiles
+import sidd
+from sidd.loading.tiles import OpenFile, TileFile, grid_shape, keeping_open, write_tiles
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 64), (5, 100), (70, 31)])
@@ -24,3 +27,31 @@ def test_tiles_hold_the_frame(tmp_path, shape):
             tile_file.read(row, column, *actual)
             place = np.s_[row : row + size, column : column + size]
             np.testing.assert_array_equal(actual, [noise[place], clean[place]])
+
+
+def test_a_file_is_closed_with_its_last_reference(tmp_path):
+    (tmp_path / "x").write_bytes(b"12345678")
+    before = len(os.listdir("/dev/fd"))
+    file = OpenFile(tmp_path / "x")
+    number = np.zeros(1, np.uint32)
+    file.read([number], 4)
+    assert number.tobytes() == b"5678" and len(os.listdir("/dev/fd")) == before + 1
+    with pytest.raises(sidd.SiddError, match="is shorter than when it was opened"):
+        file.read([number], 5)
+    del file
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_what_is_read_ahead_is_the_tiles_of_the_patches(tmp_path):
+    with open(tmp_path / "tiles.npy", "wb") as file:
+        write_tiles(file, *np.zeros((2, 70, 100, 4), np.float32))  # 3 x 4 tiles of 32 KiB
+    parts = []
+
+    class Stub:
+        def expect(self, offset, length):
+            parts.append((offset - 128, length))
+
+    tiles = TileFile(tmp_path / "tiles.npy", 70, 100, lambda path: Stub())
+    tiles.expect(np.array([0, 0]), np.array([40, 8]), 16)
+    tiles.expect(np.array([33, 64]), np.array([33, 64]), 16)
+    assert parts == [(0, 5 * 32768), (6 * 32768, 32768)]

@@ -61,6 +61,7 @@ def test_every_pair_of_camera_and_iso():
     assert {iso for _, iso in pairs} == set(sidd.ISO_LEVELS)
     defaults = inspect.signature(sidd.write_synthetic).parameters
     numbers = [defaults[name].default for name in ("train_instances", "test_instances")]
+    assert defaults["size"].default == (320, 448)
     assert numbers == [2 * 22, 22], "each pair appears twice in training and once in testing"
 
 
@@ -122,7 +123,8 @@ def test_ensure_writes_once_and_refuses_other_settings(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     sidd.write_synthetic(root, exist_ok=True, **TINY)
     assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    assert sidd.read_manifest(root)["seed"] == 0
+    numbers = {"train_instances": 2, "test_instances": 1}
+    assert sidd.read_manifest(root) == {"version": 1, "seed": 0, "size": [32, 48], **numbers}
     with pytest.raises(sidd.SiddError, match=r"other settings: .*'seed': 0.*wanted .*'seed': 1"):
         sidd.write_synthetic(root, seed=1, exist_ok=True, **TINY)
     (root / "synthetic.json").write_text(json.dumps({})[:1])
