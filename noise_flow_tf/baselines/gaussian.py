@@ -18,7 +18,7 @@ class GaussianNoise(Baseline):
     [-3.613]
     """
 
-    def __init__(self, stddev: float):
+    def __init__(self, stddev: float) -> None:
         """Make the model; `stddev` in units of raw intensity, positive."""
         super().__init__(name="gaussian_noise")
         if not 0 < stddev < float("inf"):
