@@ -1,8 +1,8 @@
-"""An ISO level left out of training, then met by interpolation: python -m studies.iso_interpolation
+"""Interpolation of an ISO level left out of training: python -m studies.iso_interpolation
 
 A model is trained without one ISO level and scored on that level's test frames: with the gain
-interpolated, and with the gain of either neighbour in its place. Beside them a run
-of train.py, which has the level.
+interpolated, and with the gain of either neighbour. For comparison, a run of train.py with the
+level is scored, too.
 """
 
 import json
@@ -13,7 +13,7 @@ import noise_flow_tf as nf
 import sidd
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     parser = common.parser("iso_interpolation", __doc__)
     parser.option("iso", type=int, default=800, help="the level left out, not the first or last")
     args = parser.parse_args(arguments)
