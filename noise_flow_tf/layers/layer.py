@@ -56,7 +56,7 @@ class Layer(tf.Module, abc.ABC):
     gives_gain: ClassVar[bool] = False
     code: str = ""
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         missing = [name for name in _DECLARED if not hasattr(cls, name)]
         if missing:
