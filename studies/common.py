@@ -22,7 +22,7 @@ def parser(name: str, about: str | None) -> parsing.Parser:
     parser.option("out", metavar="FOLDER", default=f"runs/{name}", help="output folder")
     parser.option("epochs", type=parsing.positive(int), default=24, help="of the first training")
     parser.option(
-        "beside",
+        "reference",
         metavar="RUN",
         default="runs/demo",
         help="a run of train.py on the whole offline dataset, to compare with",

@@ -1,4 +1,4 @@
-"""Interpolation of an ISO level left out of training: python -m studies.iso_interpolation
+"""Interpolation of an ISO level left out of training: python -m studies.iso_interpolation.
 
 A model is trained without one ISO level and scored on that level's test frames: with the gain
 interpolated, and with the gain of either neighbour. For comparison, a run of train.py with the
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
     train = common.batches(common.frames("train", isos=others), True, args.seed)
     model = nf.NoiseFlow(seed=args.seed, iso_levels=others)
     common.train(model, train, args.epochs * len(train))
-    scores = {"trained with the level": common.nll(nf.load(args.beside), test)}
+    scores = {"trained with the level": common.nll(nf.load(args.reference), test)}
     for neighbour in (nf.ISO_LEVELS[place - 1], nf.ISO_LEVELS[place + 1]):
         scores[f"as ISO {neighbour}"] = common.nll(model, test, neighbour)
     model.iso_interpolation = True

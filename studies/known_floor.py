@@ -1,4 +1,4 @@
-"""The gap of training to a known floor: python -m studies.known_floor --model PATH --out FOLDER
+"""The gap of training to a known floor: python -m studies.known_floor --model PATH --out FOLDER.
 
 Noise is drawn from a given model, for instance the released one, on clean patches of the offline
 dataset, with every pair of camera and ISO level that SIDD has. A new model is trained on it from

@@ -1,4 +1,4 @@
-"""A camera added to a model from a few image pairs: python -m studies.new_camera
+"""A camera added to a model from a few image pairs: python -m studies.new_camera.
 
 A model is trained without one camera. The camera is added to it, and its own parameters alone are
 trained on 1, 2, 5 and 10 of its image pairs; for comparison, whole models are trained from scratch
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
         assert common.nll(added, others_test) == others_before
         print(pairs, {name: round(values[-1], 4) for name, values in scores.items()}, flush=True)
 
-    whole = common.nll(nf.load(args.beside), test)
+    whole = common.nll(nf.load(args.reference), test)
     levels = {"mean of the other cameras": before, "trained with all": whole}
     print({name: round(value, 4) for name, value in levels.items()})
 
