@@ -39,14 +39,6 @@ class Conditions(NamedTuple):
     camera: tf.Tensor
     iso_fraction: tf.Tensor
 
-    def sliced(self, slices: tuple) -> "Conditions":
-        """Return the conditions of a part of the batch, by `slices` into its dimensions."""
-        clean, *per_image = self
-        return Conditions(
-            slice_batch(clean, slices, event_ndims=3),
-            *(slice_batch(value, slices) for value in per_image),
-        )
-
     def at_iso(self, table: tf.Tensor) -> tf.Tensor:
         """Look up `[B]` values in a table of one per level, linear in log ISO between levels."""
         table = tf.convert_to_tensor(table)
@@ -245,12 +237,12 @@ def per_example(value: tf.Tensor, batch: int | tf.Tensor, name: str) -> tf.Tenso
     return tf.broadcast_to(value, [batch])
 
 
-def slice_batch(value: tf.Tensor, slices: tuple, event_ndims: int = 0) -> tf.Tensor:
-    """Slice the batch dimensions of a tensor, whose last `event_ndims` stay whole."""
-    if event_ndims:
-        has_ellipsis = any(part is Ellipsis for part in slices)
-        slices = (*slices, *(() if has_ellipsis else (...,)), *[slice(None)] * event_ndims)
-    return value[slices]
+def slice_batch(conditions: Any, slices: tuple) -> Any:
+    """Slice the batch of conditions: a NamedTuple of clean images and of tensors `[B]`."""
+    clean, *per_image = conditions
+    rest = () if any(part is Ellipsis for part in slices) else (...,)
+    images = clean[(*slices, *rest, slice(None), slice(None), slice(None))]
+    return type(conditions)(images, *(value[slices] for value in per_image))
 
 
 def _match(matches: tf.Tensor, values: tf.Tensor, description: str) -> tf.Tensor:

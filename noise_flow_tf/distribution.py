@@ -11,6 +11,7 @@ from tensorflow_probability import distributions as tfd
 from noise_flow_tf.bijectors import NoCache, OnePassBijector, Updates
 from noise_flow_tf.bijectors.one_pass import as_float32
 from noise_flow_tf.bijectors.shapes import same_event
+from noise_flow_tf.conditions import slice_batch
 
 
 class BatchConditions(Protocol):
@@ -18,9 +19,6 @@ class BatchConditions(Protocol):
 
     @property
     def clean(self) -> tf.Tensor: ...
-
-    def sliced(self, slices: tuple) -> "BatchConditions":
-        """Return the conditions of a part of the batch."""
 
 
 class Flow(Protocol):
@@ -132,7 +130,7 @@ class NoiseDistribution(tfd.TransformedDistribution):
     def __getitem__(self, slices: Any) -> "NoiseDistribution":
         """Return the distribution of a part of the batch, as TFP slices batch shapes."""
         slices = slices if isinstance(slices, tuple) else (slices,)
-        return self.copy(conditions=self._conditions.sliced(slices))
+        return self.copy(conditions=slice_batch(self._conditions, slices))
 
     def _log_prob(self, y: tf.Tensor) -> tf.Tensor:
         return self.one_pass(y).log_prob

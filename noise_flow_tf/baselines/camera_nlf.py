@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from noise_flow_tf.baselines.baseline import Baseline
 from noise_flow_tf.bijectors import OnePassBijector, SignalDependent
-from noise_flow_tf.conditions import packed, per_example, slice_batch
+from noise_flow_tf.conditions import packed, per_example
 from noise_flow_tf.distribution import NoiseDistribution
 
 
@@ -78,7 +78,3 @@ class _WithNLF(NamedTuple):
     clean: tf.Tensor
     beta1: tf.Tensor
     beta2: tf.Tensor
-
-    def sliced(self, slices: tuple) -> "_WithNLF":
-        betas = (slice_batch(beta, slices) for beta in self[1:])
-        return _WithNLF(slice_batch(self.clean, slices, event_ndims=3), *betas)

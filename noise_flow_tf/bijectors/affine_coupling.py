@@ -14,7 +14,7 @@ class ShiftAndLogScale(NamedTuple):
     Attributes:
         shift: `[..., H, W, C]`, zero in the first C / 2 channels.
         log_scale: `[..., H, W, C]`, zero in the first C / 2 channels.
-        moved: the updates that the function asks for.
+        moved: the updates that the function requests.
     """
 
     shift: tf.Tensor

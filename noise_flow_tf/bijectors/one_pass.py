@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
 Updates = Sequence[tuple[tf.Variable, tf.Tensor]]
-"""Pairs (variable, new value) that a pass asks for, such as batch norm's averages in training."""
+"""Pairs (variable, new value) that a pass requests, such as batch norm's averages in training."""
 
 
 class NoCache:
@@ -74,7 +74,7 @@ class OnePassBijector(tfb.Bijector):
         """
 
     def moving_inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Updates]:
-        """Return `inverse_and_log_det` and the updates that the pass asks for."""
+        """Return `inverse_and_log_det` and the updates that the pass requests."""
         return *self.inverse_and_log_det(y), []
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:

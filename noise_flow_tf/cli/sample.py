@@ -1,4 +1,4 @@
-"""Adds sampled noise to clean raw images, or to photographs taken back to raw."""
+"""Add sampled noise to clean raw images, or to photographs converted back to raw."""
 
 from noise_flow_tf.cli import flags
 from noise_flow_tf.cli.parsing import ConfigParser, positive

@@ -29,8 +29,8 @@ class CouplingNetwork(tf.Module):
     first one for the channels that it must not see, the last one for those that do not change.
 
     Batch norm has neither scale nor offset. In training it uses the mean and the biased variance of
-    the batch, of all replicas together under a `tf.distribute` strategy, and asks for the averages
-    to be updated by 0.1 of the difference; otherwise it uses the averages.
+    the batch, of all replicas together under a `tf.distribute` strategy, and requests updates of
+    the averages by 0.1 of the difference; otherwise it uses the averages.
     """
 
     RECEPTIVE_FIELD = 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from noise_flow_tf.conditions import Conditions
+from noise_flow_tf.conditions import Conditions, slice_batch
 from noise_flow_tf.layers.layer import CHANNELS, Layer
 
 _LATENTS = 16
@@ -53,7 +53,7 @@ def _stddev(inner: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
     latent = tf.random.stateless_normal([_LATENTS, side, side, CHANNELS], _SEED)
 
     def stddev(i: int | tf.Tensor) -> tf.Tensor:
-        noise = _chain(inner, conditions.sliced((slice(i, i + 1),))).forward(latent)
+        noise = _chain(inner, slice_batch(conditions, (slice(i, i + 1),))).forward(latent)
         inside = noise[:, margin : side - margin, margin : side - margin]
         return tf.math.reduce_std(inside, axis=[0, 1, 2], keepdims=True)[0]
 

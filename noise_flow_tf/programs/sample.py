@@ -1,4 +1,4 @@
-"""Adds sampled noise to clean raw images, or to photographs taken back to raw."""
+"""Add sampled noise to clean raw images, or to photographs converted back to raw."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

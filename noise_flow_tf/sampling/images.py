@@ -84,13 +84,7 @@ def sample_image(
     height, width, _ = clean.shape
     iso, camera = _scalar(iso, "iso"), _scalar(camera, "camera")
     temperature = float(_scalar(temperature, "temperature"))
-    if not 0 <= temperature < np.inf:
-        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
-    if not 0 <= _integer(seed) < _SEEDS:
-        raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
-    if tile is not None and _integer(tile) < 1:
-        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
-
+    _check_options(temperature, seed, tile)
     space = ConditionSpace.of(model)
     index = space.camera_index(camera)
     space.iso_index(iso)
@@ -103,6 +97,15 @@ def sample_image(
         window = forward(clean, latent, corner, size, temperature, iso, index)
         noise[inner] = window.numpy()[within(inner, outer)]
     return noise
+
+
+def _check_options(temperature: float, seed: Any, tile: Any) -> None:
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
+    if not 0 <= _integer(seed) < _SEEDS:
+        raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
+    if tile is not None and _integer(tile) < 1:
+        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
 
 
 def _scalar(value: Any, name: str) -> Any:

@@ -92,7 +92,7 @@ class NoiseFlowLayerBase(_KerasLayer):
         return self._sensor_noise.output(inputs, training, self.compute_dtype)
 
     def __repr__(self) -> str:
-        # All that the error of a sequential model of the other Keras says of the layer.
+        # In its error, a sequential model of the other Keras shows only this.
         return f"<NoiseFlowLayer name={self.name}, {self.keras_version.description}>"
 
     def save_own_variables(self, store: Any) -> None:
