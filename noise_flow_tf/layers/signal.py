@@ -79,9 +79,8 @@ class SignalLayer(Layer):
             "beta": {"beta1": tf.exp(self.beta1), "beta2": tf.exp(self.beta2)},
             "gain": {f"ISO {iso}": gain for iso, gain in zip(levels, gains, strict=True)},
         }
-        if self.cam_params is not None:
-            rows = tf.unstack(tf.exp(self.cam_params))
-            for factor, row in zip(self._factor_names, rows, strict=True):
-                values = dict(zip(cameras, tf.unstack(row), strict=True))
-                groups[f"camera factor of {factor}"] = values
+        rows = [] if self.cam_params is None else tf.unstack(self.cam_params)
+        for factor, row in zip(self._factor_names, rows, strict=True):
+            values = dict(zip(cameras, tf.unstack(tf.exp(row)), strict=True))
+            groups[f"camera factor of {factor}"] = values
         return groups
