@@ -1,6 +1,8 @@
-"""What the machine could do at most, and how much of it Noise Flow asks for."""
+"""The ceilings of the machine, and the fraction of them that Noise Flow uses."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,17 +18,17 @@ _FLOAT = 4
 
 
 def operations() -> dict[str, Operation]:
-    """A matrix product, in FLOP, and reading and writing memory, in bytes; on each core one."""
+    """Make a matrix product, in FLOP, and a pass over memory, in bytes; one of each per core."""
     cores = os.cpu_count() or 1
     matrices = [tf.random.normal([_SIDE, _SIDE]) for _ in range(cores)]
     arrays = [tf.zeros([_FLOATS // cores]) for _ in range(cores)]
 
     @tf.function(autograph=False)
-    def multiply():
+    def multiply() -> list[tf.Tensor]:
         return [tf.matmul(matrix, matrix) for matrix in matrices]
 
     @tf.function(autograph=False)
-    def add():
+    def add() -> list[tf.Tensor]:
         return [array + 1.0 for array in arrays]
 
     return {
@@ -35,14 +37,13 @@ def operations() -> dict[str, Operation]:
     }
 
 
-def asked_for(model: nf.NoiseFlow) -> dict[str, float]:
-    """What one packed pixel takes on its way through a flow: FLOP of its convolutions, and bytes.
+def cost_per_pixel(model: nf.NoiseFlow) -> dict[str, float]:
+    """Count the FLOP of the convolutions, and the bytes, of one packed pixel in one pass.
 
-    The bytes are those of the images that each layer reads and writes, once: what memory would have
-    to carry if no cache helped.
+    The bytes are those of the images that each layer reads and writes, without caches.
     """
     image = layers.CHANNELS
-    multiplied, floats = 0, 0
+    products, floats = 0, 0
     for layer in model.layers:
         if layer.code != "unc":
             floats += (2 if layer.code == "gain4" else 3) * image
@@ -51,18 +52,20 @@ def asked_for(model: nf.NoiseFlow) -> dict[str, float]:
         kernels = [(1, 1, image, image)]
         kernels += [kernel.shape for kernel in (network.kernel1, network.kernel2, network.kernel3)]
         for height, width, inputs, outputs in kernels:
-            multiplied += height * width * inputs * outputs
+            products += height * width * inputs * outputs
             floats += inputs + outputs
         floats += 3 * image  # the coupling: image, and shift and log-scale, to image
-    return {"arithmetic": 2.0 * multiplied, "memory": float(_FLOAT * floats)}
+    return {"arithmetic": 2.0 * products, "memory": float(_FLOAT * floats)}
 
 
-def fractions(model: nf.NoiseFlow, pixels: float, timings: dict[str, Timing]) -> dict[str, float]:
-    """How much of each ceiling so many packed pixels a second are."""
-    each = asked_for(model)
-    return {name: pixels * each[name] / timings[name].rate for name in UNITS}
+def fractions(
+    model: nf.NoiseFlow, pixels: float, timings: Mapping[Any, Timing]
+) -> dict[str, float]:
+    """Return the fraction of each ceiling at a rate of `pixels` packed pixels per second."""
+    cost = cost_per_pixel(model)
+    return {name: pixels * cost[name] / timings[name].rate for name in UNITS}
 
 
-def _wait(results):
+def _wait(results: list[tf.Tensor]) -> None:
     for result in results:
         result[..., :1].numpy()

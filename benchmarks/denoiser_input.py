@@ -1,10 +1,10 @@
-"""How long training a denoiser waits for its noise: python -m benchmarks.denoiser_input.
+"""The time that training a denoiser waits for its noise: python -m benchmarks.denoiser_input.
 
-For each kind of noise, the steps of `noise-flow train-denoiser` are timed, and in them the wait
-for the next noisy batch, which tf.data draws meanwhile; then how fast batches come where nobody
-trains.
+For each kind of noise, this times the steps of `noise-flow train-denoiser`, the part of them spent
+waiting for the next noisy batch, which tf.data draws in parallel, and the batches without training.
 """
 
+import argparse
 import json
 import time
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import denoising
 from noise_flow_tf.cli import parsing
-from noise_flow_tf.cli import train_denoiser as flags_of
+from noise_flow_tf.cli import train_denoiser as command
 from noise_flow_tf.denoising import schedules
 from noise_flow_tf.programs import dataset, train_denoiser
-from noise_flow_tf.programs.configs import NOISES
+from noise_flow_tf.programs.configs import NOISES, TrainDenoiserConfig
 
 _WARM_UP = 10
 
 
-def parse(arguments=None):
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = parsing.Parser(prog="benchmarks.denoiser_input", description=__doc__)
     add = parser.option
     add(
@@ -36,68 +36,70 @@ def parse(arguments=None):
     add("n_batch_train", type=parsing.positive(int), default=8, help="patches in a batch")
     add("depth", type=parsing.positive(int), default=9, help="convolutions of the DnCNN")
     add("width", type=parsing.positive(int), default=32, help="filters of each")
-    add("steps", type=parsing.positive(int), default=200, help="that are timed")
+    add("steps", type=parsing.positive(int), default=200, help="timed steps")
     add("json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args(arguments)
 
 
-def training_flags(args, noise: str):
-    given = ["--noise", noise, "--n_batch_train", str(args.n_batch_train), "--stride", "32"]
-    given += ["--sidd_path", args.sidd_path] if args.sidd_path else []
-    given += ["--model", args.model] if noise == "noise_flow" else []
-    given += ["--depth", str(args.depth), "--width", str(args.width)]
-    return flags_of.parse(given)
+def training_config(args: argparse.Namespace, noise: str) -> TrainDenoiserConfig:
+    flags = ["--noise", noise, "--n_batch_train", str(args.n_batch_train), "--stride", "32"]
+    flags += ["--sidd_path", args.sidd_path] if args.sidd_path else []
+    flags += ["--model", args.model] if noise == "noise_flow" else []
+    flags += ["--depth", str(args.depth), "--width", str(args.width)]
+    return command.parse(flags)
 
 
-def make_batches(flags, patches: sidd.Patches) -> tf.data.Dataset:
+def make_batches(config: TrainDenoiserConfig, patches: sidd.Patches) -> tf.data.Dataset:
     with tf.device("CPU"):  # where tf.data runs
-        model = nf.load(flags.model) if flags.model else None
-    source = train_denoiser.make_source(flags, patches.nlf_table(), model)
-    clean = patches.batches(flags.n_batch_train, drop_remainder=True, repeat=True)
-    return denoising.noisy_batches(clean, source, parallel=flags.n_train_threads)
+        model = nf.load(config.model) if config.model else None
+    source = train_denoiser.make_source(config, patches.nlf_table(), model)
+    clean = patches.batches(config.n_batch_train, drop_remainder=True, repeat=True)
+    return denoising.noisy_batches(clean, source, parallel=config.n_train_threads)
 
 
-def time_steps(batches: Iterator, trainer, steps: int) -> tuple[float, float]:
-    """Seconds of a step, and of the wait in it."""
+def time_steps(
+    batches: Iterator, trainer: denoising.DenoiserTrainer, steps: int
+) -> tuple[float, float]:
+    """Measure the seconds of a step, and of the wait in it."""
     step = tf.function(trainer.train_step, reduce_retracing=True)
     waited = 0.0
     for number in range(_WARM_UP + steps):
         if number == _WARM_UP:
-            began, waited = time.perf_counter(), 0.0
+            start, waited = time.perf_counter(), 0.0
         before = time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - before
         step(batch)["loss"].numpy()
-    return (time.perf_counter() - began) / steps, waited / steps
+    return (time.perf_counter() - start) / steps, waited / steps
 
 
 def time_input(batches: Iterator, steps: int) -> float:
-    """Seconds of a batch where nobody trains."""
+    """Measure the seconds of a batch without training."""
     for _ in range(_WARM_UP):
         next(batches)
-    began = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(steps):
         next(batches)
-    return (time.perf_counter() - began) / steps
+    return (time.perf_counter() - start) / steps
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
-    told = {}
-    print("noise       ms a step   of it waiting   batches a second without training")
+    results = {}
+    print("noise       ms per step   waiting   batches per second without training")
     for noise in NOISES:
-        flags = training_flags(args, noise)
-        frames = dataset.frames(flags, "train")
-        patches = dataset.patches(flags, frames, sidd.CAMERAS, stride=flags.stride)
-        batches = make_batches(flags, patches)
-        trainer = denoising.DenoiserTrainer(denoising.DnCNN(flags.depth, flags.width, seed=0))
+        config = training_config(args, noise)
+        frames = dataset.frames(config, "train")
+        patches = dataset.patches(config, frames, sidd.CAMERAS, stride=config.stride)
+        batches = make_batches(config, patches)
+        trainer = denoising.DenoiserTrainer(denoising.DnCNN(config.depth, config.width, seed=0))
         trainer.compile(schedules.adam("cosine", 3e-3, 1, _WARM_UP + args.steps))
         step, waited = time_steps(iter(batches), trainer, args.steps)
         alone = time_input(iter(batches), args.steps)
-        told[noise] = {"step": step, "waited": waited, "input_alone": alone}
-        print(f"{noise:10}  {1e3 * step:9.1f}   {waited / step:13.1%}   {1 / alone:.0f}")
+        results[noise] = {"step": step, "waited": waited, "input_alone": alone}
+        print(f"{noise:10}  {1e3 * step:11.1f}   {waited / step:7.1%}   {1 / alone:.0f}")
     if args.json:
-        print(json.dumps(told))
+        print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How time grows with the batch and with the image."""
+"""The growth of time with the size of batches and images."""
 
 from collections.abc import Mapping
 
@@ -9,25 +9,28 @@ from noise_flow_tf import plotting
 
 _LARGE = 10
 
+Seconds = Mapping[float, float]
+"""Seconds by size."""
 
-def exponent(seconds: Mapping[float, float]) -> float:
-    """The slope of log time over log size, of the sizes within a factor of ten of the largest.
 
-    1 where time is linear in size.
+def exponent(seconds: Seconds) -> float:
+    """Fit the slope of log time over log size, to the sizes within a factor of ten of the largest.
+
+    It is 1 if time is linear in size.
 
     >>> round(exponent({1: 5.0, 10: 20.0, 100: 200.0}), 3)
     1.0
     """
     largest = max(seconds)
-    points = [(size, taken) for size, taken in seconds.items() if size >= largest / _LARGE]
+    points = [(size, time) for size, time in seconds.items() if size >= largest / _LARGE]
     if len(points) < 2:
         raise ValueError(f"growth needs two sizes within a factor of {_LARGE}; got {[*seconds]}")
-    size, taken = np.log(np.transpose(points))
-    return float(np.polyfit(size, taken, 1)[0])
+    size, time = np.log(np.transpose(points))
+    return float(np.polyfit(size, time, 1)[0])
 
 
-def draw(batches: Mapping[str, Mapping[int, float]], images: Mapping[float, float]) -> Figure:
-    """Time over size on logarithmic axes, with the exponents.
+def draw(batches: Mapping[str, Seconds], images: Seconds) -> Figure:
+    """Plot time over size on logarithmic axes, with the exponents.
 
     Args:
         batches: by operation, seconds by patches in a batch.
@@ -57,10 +60,10 @@ def draw(batches: Mapping[str, Mapping[int, float]], images: Mapping[float, floa
     return plotting.charts(*charts)
 
 
-def _title(name: str, seconds: Mapping[float, float]) -> str:
+def _title(name: str, seconds: Seconds) -> str:
     return f"{name}: size to the power of {exponent(seconds):.2f}"
 
 
-def _curve(seconds: Mapping[float, float]) -> tuple[list[float], list[float]]:
+def _curve(seconds: Seconds) -> tuple[list[float], list[float]]:
     sizes = sorted(seconds)
     return sizes, [seconds[size] for size in sizes]

@@ -1,9 +1,10 @@
-"""How long train.py takes to its first step, sample.py to one image: python -m benchmarks.startup.
+"""Start-up times, of train.py to its first step and sample.py to an image: -m benchmarks.startup.
 
-Each script runs in a process of its own, on the offline dataset, and notes when it has done what.
+Each script runs in a process of its own, on the offline dataset, and marks the time of each stage.
 The first round, which also writes the dataset and fills the caches, is not counted.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from noise_flow_tf.cli import parsing
 
@@ -23,29 +25,29 @@ class _Done(Exception):
 
 
 class _Marks:
-    """Seconds since the process was asked for, by what had been done then."""
+    """Seconds from the start of the process to the end of each stage."""
 
-    def __init__(self, begin: float):
-        self._begin = begin
+    def __init__(self, start: float) -> None:
+        self._start = start
         self.seconds: dict[str, float] = {}
 
-    def add(self, name: str) -> None:
-        self.seconds.setdefault(name, time.time() - self._begin)
+    def add(self, stage: str) -> None:
+        self.seconds.setdefault(stage, time.time() - self._start)
 
-    def after(self, owner: object, function: str, name: str) -> None:
-        """Has a function leave a mark when it has returned."""
+    def after(self, owner: object, function: str, stage: str) -> None:
+        """Wrap a function so that its return marks the end of a stage."""
         original = getattr(owner, function)
 
-        def marking(*args, **kwargs):
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
-            self.add(name)
+            self.add(stage)
             return result
 
-        setattr(owner, function, marking)
+        setattr(owner, function, wrapped)
 
 
 def train(marks: _Marks, folder: str) -> None:
-    """Runs train.py until its first step is done."""
+    """Run train.py until its first step is done."""
     import tf_keras
 
     import noise_flow_tf as nf
@@ -60,14 +62,16 @@ def train(marks: _Marks, folder: str) -> None:
     marks.after(script.Checkpoints, "restore", "make the model")
 
     class Stop(tf_keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
             marks.add("first step")
             raise _Done
 
     fit = nf.Trainer.fit
-    nf.Trainer.fit = lambda *args, **kwargs: fit(
-        *args, **{**kwargs, "callbacks": [*kwargs["callbacks"], Stop()]}
-    )
+
+    def fit_one_step(*args: Any, **kwargs: Any) -> Any:
+        return fit(*args, **{**kwargs, "callbacks": [*kwargs["callbacks"], Stop()]})
+
+    setattr(nf.Trainer, "fit", fit_one_step)  # noqa: B010  (mypy forbids the assignment)
     try:
         script.run(configs.TrainConfig(logdir=f"{folder}/run"))
     except _Done:
@@ -75,7 +79,7 @@ def train(marks: _Marks, folder: str) -> None:
 
 
 def sample(marks: _Marks, folder: str) -> None:
-    """Runs sample.py on one image."""
+    """Run sample.py on one image."""
     import noise_flow_tf as nf
 
     marks.add("import TensorFlow and Noise Flow")
@@ -89,16 +93,16 @@ def sample(marks: _Marks, folder: str) -> None:
     marks.add("write files and pictures")
 
 
-def parse(arguments=None):
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = parsing.Parser(prog="benchmarks.startup", description=__doc__)
     add = parser.option
-    add("rounds", type=parsing.positive(int), default=5, help="times that each script is started")
+    add("rounds", type=parsing.positive(int), default=5, help="number of starts of each script")
     add("json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args(arguments)
 
 
 def time_script(name: str, model: Path, clean: Path) -> dict[str, float]:
-    """Seconds from the start of a script to each of its marks."""
+    """Measure the seconds from the start of a script to the end of each stage."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model").symlink_to(model)
         (Path(folder) / "clean.npy").symlink_to(clean)
@@ -109,40 +113,40 @@ def time_script(name: str, model: Path, clean: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(arguments=None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     import numpy as np
 
     import noise_flow_tf as nf
+    from noise_flow_tf.saving import saved_model
 
-    told = {}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         model, clean = Path(folder) / "model", Path(folder) / "clean.npy"
-        nf.export.save(nf.NoiseFlow(seed=0), model)
+        saved_model.save(nf.NoiseFlow(seed=0), model)
         np.save(clean, np.full(_IMAGE, 0.3, np.float32))
         rounds = [
             {name: time_script(name, model, clean) for name in _SCRIPTS}
             for _ in range(args.rounds + 1)
         ][1:]
     for name in _SCRIPTS:
-        marks = {
-            mark: statistics.median(seconds[name][mark] for seconds in rounds)
-            for mark in rounds[0][name]
+        results[name] = {
+            stage: statistics.median(seconds[name][stage] for seconds in rounds)
+            for stage in rounds[0][name]
         }
-        told[name] = marks
         print(f"{name}.py")
         before = 0.0
-        for mark, seconds in marks.items():
-            print(f"  {mark:34} {seconds - before:5.1f} s, done after {seconds:5.1f} s")
-            before = seconds
+        for stage, after in results[name].items():
+            print(f"  {stage:34} {after - before:5.1f} s, done after {after:5.1f} s")
+            before = after
     if args.json:
-        print(json.dumps(told))
+        print(json.dumps(results))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in _SCRIPTS:
-        script, begin, folder = sys.argv[1:]
-        marks = _Marks(float(begin))
+        script, start, folder = sys.argv[1:]
+        marks = _Marks(float(start))
         {"train": train, "sample": sample}[script](marks, folder)
         print(json.dumps(marks.seconds))
     else:

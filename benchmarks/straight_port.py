@@ -1,9 +1,11 @@
-"""Noise Flow as one would first write it: the yardstick of `--compare`.
+"""A straightforward Noise Flow without optimizations: the baseline of `--compare`.
 
 Plain layers, `tf.nn.moments` batch norm, the border channel padded and concatenated, channels split
-and put together in every coupling, nothing folded. It takes its weights from a `NoiseFlow` of the
-release's layers, so that both give the same numbers.
+and concatenated in every coupling, nothing folded. It uses the weights of a `NoiseFlow` of the
+release's layers, so that both compute the same numbers.
 """
+
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,36 +13,38 @@ import tf_keras
 
 import noise_flow_tf as nf
 from noise_flow_tf import layers
-from noise_flow_tf.conditions import resolve
+from noise_flow_tf.conditions import Conditions
 from noise_flow_tf.layers import flow_step
+from noise_flow_tf.layers.coupling_network import CouplingNetwork, Moments
 
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
 class StraightPort:
-    """Called like a `NoiseFlow`, with the variables of one of the release's layers."""
+    """A model that is called like a `NoiseFlow`, with the variables of one."""
 
-    def __init__(self, model: nf.NoiseFlow):
+    def __init__(self, model: nf.NoiseFlow) -> None:
         self.model = model
 
-    def __call__(self, clean, iso, camera, training=False):
-        """The noise of a batch: what has `log_prob` and `sample`."""
-        return _Noise(self.model, resolve(clean, iso, camera), training)
+    def __call__(self, clean: Any, iso: Any, camera: Any, training: bool = False) -> "_Noise":
+        """Return an object with the methods `log_prob` and `sample`."""
+        conditions = self.model.condition_space.resolve(clean, iso, camera)
+        return _Noise(self.model, conditions, training)
 
 
 class StraightTrainer(tf_keras.Model):
-    """A Keras model whose training step is the gradient of the loss and no more."""
+    """A Keras model whose training step only follows the gradient of the loss."""
 
-    def __init__(self, port: StraightPort):
+    def __init__(self, port: StraightPort) -> None:
         super().__init__()
         self.noise_model = port.model
         self._port = port
         self._loss = tf_keras.metrics.Mean(name="loss")
 
-    def call(self, batch, training=False):
+    def call(self, batch: dict[str, tf.Tensor], training: bool = False) -> "_Noise":
         return self._port(batch["clean"], batch["iso"], batch["camera"], training)
 
-    def train_step(self, batch):
+    def train_step(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             loss = -tf.reduce_mean(self(batch, training=True).log_prob(batch["noise"]))
         gradients = tape.gradient(loss, self.trainable_variables)
@@ -50,13 +54,13 @@ class StraightTrainer(tf_keras.Model):
 
 
 class _Noise:
-    def __init__(self, model, conditions, training):
+    def __init__(self, model: nf.NoiseFlow, conditions: Conditions, training: bool) -> None:
         self._model = model
         self._conditions = conditions
         self._training = training
 
-    def log_prob(self, noise):
-        """`[B]`, nats, of noise `[B, H, W, 4]`."""
+    def log_prob(self, noise: tf.Tensor) -> tf.Tensor:
+        """Return the log-density `[B]`, nats, of noise `[B, H, W, 4]`."""
         x, log_det = noise, tf.zeros(tf.shape(noise)[0])
         for layer in self._model.layers:
             if layer.code == "unc":
@@ -74,11 +78,11 @@ class _Noise:
         dimensions = tf.cast(tf.size(x[0]), tf.float32)
         return log_det - 0.5 * (tf.reduce_sum(x * x, axis=[1, 2, 3]) + dimensions * _LOG_2PI)
 
-    def sample(self):
-        """Noise `[B, H, W, 4]`."""
+    def sample(self) -> tf.Tensor:
+        """Draw noise `[B, H, W, 4]`."""
         return self.forward(tf.random.normal(tf.shape(self._conditions.clean)))
 
-    def forward(self, latent):
+    def forward(self, latent: tf.Tensor) -> tf.Tensor:
         x = latent
         for layer in reversed(self._model.layers):
             if layer.code == "unc":
@@ -91,7 +95,7 @@ class _Noise:
         return x
 
 
-def _scale(layer, conditions):
+def _scale(layer: layers.Layer, conditions: Conditions) -> tf.Tensor:
     if layer.code == "gain4":
         return layer.gain_val * tf.ones_like(conditions.clean)
     factors = tf.unstack(tf.exp(tf.gather(layer.cam_params, conditions.camera, axis=1)))
@@ -101,7 +105,7 @@ def _scale(layer, conditions):
     return tf.sqrt(tf.exp(layer.beta1 * c0) * conditions.clean / gain + tf.exp(layer.beta2 * c1))
 
 
-def _matrix(layer):
+def _matrix(layer: layers.Layer) -> tf.Tensor:
     size = layers.CHANNELS
     lower = tf.eye(size) + tf.scatter_nd(flow_step.LOWER_PLACES, layer.lower, [size, size])
     upper = tf.scatter_nd(flow_step.UPPER_PLACES, layer.upper, [size, size])
@@ -112,7 +116,7 @@ def _matrix(layer):
     )
 
 
-def _network(network, a, training):
+def _network(network: CouplingNetwork, a: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
     hidden = tf.nn.conv2d(a, network.kernel1, 1, "SAME") + network.bias1
     hidden = tf.nn.relu(_batch_norm(hidden, network.moments1, training))
     hidden = tf.nn.conv2d(hidden, network.kernel2, 1, "SAME") + network.bias2
@@ -126,7 +130,7 @@ def _network(network, a, training):
     return shift, network.rescaling * tf.tanh(scale)
 
 
-def _batch_norm(x, moments, training):
+def _batch_norm(x: tf.Tensor, moments: Moments, training: bool) -> tf.Tensor:
     mean, variance = moments.mean, moments.variance
     if training:
         mean, variance = tf.nn.moments(x, axes=[0, 1, 2])

@@ -1,18 +1,21 @@
-"""How fast Noise Flow is on this machine: python -m benchmarks.throughput.
+"""The speed of Noise Flow on this machine: python -m benchmarks.throughput.
 
-Patches a second of a training step (the compiled function that fit calls), log_prob and sampling,
-and megapixels a second of whole images, which nf.sample_image makes noise for. Every operation is
+It measures patches per second of a training step (the compiled function that fit calls), log_prob
+and sampling, and megapixels per second of nf.sample_image on whole images. Every operation is
 compiled and warmed up, then all of them take turns in one process until each has had its time, so
-that what else the machine does hits them alike. Told are the median over the turns, the range that
-holds the middle 80% of them, and the fraction of this machine's own ceilings, which take turns with
-them: a large float32 matrix product, and adding 1 to a large array.
+that other load on the machine affects all alike. The results are the median over the turns, the
+range of the middle 80% of them, and the fraction of this machine's own ceilings, which take turns
+with them: a large float32 matrix product, and adding 1 to a large array.
 """
 
+import argparse
 import json
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,23 +29,23 @@ from benchmarks.turns import Operation, Timing, take_turns
 from noise_flow_tf.cli import parsing
 
 _PATCHES = ("train", "log_prob", "sample")
-_WHAT = (*_PATCHES, "images")
+_OPERATIONS = (*_PATCHES, "images")
 _BATCHES = (4, 17, 69, 138, 276, 552)
-_PASSES = {"train": 3}  # the gradient takes about two more than the value
+_PASSES = {"train": 3}  # the gradient costs about two more than the value
 _STRAIGHT = "straight "
 
 
-def parse(arguments=None):
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = parsing.Parser(prog="benchmarks.throughput", description=__doc__)
     add = parser.option
     add(
         "what",
-        default=",".join(_WHAT),
+        default=",".join(_OPERATIONS),
         metavar="LIST",
-        help=f"what to time, joined by commas: {', '.join(_WHAT)}",
+        help=f"operations to time, joined by commas: {', '.join(_OPERATIONS)}",
     )
     add("batch", type=parsing.positive(int), default=138, help="patches of 32 x 32 in a batch")
-    add("seconds", type=parsing.positive(float), default=10.0, help="time for each operation")
+    add("seconds", type=parsing.positive(float), default=10.0, help="time per operation")
     add(
         "megapixels",
         type=_megapixels,
@@ -58,7 +61,7 @@ def parse(arguments=None):
         metavar="N",
         help="cores that an operation may use; 0 for TensorFlow's default, all",
     )
-    add("compare", action="store_true", help="time benchmarks/straight_port.py beside it")
+    add("compare", action="store_true", help="time benchmarks/straight_port.py, too")
     add(
         "growth",
         metavar="FILE.png",
@@ -67,18 +70,18 @@ def parse(arguments=None):
     add("json", action="store_true", help="print one JSON object as the last line")
     args = parser.parse_args(arguments)
     args.what = args.what.split(",")
-    unknown = [name for name in args.what if name not in _WHAT]
+    unknown = ", ".join(name for name in args.what if name not in _OPERATIONS)
     if unknown:
-        parser.error(f"unknown operation {', '.join(unknown)}; allowed are {', '.join(_WHAT)}")
+        parser.error(f"unknown operation {unknown}; allowed are {', '.join(_OPERATIONS)}")
     if args.growth:
         _check_growth(parser, args)
     return args
 
 
-def _check_growth(parser, args) -> None:
+def _check_growth(parser: parsing.Parser, args: argparse.Namespace) -> None:
     folder = Path(args.growth).parent
     if not folder.is_dir():
-        parser.error(f"--growth {args.growth}: there is no folder {folder}")
+        parser.error(f"--growth {args.growth}: no such folder: {folder}")
     if "images" in args.what:
         try:
             growth.exponent(dict.fromkeys(args.megapixels, 1.0))
@@ -96,49 +99,49 @@ def _megapixels(text: str) -> list[float]:
 _megapixels.__name__ = "list of sizes in megapixels"
 
 
-def main(arguments=None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     if args.intra_op_threads:
         tf.config.threading.set_intra_op_parallelism_threads(args.intra_op_threads)
     threads = args.intra_op_threads or "all"
     print(
-        f"batch {args.batch} on {os.cpu_count()} cores, {threads} to an operation, "
+        f"batch {args.batch} on {os.cpu_count()} cores, {threads} per operation, "
         f"TensorFlow {tf.__version__}"
     )
     model = nf.NoiseFlow(seed=0)
     batch = make_batch(args.batch)
     patches = [name for name in args.what if name in _PATCHES]
-    told = {"details": {}, "images": {}}
+    results: dict[str, Any] = {"details": {}, "images": {}}
     if patches:
         operations = make_operations(patches, batch, model)
         if args.compare:
-            port = StraightPort(nf.NoiseFlow(seed=0))
-            for name, operation in make_operations(patches, batch, port.model, port).items():
-                operations[_STRAIGHT + name] = operation
-        tell_patches(time_with_ceilings(operations, args.seconds), model, told)
-    images = {}
-    if "images" in args.what:
-        images = time_images(args, model, batch, told)
+            straight = make_operations(patches, batch, StraightPort(nf.NoiseFlow(seed=0)))
+            operations |= {_STRAIGHT + name: operation for name, operation in straight.items()}
+        report_patches(time_with_ceilings(operations, args.seconds), model, results)
+    images = time_images(args, model, batch, results) if "images" in args.what else {}
     if args.growth:
-        tell_growth(time_batches(patches, model, args.seconds), images, Path(args.growth), told)
-    told |= {"batch": args.batch, "threads": threads, "peak_gib": peak_gib()}
+        batches = time_batches(patches, model, args.seconds)
+        report_growth(batches, images, Path(args.growth), results)
+    results |= {"batch": args.batch, "threads": threads, "peak_gib": peak_gib()}
     print(f"peak memory      {peak_gib():8.2f} GiB")
     if args.json:
-        print(json.dumps(told))
+        print(json.dumps(results))
 
 
 def time_with_ceilings(operations: dict[str, Operation], seconds: float) -> dict[str, Timing]:
     return take_turns(operations | ceilings.operations(), seconds)
 
 
-def tell_patches(timings: dict[str, Timing], model: nf.NoiseFlow, told: dict) -> None:
+def report_patches(
+    timings: dict[str, Timing], model: nf.NoiseFlow, results: dict[str, Any]
+) -> None:
     for name, timing in timings.items():
-        details = told["details"][name] = timing.told()
+        details = results["details"][name] = timing.summary()
         if name in ceilings.UNITS:
             unit = ceilings.UNITS[name]
             print(f"{name:18} {timing.rate / 1e9:7.1f} {unit} is the ceiling")
             continue
-        told[name] = timing.rate
+        results[name] = timing.rate
         line = (
             f"{name:18} {timing.rate:7.0f} patches/s ({details['low']:.0f} to "
             f"{details['high']:.0f} in {details['turns']} turns; first call {timing.first:.1f} s)"
@@ -146,19 +149,24 @@ def tell_patches(timings: dict[str, Timing], model: nf.NoiseFlow, told: dict) ->
         if not name.startswith(_STRAIGHT):
             pixels = timing.rate * PATCH[0] * PATCH[1] * _PASSES.get(name, 1)
             details["of_ceilings"] = ceilings.fractions(model, pixels, timings)
-            line += of_ceilings(details["of_ceilings"])
+            line += percentages(details["of_ceilings"])
         if _STRAIGHT + name in timings:
             details["of_straight_port"] = timing.rate / timings[_STRAIGHT + name].rate
             line += f"; {details['of_straight_port']:.2f} times the straight port"
         print(line)
 
 
-def of_ceilings(fractions: dict[str, float]) -> str:
+def percentages(fractions: dict[str, float]) -> str:
     return "; " + ", ".join(f"{part:.0%} of {name}" for name, part in fractions.items())
 
 
-def time_images(args, model, batch, told: dict) -> dict[float, float]:
-    """Tells of whole images; gives seconds by megapixels."""
+def time_images(
+    args: argparse.Namespace,
+    model: nf.NoiseFlow,
+    batch: dict[str, tf.Tensor],
+    results: dict[str, Any],
+) -> dict[float, float]:
+    """Time whole images, report the results, and return seconds by megapixels."""
     peaks: dict[str, float] = {}
     images = make_images(args.megapixels, model, lambda name: peaks.setdefault(name, peak_gib()))
     patches = make_operations(["sample"], batch, model)
@@ -167,41 +175,48 @@ def time_images(args, model, batch, told: dict) -> dict[float, float]:
     print(f"patches sampled    {of_patches:7.1f} MP/s")
     for name in images:
         timing = timings[name]
-        details = told["images"][name] = timing.told()
+        details = results["images"][name] = timing.summary()
         details["of_patch_rate"] = timing.rate / of_patches
         details["peak_gib"] = peaks[name]
         details["of_ceilings"] = ceilings.fractions(model, timing.rate * 1e6 / 4, timings)
         print(
             f"{name:18} {timing.rate:7.1f} MP/s ({details['low']:.1f} to {details['high']:.1f} in "
             f"{details['turns']} turns); {details['of_patch_rate']:.2f} of the patches' rate"
-            f"{of_ceilings(details['of_ceilings'])}; memory so far {peaks[name]:.2f} GiB"
+            f"{percentages(details['of_ceilings'])}; memory so far {peaks[name]:.2f} GiB"
         )
     return {images[name].amount: images[name].amount / timings[name].rate for name in images}
 
 
-def time_batches(what: list[str], model: nf.NoiseFlow, seconds: float) -> dict[str, dict]:
-    """By operation, the seconds of a step by the patches in its batch."""
+def time_batches(
+    names: list[str], model: nf.NoiseFlow, seconds: float
+) -> dict[str, growth.Seconds]:
+    """Measure the seconds of a step, by operation and number of patches in the batch."""
     operations = {
         (name, size): operation
         for size in _BATCHES
-        for name, operation in make_operations(what, make_batch(size), model).items()
+        for name, operation in make_operations(names, make_batch(size), model).items()
     }
     timings = take_turns(operations, seconds / len(_BATCHES))
-    return {name: {size: size / timings[name, size].rate for size in _BATCHES} for name in what}
+    return {name: {size: size / timings[name, size].rate for size in _BATCHES} for name in names}
 
 
-def tell_growth(batches: dict, images: dict, path: Path, told: dict) -> None:
-    curves = batches | ({"whole image": images} if images else {})
-    told["growth"] = {name: growth.exponent(seconds) for name, seconds in curves.items()}
-    for name, exponent in told["growth"].items():
+def report_growth(
+    batches: Mapping[str, growth.Seconds],
+    images: growth.Seconds,
+    path: Path,
+    results: dict[str, Any],
+) -> None:
+    curves = {**batches, **({"whole image": images} if images else {})}
+    results["growth"] = {name: growth.exponent(seconds) for name, seconds in curves.items()}
+    for name, exponent in results["growth"].items():
         print(f"{name:18} takes time as size to the power of {exponent:.2f}")
-    with sidd.replacing(path) as beside:
-        growth.draw(batches, images).savefig(beside, format="png")
+    with sidd.replacing(path) as temporary:
+        growth.draw(batches, images).savefig(temporary, format="png")
     print(path)
 
 
 def peak_gib() -> float:
-    """The most memory that this process has had so far."""
+    """Return the peak memory of this process so far."""
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 

@@ -1,17 +1,19 @@
-"""Timing of operations that take turns, so that what else the machine does hits them alike."""
+"""Timing of operations that take turns, so that other load on the machine affects all alike."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
-_LEAST_TURNS = 3
+Name = TypeVar("Name")
+_MIN_TURNS = 3
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What is timed: a function of nothing, and how much it does, in patches, pixels or bytes."""
+    """A function to time, and the amount of its work in patches, pixels, FLOP or bytes."""
 
     run: Callable[[], object]
     amount: float
@@ -19,12 +21,12 @@ class Operation:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long an operation took.
+    """The times of an operation.
 
     Attributes:
-        first: seconds of the first call, with all that it traces and compiles.
+        first: seconds of the first call, with tracing and compilation.
         turns: seconds of each turn.
-        amount: what a turn does.
+        amount: the amount of work of a turn.
     """
 
     first: float
@@ -33,11 +35,11 @@ class Timing:
 
     @property
     def rate(self) -> float:
-        """The median of the amount a second."""
+        """Return the median of the amount per second."""
         return self.amount / float(np.median(self.turns))
 
-    def told(self) -> dict[str, float]:
-        """Plain numbers; `low` and `high` hold the middle 80% of the rates."""
+    def summary(self) -> dict[str, Any]:
+        """Return JSON values; the middle 80% of the rates are from `low` to `high`."""
         low, high = np.quantile(self.amount / np.array(self.turns), [0.1, 0.9])
         return {
             "median": self.rate,
@@ -48,17 +50,17 @@ class Timing:
         }
 
 
-def take_turns(operations: Mapping[str, Operation], seconds: float) -> dict[str, Timing]:
-    """Calls each operation twice to warm up, then all of them in turn.
+def take_turns(operations: Mapping[Name, Operation], seconds: float) -> dict[Name, Timing]:
+    """Call each operation twice to warm up, then all of them in turn.
 
-    That goes on until they have had `seconds` each on average, and three turns.
+    Each has `seconds` on average, and at least three turns.
     """
     timings = {}
     for name, operation in operations.items():
         timings[name] = Timing(_seconds(operation), [], operation.amount)
         operation.run()
     rounds, end = 0, time.perf_counter() + seconds * len(operations)
-    while rounds < _LEAST_TURNS or time.perf_counter() < end:
+    while rounds < _MIN_TURNS or time.perf_counter() < end:
         for name, operation in operations.items():
             timings[name].turns.append(_seconds(operation))
         rounds += 1

@@ -3,9 +3,9 @@
 Noise Flow: Noise Modeling with Conditional Normalizing Flows, Abdelhamed, Brubaker and Brown,
 ICCV 2019.
 
-The public names are loaded when they are first used (PEP 562), so that importing the package costs
-nothing where TensorFlow is not loaded yet. Keras models that hold a `NoiseFlowLayer` or a `Trainer`
-are loaded after TensorFlow has been imported before this package, or the class has been named once.
+The public names are loaded when they are first used (PEP 562), so that importing the package does
+not import TensorFlow. To load a Keras model with a `NoiseFlowLayer` or a `Trainer`, import
+TensorFlow before this package, or access the class once.
 """
 
 import importlib
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PLACES = {
+_MODULES_OF_NAMES = {
     "CAMERAS": "conditions",
     "CLEAN_RANGE": "conditions",
     "CameraNLF": "baselines",
@@ -60,7 +60,7 @@ _PLACES = {
     "predicted_scale": "sampling.scale",
     "sample_image": "sampling.images",
 }
-_ROOMS = {
+_MODULES = {
     "analysis": "evaluation.analysis",
     "architecture": "architecture",
     "denoising": "denoising",
@@ -73,14 +73,14 @@ _ROOMS = {
     "training": "training",
 }
 
-__all__ = sorted([*_PLACES, *_ROOMS])  # noqa: PLE0605
+__all__ = sorted([*_MODULES_OF_NAMES, *_MODULES])  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
-    if name in _PLACES:
-        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    if name in _MODULES_OF_NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES_OF_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -89,7 +89,7 @@ def __dir__() -> list[str]:
 
 
 if "tensorflow" in sys.modules:
-    # Keras loads saved models only of classes that it has been shown before, and whoever has
-    # TensorFlow already does not wait for it here.
+    # Keras loads saved models only of registered classes; with TensorFlow there already, importing
+    # them takes little time.
     importlib.import_module(f"{__name__}.sampling.keras_layers")
     importlib.import_module(f"{__name__}.training.trainer")

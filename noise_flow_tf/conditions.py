@@ -1,4 +1,4 @@
-"""What the noise is conditioned on: the clean image, the ISO level and the camera."""
+"""The conditions of the noise: the clean image, the ISO level and the camera."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ISO_LEVELS = (100, 400, 800, 1600, 3200)
 """The ISO levels of SIDD that the model has a gain for."""
 
 CLEAN_RANGE = (-0.5, 1.5)
-"""What a model takes as clean raw intensity: [0, 1], and as far beyond as noise may lead."""
+"""The clean raw intensities that models accept: [0, 1], with a margin for noise."""
 
 _NORMALISE = "normalise raw values as (raw - black level) / (white level - black level)"
 
@@ -28,10 +28,9 @@ class Conditions(NamedTuple):
     Attributes:
         clean: `[B, H, W, 4]` float32, the packed clean raw image in [0, 1].
         iso: `[B]` float32, the ISO level itself.
-        iso_index: `[B]` int32, its position in the table of levels; between two levels the lower.
-        camera: `[B]` int32, the camera's position in the list of cameras.
-        iso_fraction: `[B]` float32 in [0, 1), how far ISO is from its level to the next one, by
-            their logarithms.
+        iso_index: `[B]` int32, the index of the level; of the lower one between two levels.
+        camera: `[B]` int32, the camera's index.
+        iso_fraction: `[B]` float32 in [0, 1), the position of log ISO from its level to the next.
     """
 
     clean: tf.Tensor
@@ -40,16 +39,8 @@ class Conditions(NamedTuple):
     camera: tf.Tensor
     iso_fraction: tf.Tensor
 
-    def sliced(self, slices: tuple) -> "Conditions":
-        """The conditions of a part of the batch, by `slices` into its dimensions."""
-        clean, *per_image = self
-        return Conditions(
-            slice_batch(clean, slices, event_ndims=3),
-            *(slice_batch(value, slices) for value in per_image),
-        )
-
     def at_iso(self, table: tf.Tensor) -> tf.Tensor:
-        """The values `[B]` of a table of one value a level, linear in log ISO between levels."""
+        """Look up `[B]` values in a table of one per level, linear in log ISO between levels."""
         table = tf.convert_to_tensor(table)
         value = tf.gather(table, self.iso_index)
         above = tf.gather(table, tf.minimum(self.iso_index + 1, tf.shape(table)[0] - 1))
@@ -75,10 +66,10 @@ class ConditionSpace:
 
     @classmethod
     def of(cls, model: Any) -> "ConditionSpace":
-        """What a model knows; SIDD's where it does not say, as the baselines."""
+        """Return a model's conditions; those of SIDD for a model without, such as a baseline."""
         return getattr(model, "condition_space", None) or cls()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for code in self.cameras:
             if not (isinstance(code, str) and _CODE.fullmatch(code)):
                 raise ValueError(
@@ -96,7 +87,7 @@ class ConditionSpace:
             )
 
     def resolve(self, clean: Any, iso: Any, camera: Any) -> Conditions:
-        """Checks the conditions of a batch and gives every example its own ISO and camera.
+        """Check the conditions of a batch and broadcast them to its examples.
 
         Args:
             clean: `[B, H, W, 4]`, the packed clean raw image in [0, 1].
@@ -104,7 +95,7 @@ class ConditionSpace:
             camera: an index or a code such as `"S6"`, for the whole batch or `[B]`.
 
         Raises:
-            ValueError: a wrong shape, or an ISO or camera that is not known. For tensors inside a
+            ValueError: a wrong shape, or an unknown ISO or camera. For tensors inside a
                 `tf.function` the latter is a `tf.errors.InvalidArgumentError` at run time.
         """
         clean = packed(clean)
@@ -112,7 +103,7 @@ class ConditionSpace:
         index = per_example(self.iso_index(iso), batch, "iso")
         camera = per_example(self.camera_index(camera), batch, "camera")
         if not tf.executing_eagerly():
-            # XLA drops assertions: what they refuse has no number either.
+            # XLA drops assertions; NaN keeps the results of unknown conditions from being used.
             unknown = (index < 0) | (camera < 0)
             clean = _nan_where(unknown, clean)
             index, camera = tf.maximum(index, 0), tf.maximum(camera, 0)
@@ -120,41 +111,41 @@ class ConditionSpace:
         if not self.iso_interpolation:
             return Conditions(clean, levels, index, camera, tf.zeros_like(levels))
         iso = per_example(tf.cast(iso, tf.float32), batch, "iso")
-        steps = np.diff(np.log(np.float32(self.iso_levels)), append=np.float32(np.inf))
+        steps = np.diff(np.log(np.array(self.iso_levels, np.float32)), append=np.float32(np.inf))
         fraction = tf.math.log(iso / levels) / tf.gather(tf.constant(steps, tf.float32), index)
         return Conditions(clean, iso, index, camera, fraction)
 
     def iso_index(self, iso: Any) -> tf.Tensor:
-        """Positions in `iso_levels`, int32 of the shape of `iso`; between two levels the lower."""
+        """Return indices of levels, int32 of the shape of `iso`; the lower one between two."""
         levels = self.iso_levels
         if tf.is_symbolic_tensor(iso):
             value = tf.cast(iso, tf.float32)[..., tf.newaxis]
             table = tf.constant(levels, tf.float32)
             if not self.iso_interpolation:
-                return _position(value == table, iso, f"ISO; the model knows {_listed(levels)}")
+                return _match(value == table, iso, f"ISO; supported ISO levels: {_listed(levels)}")
             above = tf.constant([*levels[1:], np.nextafter(np.float32(levels[-1]), np.inf)])
             within = (value >= table) & (value < above)
-            return _position(within, iso, f"ISO; the model knows {levels[0]} to {levels[-1]}")
+            return _match(within, iso, f"ISO; supported ISO: {levels[0]} to {levels[-1]}")
         values = np.asarray(iso)
-        known = values.dtype.kind in "iuf"
-        if self.iso_interpolation:
-            known = known and np.all((values >= levels[0]) & (values <= levels[-1]))
-        else:
-            known = known and np.isin(values, levels).all()
-        if not known:
-            between = " and what lies between" if self.iso_interpolation else ""
+        supported = values.dtype.kind in "iuf"
+        if supported and self.iso_interpolation:
+            supported = bool(np.all((values >= levels[0]) & (values <= levels[-1])))
+        elif supported:
+            supported = bool(np.isin(values, levels).all())
+        if not supported:
+            between = " and values between them" if self.iso_interpolation else ""
             raise ValueError(
-                f"unknown ISO {_text(values)}; the model knows ISO {_listed(levels)}{between}"
+                f"unknown ISO {values.tolist()}; supported ISO levels: {_listed(levels)}{between}"
             )
         return tf.constant(np.searchsorted(levels, values, side="right") - 1, tf.int32)
 
     def camera_index(self, camera: Any) -> tf.Tensor:
-        """Positions in `cameras`, int32 of the shape of `camera`."""
+        """Return indices in `cameras`, int32 of the shape of `camera`."""
         cameras = self.cameras
         if tf.is_symbolic_tensor(camera):
             table = cameras if camera.dtype == tf.string else tuple(range(len(cameras)))
             matches = camera[..., tf.newaxis] == tf.constant(table, camera.dtype)
-            return _position(matches, camera, f"camera; the model knows {_listed(cameras)}")
+            return _match(matches, camera, f"camera; supported cameras: {_listed(cameras)}")
         values = np.asarray(camera)
         if values.dtype.kind == "O":
             values = np.asarray([v.decode() if isinstance(v, bytes) else v for v in values.flat])
@@ -164,22 +155,21 @@ class ConditionSpace:
         if values.dtype.kind in "iu" and np.isin(values, range(len(cameras))).all():
             return tf.constant(values, tf.int32)
         raise ValueError(
-            f"unknown camera {_text(values)}; the model knows {_listed(cameras)}, "
+            f"unknown camera {values.tolist()}; supported cameras: {_listed(cameras)}, "
             f"or their indices 0 to {len(cameras) - 1}"
         )
 
 
 def packed(clean: Any, name: str = "clean") -> tf.Tensor:
-    """Packed raw images `[B, H, W, 4]` as a float32 tensor.
+    """Check packed raw images `[B, H, W, 4]` and convert them to a float32 tensor.
 
-    Intensities are normalised, 0 at the black level and 1 at the white one. A real image strays
-    from [0, 1] by its noise; beyond `CLEAN_RANGE` it has other units, and any number that a model
-    gave for it would be nonsense.
+    Intensities are normalised, 0 at the black level and 1 at the white one. The noise of a real
+    image exceeds [0, 1] slightly; values outside `CLEAN_RANGE` are in other units.
 
     Raises:
         ValueError: another shape, no pixels, integers, NaN, values outside `CLEAN_RANGE`. In a
-            graph the values' error is a `tf.errors.InvalidArgumentError` when it runs; XLA cannot
-            raise one, and such an image becomes NaN.
+            graph, wrong values are a `tf.errors.InvalidArgumentError` when it runs; under XLA,
+            which cannot raise it, the image becomes NaN.
     """
     if not tf.is_tensor(clean):
         clean = np.asarray(clean)
@@ -204,36 +194,36 @@ def _in_range(clean: tf.Tensor, name: str) -> tf.Tensor:
     low, high = CLEAN_RANGE
     axes = [1, 2, 3]
     least, most = tf.reduce_min(clean, axes), tf.reduce_max(clean, axes)
-    # XLA's least and greatest values pass over NaN; a sum does not.
+    # XLA's minimum and maximum ignore NaN; a sum does not.
     is_number = tf.math.is_finite(tf.reduce_sum(clean, axes))
     within = (least >= low) & (most <= high) & is_number
     if tf.executing_eagerly():
         if not np.all(within):
             raise ValueError(
-                f"{name} must be raw intensities in [0, 1] ({low:g} to {high:g} is let pass); got "
-                f"{_text_of_range(clean.numpy())}; {_NORMALISE}"
+                f"{name} must be raw intensities in [0, 1] ({low:g} to {high:g} is accepted); got "
+                f"{_range_text(clean.numpy())}; {_NORMALISE}"
             )
         return clean
     message = f"{name} must be raw intensities in [0, 1], none below {low:g} or above {high:g}"
-    found = [f"{message}; got, by image, from", least, "to", most, _NORMALISE]
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(within), found)]):
+    data = [f"{message}; got, by image, from", least, "to", most, _NORMALISE]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(within), data)]):
         return _nan_where(~within, clean)
 
 
 def _nan_where(wrong: tf.Tensor, clean: tf.Tensor) -> tf.Tensor:
-    """The images `[B, H, W, 4]`, those that are `wrong` `[B]` as NaN."""
+    """Replace the images `[B, H, W, 4]` that are `wrong` `[B]` by NaN."""
     poison = tf.where(wrong, np.float32(np.nan), np.float32(0.0))
     return clean + poison[:, tf.newaxis, tf.newaxis, tf.newaxis]
 
 
-def _text_of_range(values: np.ndarray) -> str:
+def _range_text(values: np.ndarray) -> str:
     if np.isnan(values).any():
         return f"{np.isnan(values).sum()} NaN among {values.size} values"
     return f"{values.min():g} to {values.max():g}"
 
 
-def per_example(value: tf.Tensor, batch: int | tf.Tensor, what: str) -> tf.Tensor:
-    """A value for each of the `batch` examples, `[B]`, from that or from one for all.
+def per_example(value: tf.Tensor, batch: int | tf.Tensor, name: str) -> tf.Tensor:
+    """Broadcast one value for all, or check one for each, of the `batch` examples, to `[B]`.
 
     Raises:
         ValueError: another shape.
@@ -241,49 +231,26 @@ def per_example(value: tf.Tensor, batch: int | tf.Tensor, what: str) -> tf.Tenso
     size = value.shape.num_elements()
     if value.shape.rank not in (0, 1) or (isinstance(batch, int) and size not in (1, batch, None)):
         raise ValueError(
-            f"{what} must be one value for all or one for each of the {batch} examples; "
+            f"{name} must be one value for all or one for each of the {batch} examples; "
             f"got shape {_shape_text(value.shape)}"
         )
     return tf.broadcast_to(value, [batch])
 
 
-def slice_batch(value: tf.Tensor, slices: tuple, event_ndims: int = 0) -> tf.Tensor:
-    """A part of the batch dimensions of a tensor, whose last `event_ndims` stay whole."""
-    if event_ndims:
-        is_open = any(part is Ellipsis for part in slices)
-        slices = (*slices, *(() if is_open else (...,)), *[slice(None)] * event_ndims)
-    return value[slices]
+def slice_batch(conditions: Any, slices: tuple) -> Any:
+    """Slice the batch of conditions: a NamedTuple of clean images and of tensors `[B]`."""
+    clean, *per_image = conditions
+    rest = () if any(part is Ellipsis for part in slices) else (...,)
+    images = clean[(*slices, *rest, slice(None), slice(None), slice(None))]
+    return type(conditions)(images, *(value[slices] for value in per_image))
 
 
-def resolve(clean: Any, iso: Any, camera: Any) -> Conditions:
-    """`ConditionSpace.resolve` with the cameras and ISO levels of SIDD."""
-    return ConditionSpace().resolve(clean, iso, camera)
-
-
-def iso_index(iso: Any) -> tf.Tensor:
-    """Positions in `ISO_LEVELS`, int32 of the shape of `iso`.
-
-    >>> iso_index([100, 3200]).numpy().tolist()
-    [0, 4]
-    """
-    return ConditionSpace().iso_index(iso)
-
-
-def camera_index(camera: Any) -> tf.Tensor:
-    """Positions in `CAMERAS`, int32 of the shape of `camera`.
-
-    >>> camera_index("S6").numpy().item()
-    2
-    """
-    return ConditionSpace().camera_index(camera)
-
-
-def _position(matches: tf.Tensor, values: tf.Tensor, what: str) -> tf.Tensor:
-    """Where each row of `matches` is true; an error where one is nowhere, and -1 under XLA."""
-    known = tf.reduce_any(matches, axis=-1)
-    message = [f"unknown {what}; got", values]
-    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(known), message)]):
-        return tf.where(known, tf.argmax(matches, axis=-1, output_type=tf.int32), -1)
+def _match(matches: tf.Tensor, values: tf.Tensor, description: str) -> tf.Tensor:
+    """Return the index at which each row of `matches` is true; if none, fail, or -1 under XLA."""
+    is_match = tf.reduce_any(matches, axis=-1)
+    message = [f"unknown {description}; got", values]
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(is_match), message)]):
+        return tf.where(is_match, tf.argmax(matches, axis=-1, output_type=tf.int32), -1)
 
 
 def _shape_text(shape: tf.TensorShape) -> str:
@@ -292,7 +259,3 @@ def _shape_text(shape: tf.TensorShape) -> str:
 
 def _listed(table: Sequence) -> str:
     return ", ".join(map(str, table))
-
-
-def _text(values: np.ndarray) -> str:
-    return str(values.tolist())

@@ -5,16 +5,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
 
-from noise_flow_tf.bijectors import NoCache, OnePassBijector
+from noise_flow_tf.bijectors import NoCache, OnePassBijector, Updates
 from noise_flow_tf.bijectors.one_pass import as_float32
 from noise_flow_tf.bijectors.shapes import same_event
+from noise_flow_tf.conditions import slice_batch
 
-tfb = tfp.bijectors
-tfd = tfp.distributions
 
-Moved = Sequence[tuple[tf.Variable, tf.Tensor]]
+class BatchConditions(Protocol):
+    """What a `NoiseDistribution` needs of the conditions of a batch: a NamedTuple of tensors."""
+
+    @property
+    def clean(self) -> tf.Tensor: ...
 
 
 class Flow(Protocol):
@@ -27,44 +31,50 @@ class Flow(Protocol):
     def variables(self) -> Sequence[tf.Variable]: ...
 
     def bijectors(self, conditions: Any, training: bool) -> list[OnePassBijector]:
-        """The bijectors for a batch, from the data side to the latent side."""
+        """Return the bijectors for a batch, from the data side to the latent side."""
 
 
 class OnePass(NamedTuple):
-    """What one pass from the noise to the latent gives.
+    """The result of one pass from the noise to the latent.
 
     Attributes:
-        latent: `[..., H, W, 4]`, standard normal where the model fits.
+        latent: `[..., H, W, 4]`, standard normal if the model fits.
         log_prob: `[...]`, nats.
-        moved: pairs (variable, new value): with `training`, batch norm's averages after this batch.
-            Nothing is assigned but by whoever trains.
+        moved: with `training`, batch norm's averages after this batch, for the training step to
+            assign.
     """
 
     latent: tf.Tensor
     log_prob: tf.Tensor
-    moved: Moved
+    moved: Updates
 
 
 class NoiseDistribution(tfd.TransformedDistribution):
-    """p(noise | conditions): what a standard normal becomes by the bijectors of a noise model.
+    """p(noise | conditions): a standard normal, transformed by the bijectors of a noise model.
 
     Batch shape `[B]`, event shape `[H, W, 4]`. `bijector` is a plain `tfb.Chain` and defines the
-    distribution. TFP would ask it for values and log-dets one by one; here a single walk over its
-    parts gives both, so that no network runs twice and nothing has to be remembered between calls.
+    distribution. TFP would compute values and log-dets separately; here one pass over its parts
+    computes both, so that no network runs twice and nothing is cached between calls.
 
     Weights are read at each use: an object follows the model that made it, and a gradient reaches
-    the weights whether it was made inside the tape or before. It holds no state, so threads may
+    the weights whether it was made inside the tape or before. It has no state, so threads may
     share it.
     """
 
-    def __init__(self, model: Flow, conditions: Any, training: bool = False, validate_args=False):
-        """Makes the distribution.
+    def __init__(
+        self,
+        model: Flow,
+        conditions: BatchConditions,
+        training: bool = False,
+        validate_args: bool = False,
+    ) -> None:
+        """Make the distribution.
 
         Args:
-            model: gives the bijectors.
-            conditions: a NamedTuple with `clean`, `[..., H, W, 4]`, and others of the batch shape.
-            training: handed on to the model.
-            validate_args: whether TFP checks what it is given.
+            model: has the bijectors.
+            conditions: those of the batch, with `clean` `[..., H, W, 4]`.
+            training: passed on to the model.
+            validate_args: whether TFP checks its arguments.
         """
         parameters = dict(locals())
         self._model, self._conditions, self._training = model, conditions, training
@@ -78,11 +88,11 @@ class NoiseDistribution(tfd.TransformedDistribution):
         )
 
     @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
         return {}  # __getitem__ slices the conditions, not what follows from them
 
     def latent_and_log_prob(self, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """The latent `[..., H, W, 4]` of noise, and its `log_prob` `[...]` in nats, in one pass.
+        """Return the latent `[..., H, W, 4]` of noise and `log_prob` `[...]`, nats, in one pass.
 
         Args:
             noise: `[..., H, W, 4]`, in units of raw intensity.
@@ -93,78 +103,78 @@ class NoiseDistribution(tfd.TransformedDistribution):
         return self.one_pass(noise)[:2]
 
     def one_pass(self, noise: Any) -> OnePass:
-        """`latent_and_log_prob`, and the averages that training is to move."""
+        """Return `latent_and_log_prob`, and the new averages of batch norm."""
         value = self._checked(noise)
         log_det, moved = 0.0, []
         for bijector in self.bijector.bijectors:
-            value, part, changes = bijector.moving_inverse_and_log_det(value)
+            value, part, updates = bijector.moving_inverse_and_log_det(value)
             log_det += part
-            moved += changes
-        log_prob = self.distribution.log_prob(value) + log_det + self._not_a_number()
+            moved += updates
+        log_prob = self.distribution.log_prob(value) + log_det + self._zero_or_nan()
         return OnePass(value, log_prob, moved)
 
     def noise_of(self, latent: Any) -> tf.Tensor:
-        """The noise `[..., H, W, 4]` that a latent of that shape becomes."""
+        """Return the noise `[..., H, W, 4]` of a latent of that shape."""
         return self._forward_pass(latent)[0]
 
     @property
-    def trainable_variables(self):
-        """Those of the model."""
+    def trainable_variables(self) -> Sequence[tf.Variable]:
+        """Return those of the model."""
         return self._model.trainable_variables
 
     @property
-    def variables(self):
-        """Those of the model."""
+    def variables(self) -> Sequence[tf.Variable]:
+        """Return those of the model."""
         return self._model.variables
 
-    def __getitem__(self, slices) -> "NoiseDistribution":
-        """The distribution of a part of the batch, as TFP slices batch shapes."""
+    def __getitem__(self, slices: Any) -> "NoiseDistribution":
+        """Return the distribution of a part of the batch, as TFP slices batch shapes."""
         slices = slices if isinstance(slices, tuple) else (slices,)
-        return self.copy(conditions=self._conditions.sliced(slices))
+        return self.copy(conditions=slice_batch(self._conditions, slices))
 
-    def _log_prob(self, y):
+    def _log_prob(self, y: tf.Tensor) -> tf.Tensor:
         return self.one_pass(y).log_prob
 
-    def _call_sample_n(self, sample_shape, seed):
+    def _call_sample_n(self, sample_shape: Any, seed: Any) -> tf.Tensor:
         return self.noise_of(self.distribution.sample(sample_shape, seed=seed))
 
-    def _sample_and_log_prob(self, sample_shape, seed):
+    def _sample_and_log_prob(self, sample_shape: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         latent, log_prob = self.distribution.experimental_sample_and_log_prob(sample_shape, seed)
         noise, log_det = self._forward_pass(latent)
-        return noise, log_prob - log_det + self._not_a_number()
+        return noise, log_prob - log_det + self._zero_or_nan()
 
-    def _forward_pass(self, latent):
+    def _forward_pass(self, latent: Any) -> tuple[tf.Tensor, tf.Tensor]:
         value, log_det = self._checked(latent), 0.0
         for bijector in reversed(self.bijector.bijectors):
             value, part = bijector.forward_and_log_det(value)
             log_det += part
         return value, log_det
 
-    def _not_a_number(self):
-        """0, and NaN for the images that XLA could not refuse and `conditions` made NaN.
+    def _zero_or_nan(self) -> tf.Tensor:
+        """Return 0 per image; NaN if `conditions` made it NaN as XLA cannot raise an error.
 
-        A model that never looks at the clean image has no density for these either.
+        So a model that does not depend on the clean image has no density for it either.
         """
         return 0.0 * self._conditions.clean[..., 0, 0, 0]
 
-    def _checked(self, image):
+    def _checked(self, image: Any) -> tf.Tensor:
         image = as_float32(tf.convert_to_tensor(image, dtype_hint=tf.float32), "noise")
         return same_event(image, self._conditions.clean, "noise", "the clean image")
 
-    def _batch_shape(self):
+    def _batch_shape(self) -> tf.TensorShape:
         return self.distribution.batch_shape
 
-    def _batch_shape_tensor(self):
+    def _batch_shape_tensor(self) -> tf.Tensor:
         return self.distribution.batch_shape_tensor()
 
-    def _event_shape(self):
+    def _event_shape(self) -> tf.TensorShape:
         return self.distribution.event_shape
 
-    def _event_shape_tensor(self):
+    def _event_shape_tensor(self) -> tf.Tensor:
         return self.distribution.event_shape_tensor()
 
 
 def _without_cache(chain: tfb.Chain) -> tfb.Chain:
-    """The same chain, which no longer remembers what it gave for a tensor."""
+    """Turn off the chain's cache of values, and return it."""
     chain._cache = NoCache().__get__(weakref.proxy(chain))
     return chain

@@ -12,14 +12,14 @@ from noise_flow_tf import architecture, layers
 from noise_flow_tf.bijectors import OnePassBijector
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, ConditionSpace
 from noise_flow_tf.distribution import NoiseDistribution
-from noise_flow_tf.layers import scale
+from noise_flow_tf.layers import Layer, Summaries, scale
 
 
 class NoiseFlow(tf.Module):
     """p(noise | clean raw image, ISO, camera) as a conditional normalizing flow.
 
     Noise Flow: Noise Modeling with Conditional Normalizing Flows (Abdelhamed, Brubaker and Brown,
-    ICCV 2019). The module holds the variables; calling it with conditions gives an ordinary
+    ICCV 2019). The module owns the variables; calling it with conditions returns an ordinary
     distribution with batch shape `[B]` and event shape `[H, W, 4]`.
 
     >>> model = NoiseFlow(seed=0)
@@ -31,6 +31,11 @@ class NoiseFlow(tf.Module):
     ([2, 8, 6, 4], [2])
     """
 
+    arch: str
+    width: int
+    condition_space: ConditionSpace
+    layers: list[Layer]
+
     def __init__(
         self,
         arch: str = "S-Ax4-G-Ax4-CAM",
@@ -40,19 +45,18 @@ class NoiseFlow(tf.Module):
         cameras: Sequence[str] = CAMERAS,
         iso_levels: Sequence[int] = ISO_LEVELS,
         iso_interpolation: bool = False,
-    ):
-        """Makes a model with fresh variables.
+    ) -> None:
+        """Make a model with fresh variables.
 
         Args:
             arch: a name of the paper, or layer codes joined by `|` from the data side to the
                 latent side; `architecture.table()` lists both.
             width: the number of hidden channels in the networks of the couplings.
             seed: fixes the initial values; None draws new ones each time.
-            cameras: the codes of the cameras that have parameters of their own, in index order.
-            iso_levels: the ISO levels that the model has a gain for.
-            iso_interpolation: whether the model may be called with an ISO between two levels; the
-                logarithm of the learned gain is then linear in log ISO. Off, it is an error. Can be
-                set later, too.
+            cameras: the codes of the supported cameras, in index order.
+            iso_levels: the supported ISO levels.
+            iso_interpolation: whether to accept an ISO between two levels; the logarithm of the
+                learned gain is then linear in log ISO. It can be set later, too.
 
         Raises:
             ValueError: an unknown or abandoned layer code, a width below 1, a camera's code that is
@@ -76,44 +80,44 @@ class NoiseFlow(tf.Module):
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
     ) -> NoiseDistribution:
-        """The distribution of the noise of a batch of images.
+        """Return the distribution of the noise of a batch of images.
 
         Args:
-            clean: `[B, H, W, 4]`, packed clean raw images in [0, 1], of any height and width;
-                `conditions.packed` says what is refused.
+            clean: `[B, H, W, 4]`, packed clean raw images in [0, 1], of any height and width, as
+                `conditions.packed` accepts them.
             iso: the ISO level, one for all or `[B]`; with `iso_interpolation` also between levels.
             camera: the camera's index in `cameras` or code ("S6"), one for all or `[B]`.
-            training: whether batch norm uses the moments of the batch; its averages are then in
-                what `NoiseDistribution.one_pass` gives, and whoever trains assigns them.
+            training: whether batch norm uses the moments of the batch; `NoiseDistribution.one_pass`
+                then returns the new averages, for the training step to assign.
 
         Returns:
             A `tfp.distributions.TransformedDistribution` over noise `[B, H, W, 4]`: `log_prob`
-            `[B]` in nats, `sample`, and `bijector`, whose forward direction leads from the
+            `[B]` in nats, `sample`, and `bijector`, whose forward direction maps the
             standard-normal latent to the noise.
 
         Raises:
-            ValueError: a wrong shape or type, values that are no normalised raw intensities, an
+            ValueError: a wrong shape or type, values that are not normalised raw intensities, an
                 unknown ISO or camera (`conditions.ConditionSpace.resolve`).
         """
         return NoiseDistribution(self, self.condition_space.resolve(clean, iso, camera), training)
 
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
-        """The bijectors for a batch, from the data side to the latent side."""
+        """Return the bijectors for a batch, from the data side to the latent side."""
         return [b for layer in self.layers for b in layer.bijectors(conditions, training)]
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """The codes of the cameras that the model knows, in index order."""
+        """Return the codes of the supported cameras, in index order."""
         return self.condition_space.cameras
 
     @property
     def iso_levels(self) -> tuple[int, ...]:
-        """The ISO levels that the model has a gain for."""
+        """Return the supported ISO levels."""
         return self.condition_space.iso_levels
 
     @property
     def iso_interpolation(self) -> bool:
-        """Whether the model may be called with an ISO between two levels."""
+        """Return whether an ISO between two levels is accepted."""
         return self.condition_space.iso_interpolation
 
     @iso_interpolation.setter
@@ -122,17 +126,17 @@ class NoiseFlow(tf.Module):
 
     @property
     def num_parameters(self) -> int:
-        """How many trainable scalars the model has."""
+        """Return the number of trainable scalars."""
         return sum(variable.shape.num_elements() for variable in self.trainable_variables)
 
     @property
     def receptive_field(self) -> int:
-        """How many packed pixels away the noise of a pixel still depends on its surroundings."""
+        """Return the distance, in packed pixels, within which pixels affect each other's noise."""
         return sum(layer.receptive_field for layer in self.layers)
 
     @property
     def camera_parameters(self) -> list[tf.Variable]:
-        """The variables of one column per camera, `[..., cameras]`."""
+        """Return the variables of one column per camera, `[..., cameras]`."""
         tables = [layer.camera_parameters for layer in self.layers]
         return [table for table in tables if table is not None]
 
@@ -140,15 +144,15 @@ class NoiseFlow(tf.Module):
         """Copy the model with one more camera, the last one (Section 4.2 of the paper).
 
         All other parameters, and so the likelihoods of all other cameras, stay the same bit for
-        bit. The new camera begins at the mean of the others' parameters (of the logarithms of
+        bit. The new camera starts at the mean of the others' parameters (of the logarithms of
         their factors); `fit_camera` trains these alone.
 
         Args:
-            code: the new camera's, two or more capitals and digits.
+            code: two or more capitals and digits.
 
         Raises:
             ValueError: an architecture without camera parameters (`sdn5`, `sdn6` and `eq16` have
-                them), a code that is taken or not of that form.
+                them), a code that the model has already or that is not of that form.
 
         >>> NoiseFlow(seed=0).with_camera("P9").cameras
         ('IP', 'GP', 'S6', 'N6', 'G4', 'P9')
@@ -156,37 +160,37 @@ class NoiseFlow(tf.Module):
         tables = {id(table) for table in self.camera_parameters}
         if not tables:
             raise ValueError(
-                f"architecture {self.arch!r} has no parameters of a camera's own, so that a new "
-                "one cannot be added; sdn5, sdn6 and eq16 have them"
+                f"architecture {self.arch!r} has no camera parameters, so no camera can be added; "
+                "sdn5, sdn6 and eq16 have them"
             )
         if code in self.cameras:
             raise ValueError(f"the model has camera {code} already: {', '.join(self.cameras)}")
         space = replace(self.condition_space, cameras=(*self.cameras, code))
         model = NoiseFlow(self.arch, self.width, **vars(space))
-        for ours, theirs in zip(model.variables, self.variables, strict=True):
-            value = tf.convert_to_tensor(theirs)
-            if id(theirs) in tables:
+        for new, old in zip(model.variables, self.variables, strict=True):
+            value = tf.convert_to_tensor(old)
+            if id(old) in tables:
                 value = tf.concat([value, tf.reduce_mean(value, axis=-1, keepdims=True)], axis=-1)
-            ours.assign(value)
+            new.assign(value)
         return model
 
     @property
     def has_scale(self) -> bool:
-        """Whether `predicted_scale` is defined for the architecture."""
+        """Return whether `predicted_scale` is defined for the architecture."""
         return scale.is_defined(self.layers)
 
     def predicted_scale(self, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
         """Return the standard deviation `[B, H, W, 4]` of the noise; see `nf.predicted_scale`."""
-        return scale.of_layers(self.layers, self.condition_space.resolve(clean, iso, camera))
+        return scale.predict(self.layers, self.condition_space.resolve(clean, iso, camera))
 
-    def summaries(self) -> layers.Summaries:
-        """Return the scalars that tell a person what the model has learned, by group and label.
+    def summaries(self) -> Summaries:
+        """Return the learned scalars that people can interpret, by group and label.
 
         `beta1` and `beta2` after their exponentials, the gain of every ISO level, and the camera
         factors. In the release's `sdn5` and `sdn6` a camera factor multiplies the exponent
         (`SignalLayer`); the betas and gains shown are those for a factor of 1.
         """
-        groups: layers.Summaries = {}
+        groups: Summaries = {}
         for layer in self.layers:
             for group, values in layer.summaries().items():
                 groups.setdefault(group, {}).update(values)

@@ -1,17 +1,14 @@
-"""What a noise model is, and what it may be able to do beyond that.
+"""The protocol of noise models, and their optional capabilities.
 
-A noise model is called with conditions and gives a distribution over noise; that is all that
-training, evaluation and sampling rely on. The functions here use a capability that a model's
-distribution has, and do without it otherwise.
+A noise model is called with conditions and returns a distribution over noise; training, evaluation
+and sampling rely on nothing else. The functions here use an optional capability if there is one.
 """
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
-import tensorflow_probability as tfp
-
-tfd = tfp.distributions
+from tensorflow_probability import distributions as tfd
 
 Batch = Mapping[str, tf.Tensor]
 """A batch of patches: `noise` and `clean` `[B, H, W, 4]`, `iso` and `camera` `[B]`, and perhaps
@@ -19,12 +16,12 @@ Batch = Mapping[str, tf.Tensor]
 
 
 class NoiseModel(Protocol):
-    """Called with the conditions of B images, gives a distribution over their noise.
+    """A callable that returns the distribution of the noise of B images, given their conditions.
 
-    `NoiseFlow` and the baselines are noise models. Optional, and looked up by name:
+    `NoiseFlow` and the baselines are noise models. Optional attributes:
 
-    - of the model: `condition_space`, the cameras and ISO levels that it supports;
-      `receptive_field`, in packed pixels; `uses_nlf`, whether it must be called with `nlf` too;
+    - of the model: `condition_space`, the supported cameras and ISO levels; `receptive_field`, in
+      packed pixels; `uses_nlf`, whether it must be called with `nlf` too;
       `predicted_scale(clean, iso, camera)`;
     - of the distribution: `latent_and_log_prob(noise)` and `noise_of(latent)`, for models that
       transform a standard-normal latent of the image's shape.
@@ -37,7 +34,7 @@ class NoiseModel(Protocol):
 
 
 def distribution(model: NoiseModel, batch: Batch, training: bool = False) -> tfd.Distribution:
-    """Return the distribution that a model gives for the conditions of a batch."""
+    """Return a model's distribution for the conditions of a batch."""
     extra = {"nlf": batch["nlf"]} if getattr(model, "uses_nlf", False) else {}
     if training:
         extra["training"] = True
@@ -48,8 +45,8 @@ def latent_and_log_prob(
     p: tfd.Distribution, noise: tf.Tensor
 ) -> tuple[tf.Tensor | None, tf.Tensor]:
     """Return the latent of noise `[B, H, W, 4]`, None if it has none, and `log_prob` `[B]`."""
-    in_one_pass = getattr(p, "latent_and_log_prob", None)
-    return (None, p.log_prob(noise)) if in_one_pass is None else in_one_pass(noise)
+    one_pass = getattr(p, "latent_and_log_prob", None)
+    return (None, p.log_prob(noise)) if one_pass is None else one_pass(noise)
 
 
 def sample(p: tfd.Distribution, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
@@ -57,7 +54,7 @@ def sample(p: tfd.Distribution, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
 
     Args:
         p: a noise model's distribution.
-        seed: `[2]`, stateless: the same one gives the same noise.
+        seed: `[2]`, stateless: the same seed draws the same noise.
         temperature: the standard deviation T of the latent, z ~ N(0, T^2).
 
     Raises:
@@ -68,5 +65,5 @@ def sample(p: tfd.Distribution, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
         shape = tf.concat([p.batch_shape_tensor(), p.event_shape_tensor()], axis=0)
         return noise_of(temperature * tf.random.stateless_normal(shape, seed))
     if tf.is_tensor(temperature) or temperature != 1:
-        raise ValueError("this noise model has no latent, and so no temperature; leave it at 1")
+        raise ValueError("this noise model has no latent, so its temperature must be 1")
     return p.sample(seed=seed)

@@ -1,3 +1,3 @@
-"""The measurements that choices rest on; each module is a command, `python -m studies.NAME`."""
+"""Measurements behind choices; each module is a command, `python -m studies.NAME`."""
 
 import noise_flow_tf.cli  # noqa: F401  (the environment, before TensorFlow is imported)

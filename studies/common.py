@@ -1,4 +1,4 @@
-"""What the studies share: models trained on chosen frames of the offline dataset, and their NLL."""
+"""Common parts of the studies: training on selected frames of the offline dataset, and the NLL."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ DATASET = "data/synthetic_sidd"
 BATCH = 46
 
 
-def parser(name: str, about: str) -> parsing.Parser:
+def parser(name: str, about: str | None) -> parsing.Parser:
     parser = parsing.Parser(prog=f"studies.{name}", description=about)
-    parser.option("out", metavar="FOLDER", default=f"runs/{name}", help="where the results go")
+    parser.option("out", metavar="FOLDER", default=f"runs/{name}", help="output folder")
     parser.option("epochs", type=parsing.positive(int), default=24, help="of the first training")
     parser.option(
-        "beside",
+        "reference",
         metavar="RUN",
         default="runs/demo",
         help="a run of train.py on the whole offline dataset, to compare with",
@@ -31,21 +31,23 @@ def parser(name: str, about: str) -> parsing.Parser:
     return parser
 
 
-def frames(split: str, cameras=None, isos=None) -> list[sidd.Frame]:
-    """Frames of the offline dataset, which is written first where there is none."""
+def frames(
+    split: str, cameras: Sequence[str] | None = None, isos: Sequence[int] | None = None
+) -> list[sidd.Frame]:
+    """Select frames of the offline dataset, which is written first if there is none."""
     root = sidd.write_synthetic(DATASET, exist_ok=True)
     return sidd.select_frames(sidd.index(root), split, cameras=cameras, isos=isos)
 
 
-def batches(chosen: Sequence[sidd.Frame], shuffle: bool, seed: int = 0) -> tf.data.Dataset:
-    """Batches of the frames' patches, with cameras by their codes."""
+def batches(frames: Sequence[sidd.Frame], shuffle: bool, seed: int = 0) -> tf.data.Dataset:
+    """Make batches of the frames' patches, with cameras by their codes."""
     codes = tf.constant(sidd.CAMERAS)
-    patches = sidd.Patches(chosen, seed=seed, progress=False).batches(BATCH, shuffle=shuffle)
+    patches = sidd.Patches(frames, seed=seed, progress=False).batches(BATCH, shuffle=shuffle)
     return patches.map(lambda batch: batch | {"camera": tf.gather(codes, batch["camera"])})
 
 
 def train(model: nf.NoiseFlow, data: tf.data.Dataset, steps: int) -> nf.NoiseFlow:
-    """Maximum likelihood as in `train.py`: Adam, a warm-up to 1e-2 and a cosine decay."""
+    """Train as `train.py` does: maximum likelihood, Adam, a warm-up to 1e-2 and a cosine decay."""
     trainer = nf.Trainer(model)
     trainer.compile(schedules.adam("cosine", RATES["cosine"], steps))
     trainer.fit(data.repeat(), steps_per_epoch=steps, epochs=1, verbose=2)
@@ -53,12 +55,11 @@ def train(model: nf.NoiseFlow, data: tf.data.Dataset, steps: int) -> nf.NoiseFlo
 
 
 def nll(model: nf.NoiseFlow, data: tf.data.Dataset, iso: int | None = None) -> float:
-    """Test NLL in nats per dimension; `iso` is told to the model in place of the true one."""
+    """Return the NLL in nats per dimension; `iso`, if any, replaces the true one."""
 
     @tf.function
-    def step(batch):
-        told = batch["iso"] if iso is None else iso
-        p = model(batch["clean"], told, batch["camera"])
+    def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        p = model(batch["clean"], batch["iso"] if iso is None else iso, batch["camera"])
         return nf.metrics.nll_per_dimension(p.log_prob(batch["noise"]), batch["noise"])
 
     return float(np.mean(np.concatenate([step(batch) for batch in data])))

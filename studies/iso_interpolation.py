@@ -1,8 +1,8 @@
-"""An ISO level left out of training, then met by interpolation: python -m studies.iso_interpolation
+"""Interpolation of an ISO level left out of training: python -m studies.iso_interpolation.
 
 A model is trained without one ISO level and scored on that level's test frames: with the gain
-interpolated, and with the gain of either neighbour in its place. Beside them a run
-of train.py, which has the level.
+interpolated, and with the gain of either neighbour. For comparison, a run of train.py with the
+level is scored, too.
 """
 
 import json
@@ -13,7 +13,7 @@ import noise_flow_tf as nf
 import sidd
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     parser = common.parser("iso_interpolation", __doc__)
     parser.option("iso", type=int, default=800, help="the level left out, not the first or last")
     args = parser.parse_args(arguments)
@@ -24,7 +24,7 @@ def main(arguments=None):
     train = common.batches(common.frames("train", isos=others), True, args.seed)
     model = nf.NoiseFlow(seed=args.seed, iso_levels=others)
     common.train(model, train, args.epochs * len(train))
-    scores = {"trained with the level": common.nll(nf.load(args.beside), test)}
+    scores = {"trained with the level": common.nll(nf.load(args.reference), test)}
     for neighbour in (nf.ISO_LEVELS[place - 1], nf.ISO_LEVELS[place + 1]):
         scores[f"as ISO {neighbour}"] = common.nll(model, test, neighbour)
     model.iso_interpolation = True

@@ -1,14 +1,15 @@
-"""How near training comes to a known floor: python -m studies.known_floor --model PATH --out FOLDER
+"""The gap of training to a known floor: python -m studies.known_floor --model PATH --out FOLDER.
 
 Noise is drawn from a given model, for instance the released one, on clean patches of the offline
 dataset, with every pair of camera and ISO level that SIDD has. A new model is trained on it from
 scratch. On held-out draws, no model has a lower expected NLL than the given one: the gap, in nats
-per dimension, is the Kullback-Leibler divergence from the truth to what was learned.
+per dimension, is the Kullback-Leibler divergence of the trained model from it.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -28,38 +29,39 @@ from sidd.offline import synthetic
 
 _TRAIN_COPIES = 12
 _TEST_COPIES = 4
+_BATCH = 138
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = parsing.Parser(description=__doc__.partition("\n")[0])
     add = parser.option
     add("model", metavar="PATH", required=True, help="the truth: a run, SavedModel or checkpoint")
-    add("out", metavar="FOLDER", required=True, help="where known_floor.json and .png go")
+    add("out", metavar="FOLDER", required=True, help="output folder")
     add("dataset", metavar="ROOT", default="data/synthetic_sidd", help="the offline dataset")
     add("schedules", nargs="+", default=["cosine", "release"], choices=["cosine", "release"])
     add("steps", type=parsing.positive(int), default=4000, help="training steps of each schedule")
-    add("lr", type=parsing.positive(float), help="peak of the cosine; the release's rate stays")
-    add("batch", type=parsing.positive(int), default=138, help="patches in a training batch")
-    add("evaluations", type=parsing.positive(int), default=40, help="how often the gap is measured")
+    add("lr", type=parsing.positive(float), help="peak of the cosine; not the release's rate")
+    add("batch", type=parsing.positive(int), default=_BATCH, help="patches in a training batch")
+    add("evaluations", type=parsing.positive(int), default=40, help="measurements of the gap")
     add(
         "average_batches",
         type=parsing.not_negative,
         default=32,
-        help="0: leave batch norm's averages lagging",
+        help="batches to estimate batch norm's averages from; 0 keeps those of training",
     )
     add("seed", type=int, default=0)
     return parser.parse_args(arguments)
 
 
-def clean_patches(root: str, split: str) -> np.ndarray:
-    """Clean patches [n, 32, 32, 4], of one frame each of all scenes of a split."""
+def clean_patches(root: Path, split: str) -> np.ndarray:
+    """Read clean patches `[n, 32, 32, 4]`, of one frame of each scene of a split."""
     frames = sidd.select_frames(sidd.index(root), split, frame_range=(10, 11))
     batches = sidd.Patches(frames).batches(shuffle=False)
     return np.concatenate([batch["clean"].numpy() for batch in batches])
 
 
 def draws(truth: nf.NoiseFlow, clean: np.ndarray, copies: int, seed: int) -> dict[str, np.ndarray]:
-    """Examples with noise of the truth: each clean patch under `copies` conditions."""
+    """Draw examples with noise of the truth: each clean patch under `copies` conditions."""
     random = np.random.default_rng(seed)
     pairs = synthetic.camera_iso_pairs()
     chosen = random.integers(len(pairs), size=copies * len(clean))
@@ -67,45 +69,52 @@ def draws(truth: nf.NoiseFlow, clean: np.ndarray, copies: int, seed: int) -> dic
     iso = np.array([pairs[i][1] for i in chosen], np.int32)
     clean = np.tile(clean, [copies, 1, 1, 1])
     sample = tf.function(partial(nf.sampling.sample_noise, truth), reduce_retracing=True)
-    noise = [
-        sample(clean[i : i + 138], iso[i : i + 138], camera[i : i + 138], tf.constant(seed + i))
-        for i in tqdm(range(0, len(clean), 138), "drawing noise", leave=False)
-    ]
+    noise = []
+    for start in tqdm(range(0, len(clean), _BATCH), "drawing noise", leave=False):
+        part = slice(start, start + _BATCH)
+        noise.append(sample(clean[part], iso[part], camera[part], tf.constant(seed + start)))
     return {"clean": clean, "iso": iso, "camera": camera, "noise": np.concatenate(noise)}
 
 
 class Gap(tf_keras.callbacks.Callback):
-    """Measures the gap every so many steps, on a clock that stands still meanwhile."""
+    """Measures the gap at intervals of steps; evaluation is not counted in its minutes."""
 
-    def __init__(self, trainer, held_out, floor: float, average_from, every: int):
+    def __init__(
+        self,
+        trainer: nf.Trainer,
+        held_out: tf.data.Dataset,
+        floor: float,
+        average_batches: tf.data.Dataset | None,
+        interval: int,
+    ) -> None:
         super().__init__()
-        self.curve = []
+        self.curve: list[dict[str, float]] = []
         self._trainer, self._held_out, self._floor = trainer, held_out, floor
-        self._average_from, self._every = average_from, every
+        self._average_batches, self._interval = average_batches, interval
         self._seconds, self._steps = 0.0, 0
 
-    def on_train_batch_begin(self, batch, logs=None):
-        self._started = time.perf_counter()
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self._start = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        self._seconds += time.perf_counter() - self._started
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._seconds += time.perf_counter() - self._start
         self._steps += 1
-        if self._steps % self._every == 0:
+        if self._steps % self._interval == 0:
             self.measure()
 
-    def measure(self):
-        started = time.perf_counter()
-        if self._average_from is not None:
-            self._trainer.reestimate_averages(self._average_from)
-        self._seconds += time.perf_counter() - started
+    def measure(self) -> None:
+        start = time.perf_counter()
+        if self._average_batches is not None:
+            self._trainer.reestimate_averages(self._average_batches)
+        self._seconds += time.perf_counter() - start
         nll = mean_nll(self._trainer.noise_model, self._held_out)
         gap = nll - self._floor
         self.curve.append({"steps": self._steps, "minutes": self._seconds / 60, "gap": gap})
         print(f"step {self._steps}: {self._seconds / 60:.2f} minutes, gap {gap:.5f}", flush=True)
 
 
-def mean_nll(model, batches) -> float:
-    """The mean NLL in nats per dimension."""
+def mean_nll(model: nf.NoiseFlow, batches: Iterable[dict[str, tf.Tensor]]) -> float:
+    """Return the mean NLL in nats per dimension."""
     score = tf.function(
         lambda b: nll_per_dimension(
             model(b["clean"], b["iso"], b["camera"]).log_prob(b["noise"]), b["noise"]
@@ -115,7 +124,14 @@ def mean_nll(model, batches) -> float:
     return float(np.concatenate([score(batch) for batch in batches]).mean())
 
 
-def train(schedule: str, args: argparse.Namespace, examples, held_out, floor: float) -> list[dict]:
+def train(
+    schedule: str,
+    args: argparse.Namespace,
+    examples: dict[str, np.ndarray],
+    held_out: tf.data.Dataset,
+    floor: float,
+) -> list[dict[str, float]]:
+    """Train a new model, and return the curve of its gap."""
     tf_keras.utils.set_random_seed(args.seed)
     trainer = nf.Trainer(nf.NoiseFlow(seed=args.seed))
     rate = args.lr if args.lr and schedule == "cosine" else RATES[schedule]
@@ -123,8 +139,8 @@ def train(schedule: str, args: argparse.Namespace, examples, held_out, floor: fl
     count = len(examples["iso"])
     batches = tf.data.Dataset.from_tensor_slices(examples).shuffle(count, args.seed).repeat()
     batches = batches.batch(args.batch).prefetch(2)
-    average_from = batches.take(args.average_batches) if args.average_batches else None
-    gap = Gap(trainer, held_out, floor, average_from, max(1, args.steps // args.evaluations))
+    average_batches = batches.take(args.average_batches) if args.average_batches else None
+    gap = Gap(trainer, held_out, floor, average_batches, max(1, args.steps // args.evaluations))
     trainer.fit(batches, steps_per_epoch=args.steps, epochs=1, verbose=0, callbacks=[gap])
     return gap.curve
 

@@ -1,5 +1,6 @@
-"""What the baselines have in common."""
+"""The base class of the baselines."""
 
+import abc
 from typing import Any
 
 import tensorflow as tf
@@ -9,18 +10,18 @@ from noise_flow_tf.conditions import packed
 from noise_flow_tf.distribution import NoiseDistribution
 
 
-class Baseline(tf.Module):
+class Baseline(tf.Module, abc.ABC):
     """A noise model that multiplies a standard-normal latent by one factor per pixel."""
 
+    @abc.abstractmethod
     def __call__(
         self, clean: Any, iso: Any, camera: Any, training: bool = False
     ) -> NoiseDistribution:
         """Return the distribution of the noise, batch `[B]`, event `[H, W, 4]`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def bijectors(self, conditions: Any, training: bool) -> list[OnePassBijector]:
         """Return the bijectors for a batch, from the data side to the latent side."""
-        raise NotImplementedError
 
     def predicted_scale(self, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
         """Return the standard deviation `[B, H, W, 4]` of the noise; see `nf.predicted_scale`."""

@@ -1,4 +1,4 @@
-"""The baseline of the paper that a camera's own metadata give."""
+"""The camera NLF baseline of the paper."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from noise_flow_tf.baselines.baseline import Baseline
 from noise_flow_tf.bijectors import OnePassBijector, SignalDependent
-from noise_flow_tf.conditions import packed, per_example, slice_batch
+from noise_flow_tf.conditions import packed, per_example
 from noise_flow_tf.distribution import NoiseDistribution
 
 
@@ -14,26 +14,26 @@ class CameraNLF(Baseline):
     """The noise level function of a camera: n ~ N(0, beta1 * clean + beta2), Eq. 5 and 6.
 
     Attributes:
-        uses_nlf: whether each image has its own NLF, given by each call as `nlf`.
+        uses_nlf: whether each image has its own NLF, an argument `nlf` of each call.
 
     >>> p = CameraNLF(beta1=0.5, beta2=0.0)(tf.fill([1, 2, 2, 4], 0.5), 100, "S6")
     >>> print(p.log_prob(tf.zeros([1, 2, 2, 4])).numpy().round(3))
     [-3.613]
     """
 
-    def __init__(self, beta1: Any = None, beta2: Any = None):
-        """Make the model; without betas, of the NLF that each image's metadata states.
+    def __init__(self, beta1: Any = None, beta2: Any = None) -> None:
+        """Make the model; without betas, it uses the NLF of each image's metadata.
 
         Args:
             beta1: the shot-noise slope, not negative; one for all images or `[B]`.
             beta2: the variance at zero intensity, positive; one for all images or `[B]`.
 
         Raises:
-            ValueError: one of the two alone.
+            ValueError: only one of the two.
         """
         super().__init__(name="camera_nlf")
         if (beta1 is None) != (beta2 is None):
-            raise ValueError("give both beta1 and beta2, or neither to use each image's own NLF")
+            raise ValueError("pass both beta1 and beta2, or neither to use each image's own NLF")
         self.uses_nlf = beta1 is None
         if not self.uses_nlf:
             self.beta1 = tf.convert_to_tensor(beta1, tf.float32)
@@ -46,8 +46,8 @@ class CameraNLF(Baseline):
 
         Args:
             clean: `[B, H, W, 4]`, packed clean raw images in [0, 1].
-            iso: not used; any ISO.
-            camera: not used; any camera.
+            iso: not used.
+            camera: not used.
             training: not used.
             nlf: `[B, 2]`, (beta1, beta2) of each image, for a model that was made without betas.
 
@@ -78,7 +78,3 @@ class _WithNLF(NamedTuple):
     clean: tf.Tensor
     beta1: tf.Tensor
     beta2: tf.Tensor
-
-    def sliced(self, slices: tuple) -> "_WithNLF":
-        betas = (slice_batch(beta, slices) for beta in self[1:])
-        return _WithNLF(slice_batch(self.clean, slices, event_ndims=3), *betas)

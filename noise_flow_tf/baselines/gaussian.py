@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from noise_flow_tf.baselines.baseline import Baseline
 from noise_flow_tf.bijectors import Gain, OnePassBijector
-from noise_flow_tf.conditions import packed, slice_batch
+from noise_flow_tf.conditions import packed
 from noise_flow_tf.distribution import NoiseDistribution
 
 
@@ -18,7 +18,7 @@ class GaussianNoise(Baseline):
     [-3.613]
     """
 
-    def __init__(self, stddev: float):
+    def __init__(self, stddev: float) -> None:
         """Make the model; `stddev` in units of raw intensity, positive."""
         super().__init__(name="gaussian_noise")
         if not 0 < stddev < float("inf"):
@@ -37,6 +37,3 @@ class GaussianNoise(Baseline):
 
 class _CleanImage(NamedTuple):
     clean: tf.Tensor
-
-    def sliced(self, slices: tuple) -> "_CleanImage":
-        return _CleanImage(slice_batch(self.clean, slices, event_ndims=3))

@@ -1,26 +1,25 @@
 """The affine coupling layer of RealNVP and Glow."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from noise_flow_tf.bijectors.one_pass import OnePassBijector
+from noise_flow_tf.bijectors.one_pass import OnePassBijector, Updates
 
 
 class ShiftAndLogScale(NamedTuple):
-    """What the function of a coupling gives for an image `[..., H, W, C]`.
+    """The output of a coupling's function for an image `[..., H, W, C]`.
 
     Attributes:
         shift: `[..., H, W, C]`, zero in the first C / 2 channels.
         log_scale: `[..., H, W, C]`, zero in the first C / 2 channels.
-        moved: pairs (variable, new value) that computing them is to change, such as batch norm's
-            averages in training.
+        moved: the updates that the function requests.
     """
 
     shift: tf.Tensor
     log_scale: tf.Tensor
-    moved: Sequence[tuple[tf.Variable, tf.Tensor]] = ()
+    moved: Updates = ()
 
 
 class AffineCoupling(OnePassBijector):
@@ -28,47 +27,42 @@ class AffineCoupling(OnePassBijector):
 
     Eq. 10 and 11 of Noise Flow (Abdelhamed et al., ICCV 2019), in the direction of the release,
     written with a mask as in RealNVP (Dinh et al., ICLR 2017, Eq. 9): shift, log_scale = fn(x) are
-    images of all channels that look at the first half of `x` alone and are zero there, so that
+    images of all channels that depend on the first half of `x` alone and are zero there, so that
 
         inverse(y) = y * exp(log_scale) + shift
         forward(x) = (x - shift) * exp(-log_scale)
         forward_log_det_jacobian(x) = -sum(log_scale)
 
-    keep the first half. Cutting an image into its channels would cost as much as a convolution.
+    keep the first half. Splitting an image by channels would cost as much as a convolution.
     """
 
     def __init__(
-        self,
-        shift_and_log_scale_fn: Callable[[tf.Tensor], ShiftAndLogScale | tuple],
-        validate_args=False,
-        name="affine_coupling",
-    ):
-        """Builds the layer.
+        self, shift_and_log_scale_fn: Callable[[tf.Tensor], ShiftAndLogScale | tuple]
+    ) -> None:
+        """Make the bijector.
 
         Args:
             shift_and_log_scale_fn: maps `[..., H, W, C]` to (shift, log_scale), or to a
                 `ShiftAndLogScale`; both depend on the first C / 2 channels alone and are zero in
                 them.
-            validate_args: kept for the bijector interface; nothing is checked at run time.
-            name: the name of the bijector.
         """
         parameters = dict(locals())
-        with tf.name_scope(name):
+        with tf.name_scope("affine_coupling"):
             self._fn = shift_and_log_scale_fn
-            super().__init__(parameters, validate_args, name)
+            super().__init__(parameters, "affine_coupling")
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: tf.DType) -> dict[str, Any]:
         return {}
 
-    def forward_and_log_det(self, x):
+    def forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         shift, log_scale, _ = ShiftAndLogScale(*self._fn(x))
         return (x - shift) * tf.exp(-log_scale), -_sum(log_scale)
 
-    def inverse_and_log_det(self, y):
+    def inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return self.moving_inverse_and_log_det(y)[:2]
 
-    def moving_inverse_and_log_det(self, y):
+    def moving_inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Updates]:
         shift, log_scale, moved = ShiftAndLogScale(*self._fn(y))
         return y * tf.exp(log_scale) + shift, _sum(log_scale), list(moved)
 

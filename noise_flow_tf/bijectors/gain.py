@@ -1,6 +1,7 @@
 """The gain layer: one scale for a whole image."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties, tensor_util
@@ -22,34 +23,33 @@ class Gain(OnePassBijector):
     [11.09]
     """
 
-    def __init__(self, gamma, validate_args=False, name="gain"):
-        """Builds the layer.
+    def __init__(self, gamma: Any, validate_args: bool = False) -> None:
+        """Make the bijector.
 
         Args:
             gamma: `[...]`, the gain of each image, or a scalar; positive.
             validate_args: whether to check now that `gamma` is positive.
-            name: the name of the bijector.
         """
         parameters = dict(locals())
-        with tf.name_scope(name):
+        with tf.name_scope("gain"):
             self._gamma = tensor_util.convert_nonref_to_tensor(gamma, tf.float32)
             if validate_args:
                 tf.debugging.assert_positive(self._gamma, "gamma must be positive")
-            super().__init__(parameters, validate_args, name)
+            super().__init__(parameters, "gain", validate_args)
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype: tf.DType) -> dict[str, Any]:
         return {"gamma": parameter_properties.ParameterProperties()}
 
-    def forward_and_log_det(self, x):
+    def forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = tf.convert_to_tensor(self._gamma)
         return x * per_image(gamma), _log_det(gamma, x)
 
-    def inverse_and_log_det(self, y):
+    def inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         gamma = tf.convert_to_tensor(self._gamma)
         return y / per_image(gamma), -_log_det(gamma, y)
 
-    def _forward_log_det_jacobian(self, x):
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return _log_det(tf.convert_to_tensor(self._gamma), x)
 
 

@@ -1,54 +1,57 @@
-"""What the bijectors of Noise Flow have in common."""
+"""The base class of the bijectors of Noise Flow."""
 
 import abc
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
-import tensorflow_probability as tfp
+from tensorflow_probability import bijectors as tfb
 
-tfb = tfp.bijectors
+Updates = Sequence[tuple[tf.Variable, tf.Tensor]]
+"""Pairs (variable, new value) that a pass requests, such as batch norm's averages in training."""
 
 
 class NoCache:
-    """Stands in for TFP's cache of a bijector's values: it computes each of them anew.
+    """Replaces TFP's cache of a bijector's values: each value is computed anew.
 
-    TFP's own cache knows a tensor again, but not that a weight has moved since, and it cannot be
-    shared by threads.
+    TFP's cache recognizes a tensor, but not that a weight has changed since, and threads cannot
+    share it.
     """
 
-    def __get__(self, bijector, _=None):
+    def __get__(self, bijector: Any, _: type | None = None) -> Any:
         return self if bijector is None else _Uncached(bijector)
 
 
 class _Uncached:
-    def __init__(self, bijector: tfb.Bijector):
+    def __init__(self, bijector: tfb.Bijector) -> None:
         self._bijector = bijector
 
-    def forward(self, x, **kwargs):
+    def forward(self, x: tf.Tensor, **kwargs: Any) -> tf.Tensor:
         return self._bijector._forward(x, **kwargs)
 
-    def inverse(self, y, **kwargs):
+    def inverse(self, y: tf.Tensor, **kwargs: Any) -> tf.Tensor:
         return self._bijector._inverse(y, **kwargs)
 
-    def forward_attributes(self, x, **kwargs):
+    def forward_attributes(self, x: tf.Tensor, **kwargs: Any) -> dict:
         return {}
 
-    def inverse_attributes(self, y, **kwargs):
+    def inverse_attributes(self, y: tf.Tensor, **kwargs: Any) -> dict:
         return {}
 
 
 class OnePassBijector(tfb.Bijector):
-    """A bijector of images `[..., H, W, C]` that gives value and log-det-Jacobian together.
+    """A bijector of images `[..., H, W, C]` that computes value and log-det-Jacobian together.
 
-    A subclass defines `forward_and_log_det` and `inverse_and_log_det`; what TFP asks for one by one
-    follows from them. Both are pure functions of the image and of the parameters, which are read at
-    each use: where a parameter is a `tf.Variable` or a `tfp.util.DeferredTensor`, a bijector
-    follows its changes, and gradients reach it, whenever the bijector was made.
+    A subclass defines `forward_and_log_det` and `inverse_and_log_det`; TFP's separate methods
+    follow from them. Both are pure functions of the image and the parameters, which are read at
+    each use: if a parameter is a `tf.Variable` or a `tfp.util.DeferredTensor`, the bijector follows
+    its changes, and gradients reach it, whenever the bijector was made.
     """
 
     _cache = NoCache()
 
-    def __init__(self, parameters: dict, validate_args: bool, name: str):
-        """Takes what the subclass was made with, as `tfb.Bijector` does."""
+    def __init__(self, parameters: dict[str, Any], name: str, validate_args: bool = False) -> None:
+        """Make the bijector; `parameters` are the subclass's arguments, as for `tfb.Bijector`."""
         super().__init__(
             forward_min_event_ndims=3,
             validate_args=validate_args,
@@ -58,37 +61,37 @@ class OnePassBijector(tfb.Bijector):
 
     @abc.abstractmethod
     def forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The image `[..., H, W, C]` that `x` becomes, and log |det d forward(x) / d x|, nats.
+        """Return forward(x) `[..., H, W, C]` and log |det d forward(x) / d x|, nats.
 
-        The log-det-Jacobian has the shape of the batch, or one that broadcasts to it.
+        The log-det-Jacobian has the batch shape, or one that broadcasts to it.
         """
 
     @abc.abstractmethod
     def inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The image `[..., H, W, C]` that becomes `y`, and log |det d inverse(y) / d y|, nats.
+        """Return inverse(y) `[..., H, W, C]` and log |det d inverse(y) / d y|, nats.
 
-        The log-det-Jacobian has the shape of the batch, or one that broadcasts to it.
+        The log-det-Jacobian has the batch shape, or one that broadcasts to it.
         """
 
-    def moving_inverse_and_log_det(self, y: tf.Tensor):
-        """`inverse_and_log_det`, and what the pass is to change: pairs (variable, new value)."""
+    def moving_inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Updates]:
+        """Return `inverse_and_log_det` and the updates that the pass requests."""
         return *self.inverse_and_log_det(y), []
 
-    def _forward(self, x):
+    def _forward(self, x: tf.Tensor) -> tf.Tensor:
         return self.forward_and_log_det(as_float32(x, "x"))[0]
 
-    def _inverse(self, y):
+    def _inverse(self, y: tf.Tensor) -> tf.Tensor:
         return self.inverse_and_log_det(as_float32(y, "y"))[0]
 
-    def _forward_log_det_jacobian(self, x):
+    def _forward_log_det_jacobian(self, x: tf.Tensor) -> tf.Tensor:
         return self.forward_and_log_det(as_float32(x, "x"))[1]
 
-    def _inverse_log_det_jacobian(self, y):
+    def _inverse_log_det_jacobian(self, y: tf.Tensor) -> tf.Tensor:
         return self.inverse_and_log_det(as_float32(y, "y"))[1]
 
 
 def as_float32(values: tf.Tensor, name: str) -> tf.Tensor:
-    """Values of any floating type as float32.
+    """Cast floating-point values to float32.
 
     Raises:
         TypeError: values of another type.
@@ -104,5 +107,5 @@ def as_float32(values: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def per_image(parameter: tf.Tensor) -> tf.Tensor:
-    """One value for each image, `[...]`, as `[..., 1, 1, 1]`."""
+    """Reshape one value per image, `[...]`, to `[..., 1, 1, 1]`."""
     return parameter[..., tf.newaxis, tf.newaxis, tf.newaxis]

@@ -4,37 +4,37 @@ import tensorflow as tf
 
 
 def sizes(x: tf.Tensor) -> list[int | tf.Tensor]:
-    """The sizes of the axes: whole numbers where they are known, which make no nodes in a graph.
+    """Return the sizes of the axes, as integers if they are static: these add no graph nodes.
 
     >>> sizes(tf.zeros([2, 3]))
     [2, 3]
     """
-    known = x.shape.as_list()
-    if None not in known:
-        return known
-    asked = tf.unstack(tf.shape(x))
-    return [a if k is None else k for k, a in zip(known, asked, strict=True)]
+    static = x.shape.as_list()
+    if None not in static:
+        return static
+    dynamic = tf.unstack(tf.shape(x))
+    return [d if s is None else s for s, d in zip(static, dynamic, strict=True)]
 
 
 def as_batch(images: tf.Tensor) -> tf.Tensor:
-    """Images `[..., H, W, C]` with any batch dimensions as `[B, H, W, C]`."""
+    """Reshape images `[..., H, W, C]` with any batch dimensions to `[B, H, W, C]`."""
     if images.shape.rank == 4:
         return images
-    known = sizes(images)
+    shape = sizes(images)
     count = 1
-    for size in known[:-3]:
+    for size in shape[:-3]:
         count = count * size
-    return tf.reshape(images, [count, *known[-3:]])
+    return tf.reshape(images, [count, *shape[-3:]])
 
 
 def same_event(image: tf.Tensor, other: tf.Tensor, name: str, other_name: str) -> tf.Tensor:
-    """`image`, once its `[H, W, C]` are those of `other`; else the error says both by name.
+    """Return `image` after checking that its `[H, W, C]` are those of `other`.
 
-    Broadcasting would score an image of one pixel against one of many.
+    Broadcasting would score an image of one pixel against one of many. The names are for the error.
 
     Raises:
-        ValueError: they differ; tf.errors.InvalidArgumentError where a graph learns it only when
-            it runs.
+        ValueError: they differ; a tf.errors.InvalidArgumentError if a graph only finds out when it
+            runs.
     """
     ours, theirs = image.shape[-3:], other.shape[-3:]
     message = f"{name} must have the height, width and channels of {other_name}"

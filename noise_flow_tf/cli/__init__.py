@@ -6,7 +6,7 @@ Parsers import nothing that needs TensorFlow; what a command does is in `noise_f
 import logging
 import os
 
-# The one place for what TensorFlow looks at when it is imported.
+# TensorFlow reads these when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # else TensorFlow imports another Keras, too
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # or TensorFlow imports Keras 3, too
 logging.getLogger("tensorflow").setLevel(logging.ERROR)

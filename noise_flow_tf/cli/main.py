@@ -1,4 +1,4 @@
-"""The command `noise-flow`: finds the subcommand, and runs it."""
+"""The command `noise-flow`, which runs its subcommands."""
 
 import importlib
 import sys
@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs `noise-flow` with the arguments of the command line, or with others.
+    """Run `noise-flow` with `arguments`, by default those of the command line.
 
     Bad input ends it with one line and exit code 2.
     """
@@ -32,12 +32,15 @@ def main(arguments: list[str] | None = None) -> None:
     elif name in COMMANDS:
         command(name, arguments[1:])
     else:
-        listed = ", ".join(COMMANDS)
-        sys.exit(_refuse(f"unknown command {name!r}; commands: {listed}"))
+        print(
+            f"noise-flow: unknown command {name!r}; commands: {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def command(name: str, arguments: list[str] | None = None, program: str | None = None) -> None:
-    """Runs one command; `program` is what its messages call it."""
+    """Run one command; `program` is its name in messages."""
     module = importlib.import_module(f"noise_flow_tf.cli.{name.replace('-', '_')}")
     program = program or f"noise-flow {name}"
     run(lambda: module.main(arguments, program), program)
@@ -53,11 +56,6 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "noise-flow COMMAND --help says what a command takes.",
+            "noise-flow COMMAND --help lists the flags of a command.",
         ]
     )
-
-
-def _refuse(message: str) -> int:
-    print(f"noise-flow: {message}", file=sys.stderr)
-    return 2

@@ -1,40 +1,37 @@
-"""Adds sampled noise to clean raw images, or to photographs taken back to raw."""
+"""Add sampled noise to clean raw images, or to photographs converted back to raw."""
 
 from noise_flow_tf.cli import flags
 from noise_flow_tf.cli.parsing import ConfigParser, positive
 from noise_flow_tf.programs import configs
 from noise_flow_tf.programs.configs import SampleConfig
 
-
-def parse(arguments: list[str] | None = None, program: str | None = None) -> SampleConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
-    parser = ConfigParser(
-        SampleConfig,
-        prog=program,
-        description=__doc__,
-        epilog="""a clean image is one of
+_EPILOG = """a clean image is one of
   .MAT   a GT_RAW file of SIDD, cleaned as for training; ISO, camera and colours are read from its
-         METADATA file, and the real noisy image from its NOISY file, where these stand beside it
+         METADATA file, and the real noisy image from its NOISY file, if they are in the same folder
   .npy   float, [H, W] Bayer or [H, W, 4] packed (channels (0,0), (0,1), (1,1), (1,0)), in [0, 1]
   .png   8 or 16 bit grey, a Bayer image; its full range becomes [0, 1]
 or, with --from_srgb, an ordinary picture: gamma, colours and white balance of the camera are undone
 as in Brooks et al. (CVPR 2019), and the result is a raw image that is rendered again
 --clean is one of them, a folder of them (with its subfolders), or a list: a .txt or .csv file with
-a line PATH or PATH,ISO,CAMERA for each, relative to the list; # begins a comment line
+one line PATH or PATH,ISO,CAMERA per image, relative to the list; # begins a comment line
 
-writes to the folder --out; NAME is the image's, with _000, _001, .. where there are --draws
+output in the folder --out; NAME is the image's, with _000, _001, .. if --draws is more than 1
   NAME_noise.npy   the noise, in the form and orientation of the clean image (format npy)
   NAME_noisy.*     the clean image with it, clipped to [0, 1]: .npy like the noise, .MAT as in SIDD,
                    .png upright, 16 bit grey
   NAME_samples.png clean | sampled | real, rendered to sRGB
   NAME_srgb.png    with --from_srgb, the noisy picture in full size
-  samples.csv      every draw: file, ISO, camera, seed, temperature, model; what stands there and
-                   would come out the same is not drawn again, so that a run can be resumed
+  samples.csv      one row per draw: file, ISO, camera, seed, temperature, model; a draw that is
+                   recorded with the same values is skipped, so that a run can be resumed
 
-seeds: one image and one draw have --seed itself. Else each draw has a seed of its own, made from
---seed, the image's name (in a folder, with its subfolders) and the draw's number, so that it does
-not depend on order or on other images. samples.csv has it.""",
-    )
+seeds: a single draw of a single image uses --seed itself. Otherwise each draw has its own seed,
+made from --seed, the image's name (in a folder, with its subfolders) and the draw's number, so that
+it does not depend on order or on other images; samples.csv lists it"""
+
+
+def parse(arguments: list[str] | None = None, program: str | None = None) -> SampleConfig:
+    """Parse the arguments to a config; `program` is the command's name in messages."""
+    parser = ConfigParser(SampleConfig, prog=program, description=__doc__, epilog=_EPILOG)
     add = parser.option
     add(
         "model",
@@ -53,21 +50,21 @@ not depend on order or on other images. samples.csv has it.""",
         metavar="CODE",
         help=f"camera: {', '.join(configs.CAMERAS)}, or one that was added",
     )
-    add("draws", type=positive(int), help="how many noises for each image")
+    add("draws", type=positive(int), help="number of noise draws per image")
     add("temperature", type=float, help="standard deviation of the latent")
-    add("seed", type=int, help="the same one gives the same noise, see below")
+    add("seed", type=int, help="the same seed draws the same noise, see below")
     flags.add_image_flags(parser)
     add(
         "pictures",
         choices=["first", "all", "none"],
         help="rendered pictures of each image's first draw, of all or of none",
     )
-    add("out", metavar="FOLDER", help="where the results go")
+    add("out", metavar="FOLDER", help="output folder")
     return parser.config(arguments)
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; `program` is its name in messages."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import sample
 

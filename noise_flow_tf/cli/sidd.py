@@ -4,7 +4,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; `program` is its name in messages."""
     from noise_flow_tf.programs import sidd_tools
 
     sys.exit(sidd_tools.main(arguments, program or "noise-flow sidd"))

@@ -1,4 +1,4 @@
-"""The trainable parts of Noise Flow: own variables, and given conditions build the bijectors."""
+"""The trainable parts of Noise Flow: they own variables and make bijectors for conditions."""
 
 from noise_flow_tf.layers.building import build
 from noise_flow_tf.layers.layer import CHANNELS, BuildOptions, Layer, Summaries, live, tag, tagged

@@ -18,11 +18,11 @@ def build(
     Args:
         codes: from `architecture.parse`.
         width: the number of hidden channels of the couplings.
-        rng: where initial values are drawn from.
-        space: the cameras and ISO levels to have parameters for.
+        rng: the source of initial values.
+        space: the supported cameras and ISO levels.
     """
     options = BuildOptions(width, rng, space)
-    layers = []
+    layers: list[Layer] = []
     for code in codes:
         import_module(f"noise_flow_tf.layers.{CODES[code].module}")
         layer = layer_class(code).build(code, options)

@@ -12,13 +12,13 @@ from noise_flow_tf.layers.coupling_network import CouplingNetwork
 from noise_flow_tf.layers.layer import CHANNELS, BuildOptions, Layer, live
 
 # Row and column of each value of a strict triangle's vector: the order of tfp.math.fill_triangular
-# on a 3x3 matrix, moved one row down (lower) or one column to the right (upper).
+# on a 3x3 matrix, shifted by one row down (lower) or one column to the right (upper).
 LOWER_PLACES = np.array([(3, 2), (3, 1), (3, 0), (1, 0), (2, 1), (2, 0)])
 UPPER_PLACES = np.array([(0, 1), (0, 2), (0, 3), (2, 3), (1, 2), (1, 3)])
 
 
 class FlowStep(Layer):
-    """One step of Glow, `unc`: on the way to the latent a 1x1 convolution, then a coupling.
+    """One step of Glow, `unc`: towards the latent, a 1x1 convolution, then a coupling.
 
     The convolution's matrix P L U has a fixed permutation P and fixed signs on U's diagonal; it
     starts as a random rotation.
@@ -29,7 +29,7 @@ class FlowStep(Layer):
     depends_on = frozenset()
     receptive_field = CouplingNetwork.RECEPTIVE_FIELD
 
-    def __init__(self, width: int, rng: np.random.Generator):
+    def __init__(self, width: int, rng: np.random.Generator) -> None:
         super().__init__(name="flow_step")
         rotation, _ = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))
         permutation, lower, upper = (m.astype(np.float32) for m in scipy.linalg.lu(rotation))
@@ -39,7 +39,7 @@ class FlowStep(Layer):
         self.log_diagonal = tf.Variable(np.log(np.abs(diagonal)), name="log_diagonal")
         self.lower = tf.Variable(lower[tuple(LOWER_PLACES.T)], name="lower")
         self.upper = tf.Variable(upper[tuple(UPPER_PLACES.T)], name="upper")
-        self.network = CouplingNetwork(CHANNELS, width, rng, name="network")
+        self.network = CouplingNetwork(CHANNELS, width, rng)
 
     @classmethod
     def build(cls, code: str, options: BuildOptions) -> "FlowStep":

@@ -1,5 +1,6 @@
-"""What a layer is, and what it says of itself."""
+"""The base class of layers, and the helpers that they share."""
 
+import abc
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,19 +14,19 @@ from noise_flow_tf.conditions import Conditions, ConditionSpace
 CHANNELS = 4
 
 Summaries = dict[str, dict[str, tf.Tensor]]
-"""Learned scalars: by group, by label within it."""
+"""Learned scalars, by group and label."""
 
 _DECLARED = ("codes", "pointwise", "depends_on", "receptive_field")
 _CLASSES: dict[str, type["Layer"]] = {}
 
 
 class BuildOptions(NamedTuple):
-    """What a new layer may need.
+    """The options that a new layer may use.
 
     Attributes:
         width: the number of hidden channels of the couplings.
-        rng: where initial values are drawn from.
-        space: the cameras and ISO levels to have parameters for.
+        rng: the source of initial values.
+        space: the supported cameras and ISO levels.
     """
 
     width: int
@@ -33,17 +34,17 @@ class BuildOptions(NamedTuple):
     space: ConditionSpace
 
 
-class Layer(tf.Module):
+class Layer(tf.Module, abc.ABC):
     """A trainable part of the flow.
 
-    A subclass declares what others need to know of it, and cannot be defined without:
+    A subclass must declare the first four attributes:
 
     Attributes:
-        codes: the codes of `architecture.CODES` that it is made for.
+        codes: the codes of `architecture.CODES` that it implements.
         pointwise: whether it multiplies each value by a positive factor that does not depend on
             the noise, and does nothing else.
         depends_on: which of "clean", "iso" and "camera" its bijectors depend on.
-        receptive_field: how many pixels away its bijectors look.
+        receptive_field: the distance in pixels within which its bijectors mix them.
         gives_gain: whether it has a method `gamma`, the gain of each image for other layers.
         code: the one of `codes` that this layer was made for.
     """
@@ -55,7 +56,7 @@ class Layer(tf.Module):
     gives_gain: ClassVar[bool] = False
     code: str = ""
 
-    def __init_subclass__(cls, **kwargs: Any):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         missing = [name for name in _DECLARED if not hasattr(cls, name)]
         if missing:
@@ -63,24 +64,24 @@ class Layer(tf.Module):
         _CLASSES.update(dict.fromkeys(cls.codes, cls))
 
     @classmethod
+    @abc.abstractmethod
     def build(cls, code: str, options: BuildOptions) -> "Layer":
         """Make the layer of one of `codes`."""
-        raise NotImplementedError
 
     @property
     def camera_parameters(self) -> tf.Variable | None:
-        """The variable of one column per camera, `[..., cameras]`; None if there is none."""
+        """Return the variable of one column per camera, `[..., cameras]`; None if there is none."""
         return None
 
-    def connect(self, layers: Sequence["Layer"]) -> None:
-        """Get to know all layers of the flow, from the data side to the latent side."""
+    def connect(self, layers: Sequence["Layer"]) -> None:  # noqa: B027  (optional)
+        """Receive all layers of the flow, from the data side to the latent side."""
 
+    @abc.abstractmethod
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         """Return the layer's bijectors for a batch, from the data side to the latent side."""
-        raise NotImplementedError
 
     def summaries(self) -> Summaries:
-        """Return the scalars that tell a person what the layer has learned."""
+        """Return the learned scalars that people can interpret."""
         return {}
 
     def at_camera(self, conditions: Conditions) -> tf.Tensor:
@@ -111,7 +112,7 @@ def live(
 ) -> tfp.util.DeferredTensor:
     """Defer `value()`, a function of `variable` and others, to each use.
 
-    Of the shape of the batch of `conditions`, or of another `shape`.
+    Its shape is the batch shape of `conditions`, or `shape`.
     """
     shape = conditions.iso.shape if conditions is not None else shape
     return tfp.util.DeferredTensor(variable, lambda _: value(), shape=shape)

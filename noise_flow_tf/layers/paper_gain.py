@@ -9,7 +9,7 @@ from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
 
 
 class PaperGainLayer(Layer):
-    """The paper's gain layer: `eq14` without and `eq16` with a factor for each camera.
+    """The paper's gain layer: `eq14` without and `eq16` with a factor per camera.
 
         gamma = psi[camera] * u[iso] * ISO,   u = exp(v), psi = exp(log_psi)
 
@@ -22,11 +22,11 @@ class PaperGainLayer(Layer):
     receptive_field = 0
     gives_gain = True
 
-    def __init__(self, camera_factors: bool, space: ConditionSpace):
+    def __init__(self, camera_factors: bool, space: ConditionSpace) -> None:
         super().__init__(name="gain")
         self._space = space
         self.v = tf.Variable(tf.fill([len(space.iso_levels)], -np.float32(np.log(200.0))), name="v")
-        self.log_psi = None
+        self.log_psi: tf.Variable | None = None
         if camera_factors:
             self.log_psi = tf.Variable(tf.zeros([len(space.cameras)]), name="log_psi")
 

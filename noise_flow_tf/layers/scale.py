@@ -1,14 +1,14 @@
-"""The standard deviation of the noise that a stack of layers gives each pixel."""
+"""The standard deviation of each pixel's noise, from the layers of a flow."""
 
 from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from noise_flow_tf.conditions import Conditions
+from noise_flow_tf.conditions import Conditions, slice_batch
 from noise_flow_tf.layers.layer import CHANNELS, Layer
 
-_DRAWS = 16
+_LATENTS = 16
 _SIDE = 64
 _SEED = (20190822, 8453)
 
@@ -19,7 +19,7 @@ def is_defined(layers: Sequence[Layer]) -> bool:
     return not any("clean" in layer.depends_on for layer in inner)
 
 
-def of_layers(layers: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
+def predict(layers: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
     """Return the standard deviation `[B, H, W, 4]` of the noise; see `nf.predicted_scale`.
 
     Raises:
@@ -30,10 +30,10 @@ def of_layers(layers: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
         codes = "|".join(layer.code for layer in layers)
         raise ValueError(
             f"architecture {codes!r} has a flow step on the data side of its signal layer, so that "
-            "a pixel's scale is not that of its own intensity; put the signal layer first"
+            "a pixel's scale does not follow from its own intensity; put the signal layer first"
         )
     scale = _chain(outer, conditions).forward(tf.ones_like(conditions.clean))
-    return scale * _calibrated(inner, conditions) if inner else scale
+    return scale * _stddev(inner, conditions) if inner else scale
 
 
 def _split(layers: Sequence[Layer]) -> tuple[Sequence[Layer], Sequence[Layer]]:
@@ -46,18 +46,16 @@ def _chain(layers: Sequence[Layer], conditions: Conditions) -> tfp.bijectors.Bij
     return tfp.bijectors.Chain([b for layer in layers for b in layer.bijectors(conditions, False)])
 
 
-def _calibrated(inner: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
-    """Return the standard deviation `[1 or B, 1, 1, 4]` of what inner layers make of the latent."""
+def _stddev(inner: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
+    """Measure the standard deviation `[1 or B, 1, 1, 4]` of the output of the inner layers."""
     margin = sum(layer.receptive_field for layer in inner)
     side = _SIDE + 2 * margin
-    latent = tf.random.stateless_normal([_DRAWS, side, side, CHANNELS], _SEED)
+    latent = tf.random.stateless_normal([_LATENTS, side, side, CHANNELS], _SEED)
 
     def stddev(i: int | tf.Tensor) -> tf.Tensor:
-        one = conditions.sliced((slice(i, i + 1),))
-        noise = _chain(inner, one).forward(latent)[
-            :, margin : side - margin, margin : side - margin
-        ]
-        return tf.math.reduce_std(noise, axis=[0, 1, 2], keepdims=True)[0]
+        noise = _chain(inner, slice_batch(conditions, (slice(i, i + 1),))).forward(latent)
+        inside = noise[:, margin : side - margin, margin : side - margin]
+        return tf.math.reduce_std(inside, axis=[0, 1, 2], keepdims=True)[0]
 
     if not any(layer.depends_on for layer in inner):
         return stddev(0)[tf.newaxis]

@@ -27,14 +27,14 @@ class SignalLayer(Layer):
     depends_on = frozenset({"clean", "iso", "camera"})
     receptive_field = 0
 
-    def __init__(self, factors: tuple[str, ...], space: ConditionSpace):
-        """Make the variables; `factors` are those that each camera has."""
+    def __init__(self, factors: tuple[str, ...], space: ConditionSpace) -> None:
+        """Make the variables; `factors` are those of each camera."""
         super().__init__(name="signal")
-        self._space, self._of = space, factors
+        self._space, self._factor_names = space, factors
         self.beta1 = tf.Variable(INITIAL_BETA1, name="beta1")
         self.beta2 = tf.Variable(INITIAL_BETA2, name="beta2")
         self.gain_params = tf.Variable(tf.fill([len(space.iso_levels)], -5.0), name="gain_params")
-        self.cam_params = None
+        self.cam_params: tf.Variable | None = None
         if factors:
             initial = tf.ones([len(factors), len(space.cameras)])
             self.cam_params = tf.Variable(initial, name="cam_params")
@@ -68,7 +68,8 @@ class SignalLayer(Layer):
         """Return the factors `[B]` on beta1, beta2 and the gain of each image."""
         factors = dict.fromkeys(("beta1", "beta2", "gain"), tf.ones_like(conditions.iso))
         if self.cam_params is not None:
-            factors |= zip(self._of, tf.unstack(tf.exp(self.at_camera(conditions))), strict=True)
+            values = tf.unstack(tf.exp(self.at_camera(conditions)))
+            factors |= zip(self._factor_names, values, strict=True)
         return factors
 
     def summaries(self) -> Summaries:
@@ -78,7 +79,8 @@ class SignalLayer(Layer):
             "beta": {"beta1": tf.exp(self.beta1), "beta2": tf.exp(self.beta2)},
             "gain": {f"ISO {iso}": gain for iso, gain in zip(levels, gains, strict=True)},
         }
-        for k, factor in enumerate(self._of):
-            values = tf.unstack(tf.exp(self.cam_params[k]))
-            groups[f"camera factor of {factor}"] = dict(zip(cameras, values, strict=True))
+        rows = [] if self.cam_params is None else tf.unstack(self.cam_params)
+        for factor, row in zip(self._factor_names, rows, strict=True):
+            values = dict(zip(cameras, tf.unstack(tf.exp(row)), strict=True))
+            groups[f"camera factor of {factor}"] = values
         return groups

@@ -1,4 +1,4 @@
-"""Raw images and photographs in files: read for sampling, and written in several forms."""
+"""Files of raw images and photographs: reading, and writing in several formats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ _MARGIN = 4
 
 @dataclass(frozen=True)
 class Raw:
-    """A raw image, packed in file orientation, and the form in which it came."""
+    """A raw image, packed in file orientation, and the form of its file."""
 
     packed: np.ndarray
     upright: bool
     is_packed: bool
 
     def in_given_form(self, packed: np.ndarray) -> np.ndarray:
-        """An image of the same size, from the packed file orientation to how this one came."""
+        """Convert a packed image of the same size in file orientation to the form of this one."""
         bayer = sidd.unpack(packed)
         bayer = bayer.T if self.upright else bayer
         return sidd.pack(bayer) if self.is_packed else bayer
 
 
 def read_image(path: Path, orientation: str) -> Raw:
-    """A Bayer or packed image in [0, 1] from a .MAT, .npy or .png file."""
+    """Read a Bayer or packed image in [0, 1] from a .MAT, .npy or .png file."""
     kind = path.suffix.lower()
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -64,20 +64,23 @@ def read_image(path: Path, orientation: str) -> Raw:
     return Raw(packed.astype(np.float32), upright, is_packed)
 
 
-def beside(path: Path, own: str, kind: str) -> Path | None:
-    """The file of another kind of the same SIDD frame as one of its `own` kind, where there is one.
+def companion(path: Path, own: str, kind: str) -> Path | None:
+    """Return the file of another kind next to a SIDD frame of its `own` kind, None if missing.
 
     Kinds are NOISY, GT and METADATA.
     """
-    sister = Path(str(path).replace(f"_{own}_RAW", f"_{kind}_RAW"))
-    return sister if f"_{own}_RAW" in path.name and sister.is_file() else None
+    other = Path(str(path).replace(f"_{own}_RAW", f"_{kind}_RAW"))
+    return other if f"_{own}_RAW" in path.name and other.is_file() else None
 
 
-def read_photograph(path: Path, tell: Callable[[str], None]) -> np.ndarray:
-    """An ordinary picture as it is looked at: RGB `[H, W, 3]`, uint8 or uint16, H and W even.
+beside = companion
 
-    EXIF orientation is applied, transparency laid on white, grey made RGB, and an odd last row or
-    column cut off, which `tell` is told.
+
+def read_photograph(path: Path, log: Callable[[str], None]) -> np.ndarray:
+    """Read an ordinary picture as viewers show it: upright RGB `[H, W, 3]`, uint8 or uint16.
+
+    Transparency becomes white and grey RGB; an odd last row or column is cropped, with a message to
+    `log`, so that H and W are even.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -91,7 +94,7 @@ def read_photograph(path: Path, tell: Callable[[str], None]) -> np.ndarray:
     if not height or not width:
         raise ValueError(f"{path}: a picture needs 2 x 2 pixels; got {list(rgb.shape[:2])}")
     if (height, width) != rgb.shape[:2]:
-        tell(f"{path}: cropped from {rgb.shape[1]} x {rgb.shape[0]} to {width} x {height} pixels")
+        log(f"{path}: cropped from {rgb.shape[1]} x {rgb.shape[0]} to {width} x {height} pixels")
     return rgb[:height, :width]
 
 
@@ -106,19 +109,19 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
 
 
 def save(path: Path, form: str, bayer: np.ndarray, as_given: np.ndarray) -> None:
-    """Writes a raw image, beside its place first.
+    """Write a raw image atomically.
 
     Args:
         path: the file.
-        form: "npy", `as_given`; "mat", SIDD's MATLAB v7.3 file; "png", 16 bit grey and upright,
-            1 as 65535.
+        form: "npy" for `as_given`; "mat" for SIDD's MATLAB v7.3 file; "png" for 16 bit grey and
+            upright, 1 as 65535.
         bayer: `[H, W]` in file orientation.
         as_given: the same in the form and orientation of the clean image.
     """
     if form == "mat":
         sidd.write_raw(path, bayer)
         return
-    with sidd.replacing(path) as beside, beside.open("wb") as file:
+    with sidd.replacing(path) as temporary, temporary.open("wb") as file:
         if form == "npy":
             np.save(file, as_given)
         else:
@@ -127,7 +130,7 @@ def save(path: Path, form: str, bayer: np.ndarray, as_given: np.ndarray) -> None
 
 
 def render(packed: np.ndarray, metadata: sidd.Metadata) -> np.ndarray:
-    """`sidd.render_packed` in bands, so that large images need little memory beside their own."""
+    """Apply `sidd.render_packed` in bands, so that large images need little additional memory."""
     bands = []
     for start in range(0, packed.shape[1], _BAND):
         before = min(start, _MARGIN)
@@ -137,8 +140,8 @@ def render(packed: np.ndarray, metadata: sidd.Metadata) -> np.ndarray:
 
 
 def save_picture(path: Path, rgb: np.ndarray) -> None:
-    """Writes an uint8 RGB picture as PNG, beside its place first."""
-    with sidd.replacing(path) as beside, beside.open("wb") as file:
+    """Write a uint8 RGB picture as PNG, atomically."""
+    with sidd.replacing(path) as temporary, temporary.open("wb") as file:
         Image.fromarray(rgb).save(file, format="png")
 
 

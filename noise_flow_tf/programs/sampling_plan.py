@@ -1,11 +1,13 @@
-"""What sample.py is to draw: which images, under which names and seeds, and what is done."""
+"""The plan of sample.py: its images, their names and seeds, and the record of finished draws."""
 
 import csv
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TextIO, get_type_hints
+
+import tensorflow as tf
 
 import sidd
 
@@ -14,7 +16,7 @@ RECORD = "samples.csv"
 
 @dataclass(frozen=True)
 class Item:
-    """One clean image: its file, the name of its outputs, and what a list says of it."""
+    """One clean image: its file, the name of its outputs, and its conditions in a list."""
 
     path: Path
     name: str
@@ -24,7 +26,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Draw:
-    """A row of the record: one draw of noise for one image."""
+    """One draw of noise for one image: a row of the record."""
 
     file: str
     draw: int
@@ -37,54 +39,54 @@ class Draw:
     output: str
 
 
-def items(given: Path, kinds: Collection[str], out: Path) -> list[Item]:
-    """The clean images of a file, a folder or a list.
+def items(path: Path, kinds: Collection[str], out: Path) -> list[Item]:
+    """Return the clean images of a file, a folder or a list.
 
-    A folder is searched with its subfolders; of SIDD's .MAT files only GT_RAW ones are taken, and
-    nothing below `out`. A list is a .txt or .csv file with a line `PATH` or `PATH,ISO,CAMERA` for
-    each image; paths are relative to it; blank lines and those that begin with # say nothing.
+    A folder is searched with its subfolders, except `out`; of SIDD's .MAT files only GT_RAW ones
+    count. A list is a .txt or .csv file with one line `PATH` or `PATH,ISO,CAMERA` per image; paths
+    are relative to it; blank lines and lines that begin with # are skipped.
 
     Raises:
-        ValueError: nothing found, a line of another form or of no file, two images with one name.
+        ValueError: no image, a line of another form or without a file, two images with one name.
     """
-    if given.is_dir():
-        paths = [path for path in sorted(given.rglob("*")) if _is_clean(path, kinds, out)]
-        found = [Item(p, p.relative_to(given).with_suffix("").as_posix()) for p in paths]
-        if not found:
+    if path.is_dir():
+        paths = [p for p in sorted(path.rglob("*")) if _is_clean(p, kinds, out)]
+        images = [Item(p, p.relative_to(path).with_suffix("").as_posix()) for p in paths]
+        if not images:
             raise ValueError(
-                f"{given}: no clean image found; looked for {', '.join(kinds)} (of .mat only "
+                f"{path}: no clean image found; searched for {', '.join(kinds)} (of .mat only "
                 "*_GT_RAW*, and nothing below --out)"
             )
-    elif given.suffix.lower() in (".txt", ".csv"):
-        found = _read_list(given)
+    elif path.suffix.lower() in (".txt", ".csv"):
+        images = _read_list(path)
     else:
-        found = [Item(given, given.stem)]
+        images = [Item(path, path.stem)]
     names: dict[str, Path] = {}
-    for item in found:
+    for item in images:
         if item.name in names:
             raise ValueError(
                 f"{item.path} and {names[item.name]} would both be written as {item.name}; sample "
                 "them in two runs with other --out folders"
             )
         names[item.name] = item.path
-    return found
+    return images
 
 
-def seed_of(seed: int, name: str, draw: int) -> int:
-    """The seed of one draw, from the command's seed, the image's name and the draw's number.
+def draw_seed(seed: int, name: str, draw: int) -> int:
+    """Derive the seed of one draw from the command's seed, the image's name and the draw's number.
 
-    It does not depend on the order or the number of images, so that a run that is resumed, or goes
-    over more images, draws the same.
+    It does not depend on the order or the number of images, so that a resumed run, or one of more
+    images, draws the same noise.
 
-    >>> seed_of(0, "0057_GT_RAW_010", 0), seed_of(0, "0057_GT_RAW_010", 1)
+    >>> draw_seed(0, "0057_GT_RAW_010", 0), draw_seed(0, "0057_GT_RAW_010", 1)
     (1277842715, 1839987188)
     """
     digest = hashlib.sha256(f"{seed}/{name}/{draw}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def fingerprint(model: Any) -> str:
-    """Twelve digits that tell the weights of a model from others'."""
+def fingerprint(model: tf.Module) -> str:
+    """Return twelve hexadecimal digits that identify the weights of a model."""
     digest = hashlib.sha256()
     for variable in model.variables:
         digest.update(variable.numpy().tobytes())
@@ -92,10 +94,10 @@ def fingerprint(model: Any) -> str:
 
 
 class Record:
-    """The CSV of the draws in a folder of results: one is written as soon as it is done."""
+    """The CSV of the draws in an output folder, each of which is added as soon as it is done."""
 
-    def __init__(self, folder: Path):
-        """Reads the record of an earlier run, where there is one; makes nothing."""
+    def __init__(self, folder: Path) -> None:
+        """Read the record of an earlier run, if there is one; write nothing."""
         self.path = folder / RECORD
         self._done: dict[str, Draw] = {}
         if self.path.is_file():
@@ -103,16 +105,16 @@ class Record:
                 rows = csv.DictReader(file)
                 if rows.fieldnames != [field.name for field in fields(Draw)]:
                     raise ValueError(
-                        f"{self.path}: is not a record of sample.py; give another --out"
+                        f"{self.path}: is not a record of sample.py; use another --out"
                     )
                 self._done = {draw.output: draw for draw in map(_parse, rows) if draw}
 
     def has(self, draw: Draw) -> bool:
-        """Whether this very draw is in the record: same image, conditions, seed and weights."""
+        """Return whether the draw is in the record: same image, conditions, seed and weights."""
         return self._done.get(draw.output) == draw
 
     def add(self, draw: Draw) -> None:
-        """Puts a draw into the record."""
+        """Add a draw to the record."""
         self._done[draw.output] = draw
         new = not self.path.is_file()
         with self.path.open("a", newline="", encoding="utf-8") as file:
@@ -122,13 +124,13 @@ class Record:
             writer.writerow(vars(draw))
 
     def finish(self, order: Iterable[Draw]) -> None:
-        """Writes the record once more, one row a draw: those of this command first, in order."""
+        """Rewrite the record with one row per draw: those of this command first, in order."""
         ordered = {draw.output: draw for draw in order}
         with (
-            sidd.replacing(self.path) as beside,
-            beside.open("w", newline="", encoding="utf-8") as f,
+            sidd.replacing(self.path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
         ):
-            writer = _writer(f)
+            writer = _writer(file)
             writer.writeheader()
             writer.writerows(map(vars, {**ordered, **self._done}.values()))
 
@@ -142,7 +144,7 @@ def _is_clean(path: Path, kinds: Collection[str], out: Path) -> bool:
 
 
 def _read_list(path: Path) -> list[Item]:
-    found = []
+    images = []
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -159,19 +161,19 @@ def _read_list(path: Path) -> list[Item]:
         if not file.is_file():
             raise ValueError(f"{path}: line {number}: {file}: no such file")
         conditions = (int(values[1]), values[2]) if len(values) == 3 else (None, None)
-        found.append(Item(file, file.stem, *conditions))
-    if not found:
+        images.append(Item(file, file.stem, *conditions))
+    if not images:
         raise ValueError(f"{path}: the list names no image")
-    return found
+    return images
 
 
-def _writer(file) -> csv.DictWriter:
+def _writer(file: TextIO) -> csv.DictWriter:
     return csv.DictWriter(file, [field.name for field in fields(Draw)], lineterminator="\n")
 
 
 def _parse(row: dict[str, str]) -> Draw | None:
-    """A row; None for the half of one that an interrupted run left."""
+    """Parse a row; return None for an incomplete one of an interrupted run."""
     try:
-        return Draw(**{field.name: field.type(row[field.name]) for field in fields(Draw)})
+        return Draw(**{name: kind(row[name]) for name, kind in get_type_hints(Draw).items()})
     except (TypeError, ValueError):
         return None

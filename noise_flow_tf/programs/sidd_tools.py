@@ -1,4 +1,4 @@
-"""The tools of the dataset's own package, which has their configs and `run` in `sidd.tools`."""
+"""The tools of the package `sidd`; their configs and `run` are in `sidd.tools`."""
 
 from sidd.tools.parser import main
 

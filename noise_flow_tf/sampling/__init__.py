@@ -1,4 +1,4 @@
-"""Noise for whole images and batches, its predicted scale, and layers that add it."""
+"""Sampled noise for images and batches, its predicted scale, and Keras layers that add it."""
 
 from noise_flow_tf.sampling.images import TILE, sample_image, sample_noise
 from noise_flow_tf.sampling.scale import predicted_scale

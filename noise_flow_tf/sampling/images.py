@@ -1,4 +1,4 @@
-"""Noise for whole images, in tiles where they are large."""
+"""Noise for batches and for whole images, which are sampled in tiles."""
 
 import operator
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def sample_noise(
     seed: Any,
     temperature: Any = 1.0,
 ) -> tf.Tensor:
-    """One draw of noise for each image of a batch.
+    """Draw noise for each image of a batch.
 
     Args:
         model: anything that is called like `NoiseFlow`.
         clean: `[B, H, W, 4]`, packed clean raw images in [0, 1].
         iso: the ISO level, one for all or `[B]`.
         camera: the camera's index or code, one for all or `[B]`.
-        seed: a whole number of 32 bits; the same one gives the same noise.
+        seed: a whole number of 32 bits; the same seed draws the same noise.
         temperature: the standard deviation T of the latent, z ~ N(0, T^2); the model's own
             distribution has T = 1.
 
@@ -49,29 +49,29 @@ def sample_image(
     temperature: float = 1.0,
     tile: int | None = TILE,
 ) -> np.ndarray:
-    """Noise for one whole image of any size.
+    """Draw noise for one whole image of any size.
 
-    The first call for a model compiles a function for images of all sizes, ISO levels and cameras;
-    further calls use it again.
+    The first call for a model compiles a function for images of all sizes, ISO levels and cameras,
+    which further calls reuse.
 
     Args:
         model: anything that is called like `NoiseFlow`.
         clean: `[H, W, 4]`, the packed clean raw image in [0, 1].
         iso: the ISO level.
         camera: the camera's index or code ("S6").
-        seed: the same one gives the same noise, whatever the tile.
+        seed: the same seed draws the same noise, for any tile.
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
-        tile: the largest side of the tiles, in packed pixels, that the image is worked on in, so
-            that memory beside the image's own stays bounded; None for the whole at once. Tiles
-            overlap by the model's receptive field, so that they do not show.
+        tile: the largest side of the tiles, in packed pixels, which bound the additional memory;
+            None for the whole image at once. Tiles overlap by the model's receptive field, so they
+            leave no seams.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
 
     Raises:
         ValueError: `clean` of another shape or refused by `conditions.packed`, an unknown ISO or
-            camera, a temperature that is negative or not finite, a seed that is no whole number
-            from 0 to 2^31 - 1, a model without a latent, a tile that is no whole number from 1.
+            camera, a temperature that is negative or not finite, a seed that is not a whole number
+            from 0 to 2^31 - 1, a model without a latent, a tile that is not a positive integer.
 
     >>> from noise_flow_tf import NoiseFlow
     >>> sample_image(NoiseFlow(seed=0), np.full([6, 8, 4], 0.5), iso=800, camera="S6").shape
@@ -82,39 +82,42 @@ def sample_image(
         raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
     clean = tf.reshape(packed(clean[np.newaxis]), clean.shape)
     height, width, _ = clean.shape
-    iso, camera = _one(iso, "iso"), _one(camera, "camera")
-    temperature = float(_one(temperature, "temperature"))
-    if not 0 <= temperature < np.inf:
-        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
-    if not 0 <= _whole(seed) < _SEEDS:
-        raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
-    if tile is not None and _whole(tile) < 1:
-        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
-
+    iso, camera = _scalar(iso, "iso"), _scalar(camera, "camera")
+    temperature = float(_scalar(temperature, "temperature"))
+    _check_options(temperature, seed, tile)
     space = ConditionSpace.of(model)
-    camera = space.camera_index(camera)
+    index = space.camera_index(camera)
     space.iso_index(iso)
     forward = _forward(model, space)
-    latent = tf.random.stateless_normal([height, width, 4], _stateless(_whole(seed)))
+    latent = tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
     noise = np.empty(clean.shape, np.float32)
     for inner, outer in tiles((height, width), tile, getattr(model, "receptive_field", 0)):
         corner = [side.start for side in outer]
         size = [side.stop - side.start for side in outer]
-        window = forward(clean, latent, corner, size, temperature, iso, camera)
+        window = forward(clean, latent, corner, size, temperature, iso, index)
         noise[inner] = window.numpy()[within(inner, outer)]
     return noise
 
 
-def _one(value: Any, name: str) -> Any:
-    """A single number or code, of Python, NumPy or TensorFlow, as NumPy has it."""
+def _check_options(temperature: float, seed: Any, tile: Any) -> None:
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"temperature must be finite and not negative; got {temperature}")
+    if not 0 <= _integer(seed) < _SEEDS:
+        raise ValueError(f"seed must be a whole number from 0 to {_SEEDS - 1}; got {seed}")
+    if tile is not None and _integer(tile) < 1:
+        raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
+
+
+def _scalar(value: Any, name: str) -> Any:
+    """Convert a single number or code of Python, NumPy or TensorFlow to NumPy."""
     array = np.asarray(value)
     if array.ndim:
         raise ValueError(f"{name} must be one value for the image; got shape {list(array.shape)}")
     return array[()]
 
 
-def _whole(value: Any) -> int:
-    """A whole number of any kind; -1 for what is none."""
+def _integer(value: Any) -> int:
+    """Return an integer of any type as int, and -1 for anything else."""
     try:
         return operator.index(value)
     except TypeError:
@@ -122,8 +125,8 @@ def _whole(value: Any) -> int:
 
 
 def _forward(model: Any, space: ConditionSpace) -> Callable:
-    """The compiled way to the noise of a window of an image; it lives with its model."""
-    functions = vars(model).setdefault("_forwards", _Compiled()).of
+    """Return the compiled function of a model that draws the noise of a window of an image."""
+    functions = vars(model).setdefault("_forwards", _Compiled()).functions
     if space not in functions:
 
         @tf.function(
@@ -138,13 +141,21 @@ def _forward(model: Any, space: ConditionSpace) -> Callable:
             ],
             autograph=False,
         )
-        def forward(clean, latent, corner, size, temperature, iso, camera):
+        def forward(
+            clean: tf.Tensor,
+            latent: tf.Tensor,
+            corner: tf.Tensor,
+            size: tf.Tensor,
+            temperature: tf.Tensor,
+            iso: tf.Tensor,
+            camera: tf.Tensor,
+        ) -> tf.Tensor:
             begin, extent = tf.pad(corner, [[0, 1]]), tf.concat([size, [4]], axis=0)
             part, z = (tf.slice(x, begin, extent)[tf.newaxis] for x in (clean, latent))
             noise_of = getattr(model(part, iso, camera), "noise_of", None)
             if noise_of is None:
                 raise ValueError(
-                    f"a {type(model).__name__} has no latent that tiles could share; take "
+                    f"a {type(model).__name__} has no latent that tiles could share; use "
                     "sampling.sample_noise(model, clean[np.newaxis], iso, camera, seed)"
                 )
             return noise_of(z * temperature)[0]
@@ -154,10 +165,10 @@ def _forward(model: Any, space: ConditionSpace) -> Callable:
 
 
 class _Compiled:
-    """Functions by what they were compiled for; a SavedModel of their model leaves them out."""
+    """Compiled functions; a dict would become part of the model's SavedModel."""
 
-    def __init__(self):
-        self.of: dict[ConditionSpace, Callable] = {}
+    def __init__(self) -> None:
+        self.functions: dict[ConditionSpace, Callable] = {}
 
 
 def _stateless(seed: Any) -> tf.Tensor:

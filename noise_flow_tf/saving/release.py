@@ -1,7 +1,7 @@
-"""The checkpoint of the original TensorFlow 1 release, to and from `NoiseFlow`."""
+"""The checkpoints of the original TensorFlow 1 release, to and from `NoiseFlow`."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ _CONV1X1 = "level0/bijector{number}/Conv2d_1x1_{number}/%s_matpar_lu_conv2d_1x1_
 _NETWORK = "model/real_nvp_conv_template{suffix}/%s"
 
 # By layer code: the name in the release, with the layer's number in the flow and the suffix of its
-# network; our attribute; and the release's further leading dimensions, if it has some.
+# network; our attribute; and the release's additional leading dimensions, if any.
 _BETAS = (
     ("model/sdn_gain/beta1", "beta1", (1,)),
     ("model/sdn_gain/beta2", "beta2", (1,)),
@@ -57,12 +57,12 @@ class _Place(NamedTuple):
 
 
 def load_release(prefix: str, arch: str | None = None) -> NoiseFlow:
-    """The model of a released checkpoint.
+    """Load the model of a released checkpoint.
 
     Args:
         prefix: the checkpoint's path without `.index`, such as `folder/model.ckpt.best`.
-        arch: the architecture, where it is another than what the variables' names say with the
-            signal layer before the gain layer.
+        arch: the architecture; by default it follows from the variables' names, with the signal
+            layer before the gain layer.
 
     Raises:
         ValueError: no such checkpoint, or one that is not of a Noise Flow.
@@ -72,7 +72,7 @@ def load_release(prefix: str, arch: str | None = None) -> NoiseFlow:
         mapping = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{prefix} is not a readable TensorFlow checkpoint; give the path of its .index file "
+            f"{prefix} is not a readable TensorFlow checkpoint; use the path of its .index file "
             "without the ending"
         ) from error
     kernels = [a for name, a in mapping.items() if name.endswith("/l_1/W")]
@@ -86,22 +86,21 @@ def load_release(prefix: str, arch: str | None = None) -> NoiseFlow:
 
 
 def assign(model: NoiseFlow, mapping: Mapping[str, np.ndarray]) -> None:
-    """Sets every variable of a model from arrays by their names in the release.
+    """Set every variable of a model from arrays by their names in the release.
 
     Args:
         model: a model of the release's layers.
-        mapping: `{TF1 name: array}`; an optimiser's slots and the scalars that nothing reads may
-            stand beside the variables.
+        mapping: `{TF1 name: array}`, which may include an optimiser's slots and the scalars that
+            the release never reads.
 
     Raises:
         ValueError: a name that is missing or left over, or a shape that does not fit. The model is
-            then as it was.
+            then unchanged.
     """
     places = _places(model)
-    unread = _unread(model)
-    given = {name for name in mapping if not _is_optimizer_state(name)}
-    missing = sorted(places.keys() - given)
-    left_over = sorted(given - places.keys() - unread)
+    names = {name for name in mapping if not _is_optimizer_state(name)}
+    missing = sorted(places.keys() - names)
+    left_over = sorted(names - places.keys() - _unread(model))
     if missing or left_over:
         raise ValueError(
             f"the variables do not fit architecture {model.arch!r}: "
@@ -118,9 +117,9 @@ def assign(model: NoiseFlow, mapping: Mapping[str, np.ndarray]) -> None:
 
 
 def variables(model: NoiseFlow) -> dict[str, np.ndarray]:
-    """The variables of a model by their names, and in their shapes, in the release.
+    """Return the variables of a model by their names, and in their shapes, in the release.
 
-    The scalars that the release has but never reads are among them, with their initial value.
+    They include the scalars that the release has but never reads, with their initial value.
 
     Raises:
         ValueError: a model with the paper's layers, which the release does not have.
@@ -138,7 +137,7 @@ def _places(model: NoiseFlow) -> dict[str, _Place]:
     for number, layer in enumerate(model.layers):
         if layer.code not in _TABLE:
             raise ValueError(
-                f"layer {layer.code} of architecture {model.arch!r} is none of the release's; it "
+                f"layer {layer.code} of architecture {model.arch!r} is not in the release, which "
                 f"has {', '.join(_TABLE)}"
             )
         is_step = layer.code in _STEPS
@@ -165,17 +164,13 @@ def _is_optimizer_state(name: str) -> bool:
 
 
 def _architecture(mapping: Mapping[str, np.ndarray]) -> str:
-    """The architecture that the variables' names speak of."""
-    indices = {
-        int(name.split("/")[1].removeprefix("bijector"))
-        for name in mapping
-        if name.startswith("level0/bijector")
-    }
-    steps = {
-        int(name.split("/")[1].removeprefix("bijector"))
-        for name in mapping
-        if "/Conv2d_1x1_" in name
-    }
+    """Infer the architecture from the variables' names."""
+
+    def numbers(names: Iterable[str]) -> set[int]:
+        return {int(name.split("/")[1].removeprefix("bijector")) for name in names}
+
+    indices = numbers(name for name in mapping if name.startswith("level0/bijector"))
+    steps = numbers(name for name in mapping if "/Conv2d_1x1_" in name)
     if not indices:
         raise ValueError("none of its variables is a layer of Noise Flow (level0/bijector...)")
     others = []
@@ -186,7 +181,7 @@ def _architecture(mapping: Mapping[str, np.ndarray]) -> str:
         others.append("gain4")
     if len(indices - steps) != len(others):
         raise ValueError(
-            f"it has {len(indices - steps)} layers that are no flow steps, but variables for "
+            f"it has {len(indices - steps)} layers that are not flow steps, but variables for "
             f"{' and '.join(others) or 'none'}"
         )
     codes = ["unc"] * (max(indices) + 1)

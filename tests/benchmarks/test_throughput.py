@@ -86,11 +86,11 @@ def test_turns_go_round_until_their_time_is_over():
     assert Timing(9.0, [2.0, 1.0, 4.0], amount=8.0).rate == 4.0
 
 
-def test_what_a_pixel_asks_for():
+def test_the_cost_of_a_pixel():
     """4.7 MFLOP a patch forward, of eight couplings and 1x1 convolutions."""
-    asked = ceilings.asked_for(nf.NoiseFlow(seed=0))
+    asked = ceilings.cost_per_pixel(nf.NoiseFlow(seed=0))
     assert asked["arithmetic"] * 1024 == pytest.approx(4.7e6, rel=0.02)
-    none = ceilings.asked_for(nf.NoiseFlow("S-G", seed=0))
+    none = ceilings.cost_per_pixel(nf.NoiseFlow("S-G", seed=0))
     assert none == {"arithmetic": 0, "memory": 4 * (4 + 4 + 4) + 4 * (4 + 4)}
 
 
@@ -98,7 +98,10 @@ def test_what_a_pixel_asks_for():
     ("flags", "told"),
     [
         (["--what", "log_prob,fly"], "unknown operation fly; allowed are train, log_prob"),
-        (["--growth", "nowhere/growth.png"], "--growth nowhere/growth.png: there is no folder"),
+        (
+            ["--growth", "nowhere/growth.png"],
+            "--growth nowhere/growth.png: no such folder: nowhere",
+        ),
         (["--growth", "g.png", "--megapixels", "1,48"], "growth needs two sizes within a factor"),
         (["--megapixels", "4,0"], "invalid list of sizes in megapixels value: '4,0'"),
     ],

@@ -158,7 +158,7 @@ def bad_inputs(folder):
         ({"clean": "cut.png"}, "cut.png: not a readable PNG"),
         ({"clean": "bits.png"}, "bits.png: a raw PNG has one channel of 8 or 16 bits"),
         ({"clean": "movie.mp4"}, "unknown kind of image; give a .MAT, .npy or .png file"),
-        ({"iso": 200}, "unknown ISO 200; the model knows ISO 100, 400, 800, 1600, 3200"),
+        ({"iso": 200}, "unknown ISO 200; supported ISO levels: 100, 400, 800, 1600, 3200"),
         ({"camera": "Z9"}, "unknown camera Z9"),
         ({"camera": None}, "give --iso and --camera"),
         ({"iso": 0}, "unknown ISO 0"),

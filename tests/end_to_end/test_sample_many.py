@@ -119,7 +119,9 @@ def test_a_sidd_folder_in_all_formats(run_folder, dataset, tmp_path):
 def test_iso_between_levels(run_folder, images, tmp_path):
     arguments = ["--model", run_folder[0], "--clean", images / "b.npy", "--iso", 1000]
     arguments += ["--camera", "S6", "--out", tmp_path / "out"]
-    with pytest.raises(ValueError, match=r"b.npy: unknown ISO 1000; the model knows ISO 100, 400"):
+    with pytest.raises(
+        ValueError, match=r"b.npy: unknown ISO 1000; supported ISO levels: 100, 400"
+    ):
         call(*arguments)
     call(*arguments, "--iso_interpolation")
     assert (tmp_path / "out" / "b_noisy.npy").is_file()

@@ -19,7 +19,7 @@ CLEAN = tf.zeros([3, 4, 6, 4])
     ],
 )
 def test_gives_every_example_its_conditions(iso, camera):
-    resolved = conditions.resolve(CLEAN, iso, camera)
+    resolved = conditions.ConditionSpace().resolve(CLEAN, iso, camera)
     assert resolved.iso.numpy().tolist() == [800] * 3
     assert resolved.iso_index.numpy().tolist() == [2] * 3
     assert resolved.camera.numpy().tolist() == [2] * 3
@@ -28,11 +28,11 @@ def test_gives_every_example_its_conditions(iso, camera):
 @pytest.mark.parametrize(
     ("iso", "camera", "message"),
     [
-        (200, "S6", "unknown ISO 200; the model knows ISO 100, 400, 800, 1600, 3200"),
+        (200, "S6", "unknown ISO 200; supported ISO levels: 100, 400, 800, 1600, 3200"),
         ([100, 400, 150], "S6", "unknown ISO"),
         (float("nan"), "S6", "unknown ISO nan"),
         ("800", "S6", "unknown ISO 800"),
-        (100, "s6", "unknown camera s6; the model knows IP, GP, S6, N6, G4"),
+        (100, "s6", "unknown camera s6; supported cameras: IP, GP, S6, N6, G4"),
         (100, ["S6", "S6", "XX"], "unknown camera"),
         (100, 5, "unknown camera 5"),
         (100, -1, "unknown camera -1"),
@@ -44,19 +44,19 @@ def test_gives_every_example_its_conditions(iso, camera):
 )
 def test_refuses_what_the_model_does_not_know(iso, camera, message):
     with pytest.raises(ValueError, match=message):
-        conditions.resolve(CLEAN, iso, camera)
+        conditions.ConditionSpace().resolve(CLEAN, iso, camera)
 
 
 @pytest.mark.parametrize("shape", [(4, 6, 4), (3, 4, 6, 3), (2, 3, 4, 6, 4)])
 def test_refuses_images_that_are_not_packed_batches(shape):
     with pytest.raises(ValueError, match=r"shape \[B, H, W, 4\]; got shape"):
-        conditions.resolve(tf.zeros(shape), 100, "S6")
+        conditions.ConditionSpace().resolve(tf.zeros(shape), 100, "S6")
 
 
 def test_refuses_unknown_values_inside_a_graph():
     @tf.function
     def resolve(iso, camera):
-        resolved = conditions.resolve(CLEAN, iso, camera)
+        resolved = conditions.ConditionSpace().resolve(CLEAN, iso, camera)
         return resolved.iso_index, resolved.camera
 
     iso_index, camera = resolve(tf.constant([100, 800, 3200]), tf.constant([0, 4, 2]))

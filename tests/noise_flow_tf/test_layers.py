@@ -113,5 +113,5 @@ def test_a_new_layer_is_saved_shown_and_refused_by_the_release(iso_gain, tmp_pat
     np.testing.assert_array_equal(noise(again), noise(model))
     assert list(again.summaries()["gain by ISO"]) == [f"ISO {iso}" for iso in nf.ISO_LEVELS]
     assert "isogain" in architecture.table()
-    with pytest.raises(ValueError, match="layer isogain of architecture .* is none of the release"):
+    with pytest.raises(ValueError, match="layer isogain of architecture .* is not in the release"):
         nf.release.variables(model)

@@ -88,8 +88,8 @@ def test_two_cameras_one_after_the_other():
 @pytest.mark.parametrize(
     ("arch", "name", "message"),
     [
-        ("S-G", "P9", "no parameters of a camera's own"),
-        ("Ax4", "P9", "no parameters of a camera's own"),
+        ("S-G", "P9", "no camera parameters"),
+        ("Ax4", "P9", "no camera parameters"),
         ("S-G-CAM", "S6", "the model has camera S6 already: IP, GP, S6, N6, G4"),
         ("S-G-CAM", "p9", "two or more capitals and digits, such as S6; got 'p9'"),
         ("S-G-CAM", "P", "two or more capitals and digits"),

@@ -65,7 +65,7 @@ def test_names_a_shape_that_does_not_fit():
 
 def test_paper_layers_have_no_names_in_the_release():
     with pytest.raises(
-        ValueError, match="layer eq12 of architecture 'eq12.eq14' is none of the release's"
+        ValueError, match="layer eq12 of architecture 'eq12.eq14' is not in the release"
     ):
         nf.release.variables(nf.NoiseFlow("eq12|eq14"))
 

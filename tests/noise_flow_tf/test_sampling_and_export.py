@@ -163,8 +163,8 @@ print(json.dumps({"noise": noise.numpy().tolist(), "log_prob": log_prob.numpy().
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["alien"] == []
     iso, camera, temperature = told["refused"]
-    assert "unknown ISO; the model knows 100, 400, 800, 1600, 3200" in iso
-    assert "unknown camera; the model knows IP, GP, S6, N6, G4" in camera
+    assert "unknown ISO; supported ISO levels: 100, 400, 800, 1600, 3200" in iso
+    assert "unknown camera; supported cameras: IP, GP, S6, N6, G4" in camera
     assert "temperature must be finite and not negative" in temperature
     assert told["tables"] == {
         "cameras": ["IP", "GP", "S6", "N6", "G4"],
@@ -207,7 +207,7 @@ def test_saved_model_keeps_cameras_and_levels_of_its_own(tmp_path):
     given = {"clean": tf.fill([1, 2, 2, 4], 0.5), "camera": tf.constant([1])}
     scale = signatures["scale"](iso=tf.constant([300]), **given)["scale"]
     np.testing.assert_allclose(scale, nf.predicted_scale(model, given["clean"], 300, "P9"))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="unknown ISO; the model knows 100 to"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unknown ISO; supported ISO: 100 to"):
         signatures["scale"](iso=tf.constant([801]), **given)
 
 

@@ -134,7 +134,7 @@ def test_the_range_is_the_one_that_is_stated(model, end):
     bound = conditions.CLEAN_RANGE[end]
     outside = np.nextafter(np.float32(bound), np.float32(10 * bound))
     assert np.isfinite(model(np.full(SHAPE, bound), 800, "S6").log_prob(tf.zeros(SHAPE))).all()
-    with pytest.raises(ValueError, match=r"-0\.5 to 1\.5 is let pass"):
+    with pytest.raises(ValueError, match=r"-0\.5 to 1\.5 is accepted"):
         model(np.full(SHAPE, outside), 800, "S6")
 
 

@@ -1,19 +1,21 @@
-"""Sensor noise as data augmentation: a layer that adds samples of a noise model, for both Keras."""
+"""Data augmentation by sampled noise: a layer for Keras 3 and one for tf_keras."""
 
 import sys
 from typing import Any
 
 import tensorflow as tf
 
-from noise_flow_tf.sampling.keras_layers.of_tf_keras import NoiseFlowLayer as TFKerasNoiseFlowLayer
+from noise_flow_tf.sampling.keras_layers.tf_keras_layer import (
+    NoiseFlowLayer as TFKerasNoiseFlowLayer,
+)
 
 __all__ = ["Keras3NoiseFlowLayer", "NoiseFlowLayer", "TFKerasNoiseFlowLayer"]
 
 
 def __getattr__(name: str) -> Any:
-    # Importing Keras 3 takes a second, which those who use tf_keras should not wait for.
+    # Importing Keras 3 takes a second, which users of tf_keras should not wait for.
     if name == "Keras3NoiseFlowLayer":
-        from noise_flow_tf.sampling.keras_layers.of_keras3 import NoiseFlowLayer
+        from noise_flow_tf.sampling.keras_layers.keras3_layer import NoiseFlowLayer
 
         return NoiseFlowLayer
     if name == "NoiseFlowLayer":
@@ -23,5 +25,5 @@ def __getattr__(name: str) -> Any:
 
 
 if "keras" in sys.modules:
-    # Keras 3 loads the saved models of those classes only that it has been told of before.
+    # Keras 3 loads saved models only of registered classes.
     __getattr__("Keras3NoiseFlowLayer")

@@ -1,4 +1,4 @@
-"""What the layers of both Keras versions compute and save; nothing here needs Keras."""
+"""The computation and saving of the layers for both Keras versions; it does not import Keras."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ class SensorNoise:
     Attributes:
         noise_model: the `NoiseFlow`.
         generator: the `tf.random.Generator` that all draws come from.
-        options: the other arguments, as `config` gives them back.
+        options: the other arguments, as in `config`.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class SensorNoise:
         clip: bool,
         seed: int | None,
         train_noise_model: bool,
-    ):
-        """Takes the arguments of `NoiseFlowLayer`."""
+    ) -> None:
+        """Make it, from the arguments of `NoiseFlowLayer`."""
         self.noise_model = _from_config(model) if isinstance(model, dict) else model
         space = self.noise_model.condition_space
         pairs = [(int(iso), space.cameras[int(space.camera_index(cam))]) for iso, cam in conditions]
@@ -50,10 +50,10 @@ class SensorNoise:
         if not 0 <= temperature < np.inf:
             raise ValueError(f"temperature must be finite and not negative; got {temperature}")
         self._pairs = pairs
-        self._iso = np.float32(levels)
+        self._iso = np.array(levels, np.float32)
         self._camera = space.camera_index(cameras).numpy()
-        self._ends = np.float32(np.cumsum(shares / shares.sum())[:-1])
-        self.options = {
+        self._thresholds = np.cumsum(shares / shares.sum())[:-1].astype(np.float32)
+        self.options: dict[str, Any] = {
             "weights": None if weights is None else shares.tolist(),
             "temperature": float(temperature),
             "clip": bool(clip),
@@ -67,12 +67,12 @@ class SensorNoise:
 
     @tf.autograph.experimental.do_not_convert
     def output(self, inputs: tf.Tensor, training: Any, dtype: Any) -> tf.Tensor:
-        """The noisy images in training, the clean ones otherwise.
+        """Return the noisy images in training, the clean ones otherwise.
 
         Args:
             inputs: `[B, H, W, 4]` or `[H, W, 4]`, of any floating-point type.
             training: a bool, None for False, or a scalar tensor.
-            dtype: that of what is returned; the noise is computed in float32 all the same.
+            dtype: of the output; the noise is computed in float32 in any case.
 
         Raises:
             ValueError: images that `conditions.packed` refuses; integers also outside training.
@@ -80,21 +80,21 @@ class SensorNoise:
         if not inputs.dtype.is_floating:
             packed(_batch(inputs))
 
-        def noisy():
+        def noisy() -> tf.Tensor:
             return tf.cast(self._noisy(inputs), dtype)
 
-        def clean():
+        def clean() -> tf.Tensor:
             return tf.cast(inputs, dtype)
 
         if training is None or isinstance(training, bool | int):
             return noisy() if training else clean()
         return tf.cond(tf.cast(training, tf.bool), noisy, clean)
 
-    def _noisy(self, inputs):
+    def _noisy(self, inputs: tf.Tensor) -> tf.Tensor:
         clean = packed(_batch(inputs))
         seeds = self.generator.make_seeds(2)
-        drawn = tf.random.stateless_uniform([tf.shape(clean)[0]], seeds[:, 0])
-        pair = tf.searchsorted(self._ends, drawn, side="right")
+        uniform = tf.random.stateless_uniform([tf.shape(clean)[0]], seeds[:, 0])
+        pair = tf.searchsorted(self._thresholds, uniform, side="right")
         p = self.noise_model(
             tf.clip_by_value(clean, 0.0, 1.0),
             tf.gather(self._iso, pair),
@@ -103,18 +103,18 @@ class SensorNoise:
         latent = tf.random.stateless_normal(tf.shape(clean), seeds[:, 1])
         noisy = clean + p.noise_of(latent * self.options["temperature"])
         if self.options["clip"]:
-            # XLA clips NaN to 0, but NaN is what it makes of the images that are refused elsewhere.
+            # XLA would clip NaN, its mark of a refused image, to 0.
             noisy = tf.clip_by_value(noisy, 0.0, 1.0) + 0.0 * clean
         return tf.ensure_shape(tf.reshape(noisy, tf.shape(inputs)), inputs.shape)
 
     @property
     def trained(self) -> list[tf.Variable]:
-        """The variables that the surrounding model is to train."""
-        asked = self.options["train_noise_model"]
-        return list(self.noise_model.trainable_variables) if asked else []
+        """Return the variables that the surrounding model trains."""
+        train = self.options["train_noise_model"]
+        return list(self.noise_model.trainable_variables) if train else []
 
     def config(self) -> dict[str, Any]:
-        """The arguments that make this again, weights included, in the terms of JSON."""
+        """Return the arguments that recreate this, weights included, as JSON values."""
         return {
             "model": _to_config(self.noise_model),
             "conditions": [list(pair) for pair in self._pairs],
@@ -122,38 +122,38 @@ class SensorNoise:
         }
 
     def save(self, store: Any) -> None:
-        """Writes the noise model's weights into a dict-like store of Keras."""
+        """Write the noise model's weights to a dict-like store of Keras."""
         for number, variable in enumerate(self.noise_model.variables):
             store[str(number)] = variable.numpy()
 
     def load(self, store: Any) -> None:
-        """Takes the noise model's weights from a store that `save` has filled.
+        """Read the noise model's weights from a store that `save` has written.
 
         Raises:
             ValueError: the weights of another architecture.
         """
         variables = self.noise_model.variables
-        found = [np.asarray(store[str(number)]) for number in range(len(store.keys()))]
-        if [value.shape for value in found] != [tuple(v.shape) for v in variables]:
+        values = [np.asarray(store[str(number)]) for number in range(len(store.keys()))]
+        if [value.shape for value in values] != [tuple(v.shape) for v in variables]:
             raise ValueError(
                 f"the file's noise model has other weights than {self.noise_model.arch!r}, "
                 "which this layer was made with"
             )
-        for variable, value in zip(variables, found, strict=True):
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
 
-def _batch(images):
+def _batch(images: tf.Tensor) -> tf.Tensor:
     return images if images.shape.rank == 4 else images[tf.newaxis]
 
 
 def _to_config(model: NoiseFlow) -> dict[str, Any]:
-    """What `restore` needs and the weights, in the terms of JSON."""
+    """Return the model's arguments and weights as JSON values."""
     file = io.BytesIO()
     np.savez_compressed(file, *(variable.numpy() for variable in model.variables))
-    # Keras 3 would give a tuple back as a dict.
-    about = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe(model).items()}
-    return {**about, "variables": base64.b64encode(file.getvalue()).decode()}
+    # Keras 3 would load a tuple as a dict.
+    arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe(model).items()}
+    return {**arguments, "variables": base64.b64encode(file.getvalue()).decode()}
 
 
 def _from_config(config: dict[str, Any]) -> NoiseFlow:

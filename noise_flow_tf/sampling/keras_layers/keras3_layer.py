@@ -1,12 +1,16 @@
-"""The layer for Keras 3, which is `import keras` and, unless told otherwise, `tf.keras`."""
+"""The layer for Keras 3, which is `import keras` and by default `tf.keras`."""
+
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from noise_flow_tf.sampling.keras_layers.base import NoiseFlowLayerBase
+from noise_flow_tf.sampling.keras_layers.sensor_noise import SensorNoise
 from noise_flow_tf.sampling.keras_layers.which_keras import (
     KERAS_3,
     TF_KERAS,
-    check_told_of_training,
+    check_training_argument,
 )
 
 
@@ -14,17 +18,17 @@ from noise_flow_tf.sampling.keras_layers.which_keras import (
 class NoiseFlowLayer(NoiseFlowLayerBase, keras.layers.Layer):
     """`NoiseFlowLayerBase` as a layer of Keras 3, which must run on TensorFlow.
 
-    With TF_USE_LEGACY_KERAS=1, import `keras` before `noise_flow_tf`, or mention this class once,
-    before you load a saved model that has it: otherwise Keras 3 has not been told of it yet.
+    With TF_USE_LEGACY_KERAS=1, import `keras` before `noise_flow_tf`, or access this class once,
+    before you load a saved model that has it: otherwise it is not registered with Keras 3 yet.
     """
 
-    own_keras = KERAS_3
+    keras_version = KERAS_3
 
-    def _hold(self, noise):
+    def _track_weights(self, noise: SensorNoise) -> None:
         backend = keras.backend.backend()
         if backend != "tensorflow":
             raise RuntimeError(
-                f"NoiseFlowLayer computes with TensorFlow, and Keras 3 runs on {backend} here; set "
+                f"NoiseFlowLayer needs TensorFlow, but Keras 3 runs on {backend} here; set "
                 "KERAS_BACKEND=tensorflow, or add the noise in tf.data with "
                 f"noise_flow_tf.{TF_KERAS.layer}"
             )
@@ -43,7 +47,7 @@ class NoiseFlowLayer(NoiseFlowLayerBase, keras.layers.Layer):
         # XLA draws other numbers from the same seed, and cannot refuse a wrong image.
         self.supports_jit = False
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: Any = None) -> tf.Tensor:
         if training is None:
-            check_told_of_training()
+            check_training_argument()
         return super().call(inputs, training)

@@ -1,5 +1,6 @@
 """The layer for `tf_keras`, which `tf.keras` is with TF_USE_LEGACY_KERAS=1."""
 
+import tensorflow as tf
 import tf_keras
 
 from noise_flow_tf.sampling.keras_layers.base import NoiseFlowLayerBase
@@ -10,13 +11,13 @@ from noise_flow_tf.sampling.keras_layers.which_keras import TF_KERAS
 class NoiseFlowLayer(NoiseFlowLayerBase, tf_keras.layers.Layer):
     """`NoiseFlowLayerBase` as a layer of `tf_keras`."""
 
-    own_keras = TF_KERAS
+    keras_version = TF_KERAS
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list[tf.Variable]:
         return self._sensor_noise.trained if self.trainable else []
 
     @property
-    def non_trainable_weights(self):
+    def non_trainable_weights(self) -> list[tf.Variable]:
         trained = {id(variable) for variable in self.trainable_weights}
         return [v for v in self.noise_model.variables if id(v) not in trained]
