@@ -16,9 +16,9 @@ import sidd
 from noise_flow_tf import denoising
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.cli import train_denoiser as flags_of
-from noise_flow_tf.denoising import schedules
 from noise_flow_tf.programs import dataset, train_denoiser
 from noise_flow_tf.programs.configs import NOISES
+from noise_flow_tf.training import schedules
 
 _WARM_UP = 10
 
@@ -91,7 +91,7 @@ def main(arguments=None):
         patches = dataset.patches(flags, frames, sidd.CAMERAS, stride=flags.stride)
         batches = make_batches(flags, patches)
         trainer = denoising.DenoiserTrainer(denoising.DnCNN(flags.depth, flags.width, seed=0))
-        trainer.compile(schedules.adam("cosine", 3e-3, 1, _WARM_UP + args.steps))
+        trainer.compile(schedules.adam("cosine", 3e-3, _WARM_UP + args.steps))
         step, waited = time_steps(iter(batches), trainer, args.steps)
         alone = time_input(iter(batches), args.steps)
         told[noise] = {"step": step, "waited": waited, "input_alone": alone}

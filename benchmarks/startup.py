@@ -53,11 +53,12 @@ def train(marks: _Marks, folder: str) -> None:
     marks.add("import TensorFlow and Noise Flow")
     from noise_flow_tf.programs import configs
     from noise_flow_tf.programs import train as script
+    from noise_flow_tf.training.checkpoints import Checkpoints
 
     marks.add("import the rest")
     marks.after(script.dataset, "frames", "find the frames")
     marks.after(script, "score_baselines", "score the baselines")
-    marks.after(script.Checkpoints, "restore", "make the model")
+    marks.after(Checkpoints, "restore", "make the model")
 
     class Stop(tf_keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -114,11 +115,12 @@ def main(arguments=None) -> None:
     import numpy as np
 
     import noise_flow_tf as nf
+    from noise_flow_tf.saving import saved_model
 
     told = {}
     with tempfile.TemporaryDirectory() as folder:
         model, clean = Path(folder) / "model", Path(folder) / "clean.npy"
-        nf.export.save(nf.NoiseFlow(seed=0), model)
+        saved_model.save(nf.NoiseFlow(seed=0), model)
         np.save(clean, np.full(_IMAGE, 0.3, np.float32))
         rounds = [
             {name: time_script(name, model, clean) for name in _SCRIPTS}
