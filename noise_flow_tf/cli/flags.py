@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
 from noise_flow_tf.programs.configs import CAMERAS, FORMATS, ISO_LEVELS, OFFLINE, Run
 from noise_flow_tf.training.names import MIRRORING, STRATEGIES
 
@@ -78,9 +78,18 @@ def add_strategy_flags(parser: ConfigParser) -> None:
     )
 
 
-def add_run_flags(parser: ConfigParser, *resume_names: str) -> None:
+def add_run_flags(parser: ConfigParser, *resume_names: str, logdir_note: str = "") -> None:
     """Add the flags of a training run of any kind; `resume_names` are others of --resume."""
     add = parser.option
+    add("logdir", metavar="RUN", help=f"folder that the run is written to{logdir_note}")
+    add("seed", type=int, help="of initial values, shuffling and noise")
+    add(
+        "average_batches",
+        type=not_negative,
+        metavar="N",
+        help="training batches that batch norm's averages are measured on before each evaluation; "
+        "0: the averages that training leaves, as in the release",
+    )
     add("overwrite", action="store_true", help="remove an earlier run in that folder first")
     parser.add_argument(
         "--resume",

@@ -2,7 +2,7 @@
 
 from noise_flow_tf import architecture
 from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.cli.parsing import ConfigParser, positive
 from noise_flow_tf.programs.configs import (
     DEFAULT_STEPS,
     OFFLINE_EPOCHS,
@@ -34,7 +34,6 @@ def make_parser(program: str | None = None) -> ConfigParser[TrainConfig]:
         + "\n\nThe flags of the original release's job script are taken as they stand.",
     )
     add = parser.option
-    add("logdir", metavar="RUN", help="folder that the run is written to")
     add("arch", help="architecture, see below")
     add("width", type=positive(int), help="hidden channels of the couplings")
     add(
@@ -46,7 +45,6 @@ def make_parser(program: str | None = None) -> ConfigParser[TrainConfig]:
     parser.add_argument(
         "--from", dest="from_run", metavar="RUN", help="the model to which --new_camera is added"
     )
-    add("seed", type=int, help="of initial values, shuffling and samples")
     _add_training_flags(parser)
     flags.add_run_flags(parser, "--continue_training", "--continue-training")
     add("patch_sampling", choices=["uniform", "random"], help="grid, or anywhere")
@@ -75,13 +73,6 @@ def _add_training_flags(parser: ConfigParser[TrainConfig]) -> None:
         type=positive(float),
         help=f"cosine's peak (default {RATES['cosine']:g}), or release's constant "
         f"(default {RATES['release']:g})",
-    )
-    add(
-        "average_batches",
-        type=not_negative,
-        metavar="N",
-        help="training batches that batch norm's averages are measured on before each evaluation; "
-        "0: the lagging averages of training, as in the release",
     )
     add(
         "batching",

@@ -1,7 +1,7 @@
 """Trains DnCNN to denoise raw images, on sampled or on real noise (Section 5 of the paper)."""
 
 from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.cli.parsing import ConfigParser, positive
 from noise_flow_tf.programs.configs import DENOISER_EPOCHS, NOISES, TrainDenoiserConfig
 from noise_flow_tf.saving.run_folder import DenoiserRun
 
@@ -53,12 +53,8 @@ ISO, which the release takes from a table of its own with seven pairs less.""",
         metavar="PART",
         help="give so large a part of the batches Gaussian noise instead, 0.5 in the release",
     )
-    add(
-        "logdir", metavar="RUN", help="folder that the run is written to (default runs/dncnn_NOISE)"
-    )
-    add("seed", type=int, help="of initial values, shuffling and noise")
     _add_training_flags(parser)
-    flags.add_run_flags(parser)
+    flags.add_run_flags(parser, logdir_note=" (default runs/dncnn_NOISE)")
     flags.add_patch_flags(parser)
     return parser
 
@@ -91,13 +87,6 @@ def _add_training_flags(parser: ConfigParser[TrainDenoiserConfig]) -> None:
         "release, or warm-up and cosine decay over the whole training",
     )
     add("lr", type=positive(float), help="the highest rate of it")
-    add(
-        "average_batches",
-        type=not_negative,
-        metavar="N",
-        help="training batches that batch norm's averages are measured on before each evaluation; "
-        "0: the moments of the last batch alone, as in the release",
-    )
     add(
         "n_test_patches",
         type=positive(int),

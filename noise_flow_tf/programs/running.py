@@ -49,9 +49,6 @@ class Training(Task, Protocol[Config]):
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def check(self) -> None:
-        """Raise a ValueError if the config cannot work, before anything is read."""
-
     def open(
         self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
     ) -> int: ...
@@ -76,13 +73,12 @@ def run(kind: type[Training[Config]], config: Config) -> None:
         raise ValueError("logdir is needed: the folder that the run is written to")
     folder = kind.folder(config.logdir)
     settings = folder.read_settings() if config.resume and folder.settings.is_file() else None
+    strategies.prepare(config.strategy, config.replicas)  # before TensorFlow computes anything
     training = kind(_filled(config, settings or {}))
     if settings is None:
         folder.check(config.overwrite)
     else:
         check_settings(training.config, settings, kind.needed, training.free_on_resume)
-    strategies.prepare(config.strategy, config.replicas)  # before TensorFlow computes anything
-    training.check()
     train, test = (dataset.frames(training.config, split) for split in ("train", "test"))
     strategy = strategies.choose(config.strategy, config.replicas)
     tf_keras.utils.set_random_seed(config.seed)

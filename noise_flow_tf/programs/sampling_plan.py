@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import sidd
+from noise_flow_tf.saving.files import replacing
 
 RECORD = "samples.csv"
 
@@ -125,7 +125,7 @@ class Record:
         """Writes the record once more, one row a draw: those of this command first, in order."""
         ordered = {draw.output: draw for draw in order}
         with (
-            sidd.replacing(self.path) as beside,
+            replacing(self.path) as beside,
             beside.open("w", newline="", encoding="utf-8") as f,
         ):
             writer = _writer(f)

@@ -45,10 +45,8 @@ class NoiseModelTraining(running.Training[TrainConfig]):
         super().__init__(complete(config))
         if self.config.schedule == "release":  # whose rate does not depend on the epochs
             self.free_on_resume = self.free_on_resume | {"epochs"}
-
-    def check(self) -> None:
         if self.config.new_camera:
-            make_model(self.config)
+            make_model(self.config)  # before anything is read, whether that can be done
 
     def open(
         self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy

@@ -34,7 +34,7 @@ def test_a_new_camera_trains_alone(script, run_folder, new_pairs, dataset, tmp_p
     ("options", "message"),
     [
         (("--new_camera", "P9"), "--new_camera CODE and --from RUN go together"),
-        (("--new_camera", "S6", "--from", "RUN"), "camera S6 is there already"),
+        (("--new_camera", "S6", "--from", "RUN"), "the model has camera S6 already"),
         (("--new_camera", "P9", "--from", "nowhere"), "nowhere holds no model"),
         (("--new_camera", "X1", "--from", "RUN"), "unknown camera X1"),
     ],
