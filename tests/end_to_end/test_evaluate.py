@@ -208,7 +208,7 @@ def test_paper_lets_training_save_its_state_and_resumes(dataset, tmp_path, monke
     flags = ["--full", "--sidd_path", str(dataset), "--out", str(tmp_path / "paper")]
     flags += ["--cache", str(tmp_path), "--", "--epochs", "3", "--n_batch_train", "10"]
     with monkeypatch.context() as patched:
-        patched.setattr(Interruption, "wanted", lambda self, step=0: step == 5)
+        patched.setattr(Interruption, "wanted", lambda self, step=0: step == 7)
         with pytest.raises(Interrupted, match="the state is saved") as stopped:
             paper.main(flags)
     assert stopped.value.exit_code == 143
