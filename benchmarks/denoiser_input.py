@@ -16,9 +16,10 @@ import sidd
 from noise_flow_tf import denoising
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.cli import train_denoiser as command
-from noise_flow_tf.denoising import schedules
+
 from noise_flow_tf.programs import dataset, train_denoiser
 from noise_flow_tf.programs.configs import NOISES, TrainDenoiserConfig
+from noise_flow_tf.training import schedules
 
 _WARM_UP = 10
 
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         patches = dataset.patches(config, frames, sidd.CAMERAS, stride=config.stride)
         batches = make_batches(config, patches)
         trainer = denoising.DenoiserTrainer(denoising.DnCNN(config.depth, config.width, seed=0))
-        trainer.compile(schedules.adam("cosine", 3e-3, 1, _WARM_UP + args.steps))
+        trainer.compile(schedules.adam("cosine", 3e-3, _WARM_UP + args.steps))
         step, waited = time_steps(iter(batches), trainer, args.steps)
         alone = time_input(iter(batches), args.steps)
         results[noise] = {"step": step, "waited": waited, "input_alone": alone}

@@ -55,11 +55,12 @@ def train(marks: _Marks, folder: str) -> None:
     marks.add("import TensorFlow and Noise Flow")
     from noise_flow_tf.programs import configs
     from noise_flow_tf.programs import train as script
+    from noise_flow_tf.training.checkpoints import Checkpoints
 
     marks.add("import the rest")
     marks.after(script.dataset, "frames", "find the frames")
     marks.after(script, "score_baselines", "score the baselines")
-    marks.after(script.Checkpoints, "restore", "make the model")
+    marks.after(Checkpoints, "restore", "make the model")
 
     class Stop(tf_keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:

@@ -83,7 +83,7 @@ def interrupt_and_resume(line: Sequence[str], name: str, folder: Path) -> str:
     errors = stop_after(start([*line, "--checkpoint_every", "2"]), folder, 2)
     assert "stopped by SIGTERM" in errors
     told = finish(start(command(name, "--logdir", folder, "--resume")))
-    assert "going on from checkpoint" in told
+    assert "resuming from checkpoint" in told
     return told
 
 

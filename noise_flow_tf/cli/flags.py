@@ -3,17 +3,19 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from noise_flow_tf.cli.parsing import ConfigParser, positive
-from noise_flow_tf.programs.configs import CAMERAS, FORMATS, ISO_LEVELS, OFFLINE
+from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.programs.configs import CAMERAS, FORMATS, ISO_LEVELS, OFFLINE, Run
 from noise_flow_tf.training.names import MIRRORING, STRATEGIES
+
+RunConfig = TypeVar("RunConfig", bound=Run)
 
 _SPLITS = {"train": ("tr", "training"), "test": ("ts", "test")}
 
 
 def add_patch_flags(parser: ConfigParser, splits: Sequence[str] = ("train", "test")) -> None:
-    """Adds the flags that say which patches of which frames; `splits` as those that are used."""
+    """Add the flags that say which patches of which frames; `splits` as those that are used."""
     add = parser.option
     add(
         "cache",
@@ -36,7 +38,7 @@ def add_patch_flags(parser: ConfigParser, splits: Sequence[str] = ("train", "tes
 
 
 def add_frame_flags(parser: ConfigParser, splits: Sequence[str]) -> None:
-    """Adds the flags that say which frames; `splits` as those that are used."""
+    """Add the flags that say which frames; `splits` as those that are used."""
     add = parser.option
     add(
         "sidd_path",
@@ -60,7 +62,7 @@ def add_frame_flags(parser: ConfigParser, splits: Sequence[str]) -> None:
 
 
 def add_strategy_flags(parser: ConfigParser) -> None:
-    """Adds the flags that say on which devices training runs, for `strategies.choose`."""
+    """Add the flags that say on which devices training runs, for `strategies.choose`."""
     add = parser.option
     add(
         "strategy",
@@ -76,9 +78,18 @@ def add_strategy_flags(parser: ConfigParser) -> None:
     )
 
 
-def add_run_flags(parser: ConfigParser, *resume_names: str) -> None:
-    """Adds the flags of a training run of any kind; `resume_names` are others of --resume."""
+def add_run_flags(parser: ConfigParser, *resume_names: str, logdir_note: str = "") -> None:
+    """Add the flags of a training run of any kind; `resume_names` are others of --resume."""
     add = parser.option
+    add("logdir", metavar="RUN", help=f"folder that the run is written to{logdir_note}")
+    add("seed", type=int, help="of initial values, shuffling and noise")
+    add(
+        "average_batches",
+        type=not_negative,
+        metavar="N",
+        help="training batches that batch norm's averages are measured on before each evaluation; "
+        "0: the averages that training leaves, as in the release",
+    )
     add("overwrite", action="store_true", help="remove an earlier run in that folder first")
     parser.add_argument(
         "--resume",
@@ -103,7 +114,7 @@ def add_run_flags(parser: ConfigParser, *resume_names: str) -> None:
 
 
 def add_image_flags(parser: ConfigParser) -> None:
-    """Adds the flags of commands that work on whole raw images."""
+    """Add the flags of commands that work on whole raw images."""
     add = parser.option
     add(
         "tile",
@@ -118,15 +129,17 @@ def add_image_flags(parser: ConfigParser) -> None:
     add("formats", nargs="+", choices=FORMATS, help="of the raw results")
 
 
-def of_run(parser: ConfigParser, arguments: list[str] | None, folder: str | Path) -> Any:
-    """The config of a run that is resumed: its own settings, but for what is given now.
+def of_run(
+    parser: ConfigParser[RunConfig], arguments: list[str] | None, folder: str | Path
+) -> RunConfig:
+    """Return the config of a run that is resumed: its own settings, but for what is given now.
 
-    The run's own --replicas are dropped where a --strategy is given that takes none. Whether what
-    is given goes with the run is for the program to say.
+    The run's own --replicas are dropped if a --strategy is given that takes none. The program says
+    whether what is given goes with the run.
     """
-    asked = parser.config(arguments)
+    given = parser.config(arguments)
     settings = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
-    known = (vars(asked).keys() & settings.keys()) - {"resume", "overwrite"}
+    known = (vars(given).keys() & settings.keys()) - {"resume", "overwrite"}
     parser.set_defaults(**{name: settings[name] for name in known})
-    changes = {} if parser.config(arguments).strategy in MIRRORING else {"replicas": asked.replicas}
+    changes = {} if parser.config(arguments).strategy in MIRRORING else {"replicas": given.replicas}
     return parser.config(arguments, **changes)

@@ -4,17 +4,23 @@ Trains Noise Flow, its ablations and the paper's own formulas, scores all of the
 images beside both baselines, and writes a report with the paper's numbers beside the measured ones.
 """
 
-from noise_flow_tf.cli.parsing import ConfigParser
-from noise_flow_tf.programs.configs import PaperConfig
+import sys
+from dataclasses import fields, replace
 
-_FIXED = {
+from noise_flow_tf.cli import train
+from noise_flow_tf.cli.parsing import ConfigParser
+from noise_flow_tf.programs.configs import OFFLINE_PAPER, PaperConfig, TrainConfig
+
+_FIXED = (
     "logdir", "arch", "seed", "sidd_path", "cache", "patch_height", "n_patches_per_image", "cam",
-    "iso", "start_ts_im_idx", "end_ts_im_idx", "overwrite", "new_camera",
-}  # fmt: skip
+    "iso", "start_ts_im_idx", "end_ts_im_idx", "overwrite", "new_camera", "from_run",
+)  # fmt: skip
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> PaperConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
+    """Return the config of the arguments; `program` is what messages call the command."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)
     parser = ConfigParser(
         PaperConfig,
         prog=program,
@@ -38,18 +44,28 @@ as in the release; add -- --schedule release for its 2000 epochs.""",
     add("cache", metavar="FOLDER", help="where patches are kept")
     add("seed", type=int, help="of initial values, shuffling and samples")
     add("draw", action="store_true", help="only draw the figures and write the report anew")
-    parser.add_argument("train_flags", nargs="*", metavar="-- FLAG", help="for each train.py")
-    config = parser.config(arguments)
+    config = parser.config(arguments[:end])
     if config.full != bool(config.sidd_path):
         parser.error("--full and --sidd_path ROOT go together")
-    named = {flag.split("=")[0].lstrip("-").replace("-", "_") for flag in config.train_flags}
-    for name in sorted(named & _FIXED):
-        parser.error(f"--{name} behind -- would not reach the scoring; leave it out")
+    return replace(config, train=_of_training(parser.prog, arguments[end + 1 :], config.full))
+
+
+def _of_training(program: str, arguments: list[str], full: bool) -> TrainConfig:
+    """Return the config of the flags for each training."""
+    parser = train.make_parser(program)
+    preset = TrainConfig() if full else OFFLINE_PAPER
+    parser.set_defaults(**{one.name: getattr(preset, one.name) for one in fields(preset)})
+    config = train.check(parser, parser.config(arguments))
+    for name in _FIXED:
+        if getattr(config, name) != getattr(preset, name):
+            parser.error(f"--{name} behind -- would not reach the scoring; leave it out")
+    if config.strategy == "multiworker":
+        parser.error("--strategy multiworker behind -- is for one training alone; leave it out")
     return config
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; `program` is what its messages call it."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import paper
 

@@ -1,8 +1,8 @@
-"""Trains a noise model on SIDD, or on the offline dataset where no other is given."""
+"""Trains a noise model on SIDD, or on the offline dataset if no other is given."""
 
 from noise_flow_tf import architecture
 from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.cli.parsing import ConfigParser, positive
 from noise_flow_tf.programs.configs import (
     DEFAULT_STEPS,
     OFFLINE_EPOCHS,
@@ -14,7 +14,17 @@ from noise_flow_tf.training.names import RATES
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> TrainConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
+    """Return the config of the arguments; `program` is what messages call the command."""
+    parser = make_parser(program)
+    config = check(parser, parser.config(arguments))
+    if config.resume and RunFolder(config.logdir).settings.is_file():
+        RunFolder(config.logdir).read_settings()
+        return flags.of_run(parser, arguments, config.logdir)
+    return config
+
+
+def make_parser(program: str | None = None) -> ConfigParser[TrainConfig]:
+    """Make the parser; `program` is what messages call the command."""
     parser = ConfigParser(
         TrainConfig,
         prog=program,
@@ -24,7 +34,6 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
         + "\n\nThe flags of the original release's job script are taken as they stand.",
     )
     add = parser.option
-    add("logdir", metavar="RUN", help="folder that the run is written to")
     add("arch", help="architecture, see below")
     add("width", type=positive(int), help="hidden channels of the couplings")
     add(
@@ -36,8 +45,16 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
     parser.add_argument(
         "--from", dest="from_run", metavar="RUN", help="the model to which --new_camera is added"
     )
-    add("seed", type=int, help="of initial values, shuffling and samples")
+    _add_training_flags(parser)
+    flags.add_run_flags(parser, "--continue_training", "--continue-training")
+    add("patch_sampling", choices=["uniform", "random"], help="grid, or anywhere")
+    flags.add_patch_flags(parser)
+    return parser
 
+
+def _add_training_flags(parser: ConfigParser[TrainConfig]) -> None:
+    """Add the flags that say for how long, how fast and on what batches to train."""
+    add = parser.option
     add(
         "epochs",
         type=positive(int),
@@ -49,7 +66,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
         "schedule",
         choices=["cosine", "release"],
         help="learning rate: warm-up and cosine decay, or the release's constant; "
-        "by default cosine, and release where --lr is given",
+        "by default cosine, and release if --lr is given",
     )
     add(
         "lr",
@@ -58,35 +75,25 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Tra
         f"(default {RATES['release']:g})",
     )
     add(
-        "average_batches",
-        type=not_negative,
-        metavar="N",
-        help="training batches that batch norm's averages are measured on before each evaluation; "
-        "0: the lagging averages of training, as in the release",
-    )
-    add(
         "batching",
         choices=["mixed", "release"],
         help="batches of all images, or each of one image as in the release",
     )
-    flags.add_run_flags(parser, "--continue_training", "--continue-training")
-    add("patch_sampling", choices=["uniform", "random"], help="grid, or anywhere")
-    flags.add_patch_flags(parser)
-    config = parser.config(arguments)
+
+
+def check(parser: ConfigParser[TrainConfig], config: TrainConfig) -> TrainConfig:
+    """Return the config; end the program if its flags do not go together."""
     if config.resume and config.overwrite:
         parser.error("--resume and --overwrite exclude each other")
     if bool(config.new_camera) != bool(config.from_run):
         parser.error("--new_camera CODE and --from RUN go together")
     if config.new_camera and config.strategy == "multiworker":
         parser.error("--new_camera trains three numbers or less: leave --strategy multiworker out")
-    if config.resume and RunFolder(config.logdir).settings.is_file():
-        RunFolder(config.logdir).read_settings()
-        return flags.of_run(parser, arguments, config.logdir)
     return config
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; `program` is what its messages call it."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import train
 

@@ -1,13 +1,26 @@
 """Trains DnCNN to denoise raw images, on sampled or on real noise (Section 5 of the paper)."""
 
 from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, not_negative, positive
+from noise_flow_tf.cli.parsing import ConfigParser, positive
 from noise_flow_tf.programs.configs import DENOISER_EPOCHS, NOISES, TrainDenoiserConfig
 from noise_flow_tf.saving.run_folder import DenoiserRun
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> TrainDenoiserConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
+    """Return the config of the arguments; `program` is what messages call the command."""
+    parser = make_parser(program)
+    config = parser.config(arguments)
+    run = DenoiserRun(config.logdir or f"runs/dncnn_{config.noise}")
+    if config.resume and run.settings.is_file():
+        run.read_settings()
+        return _checked(parser, flags.of_run(parser, arguments, run.path))
+    if config.epochs and config.steps:
+        parser.error("--epochs and --steps exclude each other")
+    return _checked(parser, config)
+
+
+def make_parser(program: str | None = None) -> ConfigParser[TrainDenoiserConfig]:
+    """Make the parser; `program` is what messages call the command."""
     parser = ConfigParser(
         TrainDenoiserConfig,
         prog=program,
@@ -40,11 +53,15 @@ ISO, which the release takes from a table of its own with seven pairs less.""",
         metavar="PART",
         help="give so large a part of the batches Gaussian noise instead, 0.5 in the release",
     )
-    add(
-        "logdir", metavar="RUN", help="folder that the run is written to (default runs/dncnn_NOISE)"
-    )
-    add("seed", type=int, help="of initial values, shuffling and noise")
+    _add_training_flags(parser)
+    flags.add_run_flags(parser, logdir_note=" (default runs/dncnn_NOISE)")
+    flags.add_patch_flags(parser)
+    return parser
 
+
+def _add_training_flags(parser: ConfigParser[TrainDenoiserConfig]) -> None:
+    """Add the flags of the network, and of how it is trained."""
+    add = parser.option
     add("depth", type=positive(int), help="convolutions (17 in the larger DnCNN)")
     add("width", type=positive(int), help="filters of each (64 in the larger one)")
     add(
@@ -71,32 +88,18 @@ ISO, which the release takes from a table of its own with seven pairs less.""",
     )
     add("lr", type=positive(float), help="the highest rate of it")
     add(
-        "average_batches",
-        type=not_negative,
-        metavar="N",
-        help="training batches that batch norm's averages are measured on before each evaluation; "
-        "0: the moments of the last batch alone, as in the release",
-    )
-    add(
         "n_test_patches",
         type=positive(int),
         help="test patches, from all test frames, that each evaluation while training is on; the "
         "weights with the highest mean PSNR on them are kept, as in the paper",
     )
     add("stride", type=positive(int), help="from one clean patch to the next")
-    flags.add_run_flags(parser)
-    flags.add_patch_flags(parser)
-    config = parser.config(arguments)
-    run = DenoiserRun(config.logdir or f"runs/dncnn_{config.noise}")
-    if config.resume and run.settings.is_file():
-        run.read_settings()
-        return _checked(parser, flags.of_run(parser, arguments, run.path))
-    if config.epochs and config.steps:
-        parser.error("--epochs and --steps exclude each other")
-    return _checked(parser, config)
 
 
-def _checked(parser: ConfigParser, config: TrainDenoiserConfig) -> TrainDenoiserConfig:
+def _checked(
+    parser: ConfigParser[TrainDenoiserConfig], config: TrainDenoiserConfig
+) -> TrainDenoiserConfig:
+    """Return the config; end the program if its flags do not go together."""
     if not config.noise:
         parser.error(f"--noise is needed: {', '.join(NOISES)}")
     if config.depth < 2:
@@ -109,7 +112,7 @@ def _checked(parser: ConfigParser, config: TrainDenoiserConfig) -> TrainDenoiser
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; `program` is what its messages call it."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import train_denoiser
 

@@ -1,5 +1,7 @@
 """The denoising network."""
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras
 
@@ -8,7 +10,7 @@ _EPSILON = 1e-4
 
 
 class DnCNN(tf_keras.Model):
-    """DnCNN on packed raw images: what it takes away from the noisy image is its estimate of noise.
+    """DnCNN on packed raw images: it subtracts its estimate of the noise from the noisy image.
 
     Zhang et al., "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising",
     TIP 2017, as the Noise Flow release has it: `depth` 3 x 3 convolutions with orthogonal initial
@@ -36,7 +38,7 @@ class DnCNN(tf_keras.Model):
         depth: how many convolutions.
         width: their hidden channels, the paper's "filters".
         noise_scale: what the last convolution gives is multiplied by; 1 in the release.
-        receptive_field: how far, in packed pixels, a pixel's surroundings have a say in it.
+        receptive_field: how far from a pixel, in packed pixels, its surroundings matter.
     """
 
     def __init__(
@@ -45,8 +47,8 @@ class DnCNN(tf_keras.Model):
         width: int = 32,
         seed: int | None = None,
         noise_scale: float = 1.0,
-    ):
-        """Makes a fresh network.
+    ) -> None:
+        """Make a fresh network.
 
         Args:
             depth: at least 2.
@@ -67,7 +69,7 @@ class DnCNN(tf_keras.Model):
         self.noise_scale = noise_scale
         self.depth, self.width, self.receptive_field = depth, width, _RADIUS * depth
 
-        def convolution(number: int, filters: int, **kwargs) -> tf_keras.layers.Layer:
+        def convolution(number: int, filters: int, **kwargs: Any) -> tf_keras.layers.Layer:
             first = None if seed is None else 1000 * seed + number
             initial = tf_keras.initializers.Orthogonal(seed=first)
             return tf_keras.layers.Conv2D(
@@ -84,8 +86,8 @@ class DnCNN(tf_keras.Model):
         self._stack.append(convolution(depth - 1, 4, use_bias=False))
         self.build([None, None, None, 4])
 
-    def call(self, noisy, training=False):
-        """The denoised image `[B, H, W, 4]` of a noisy one; not clipped."""
+    def call(self, noisy: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Return the denoised image `[B, H, W, 4]` of a noisy one; not clipped."""
         noise = noisy
         for layer in self._stack:
             is_norm = isinstance(layer, _BatchNorm)
@@ -110,7 +112,7 @@ class _BatchNorm(tf_keras.layers.BatchNormalization):
     another computation on one device, too.
     """
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
         if not training or context is None or context.num_replicas_in_sync == 1:
             return super().call(inputs, training=training)
@@ -127,9 +129,9 @@ class _BatchNorm(tf_keras.layers.BatchNormalization):
 def _mean_over_batch(
     images: tf.Tensor, context: tf.distribute.ReplicaContext
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The pixels of all images of all replicas, how many and each channel's mean.
+    """Return how many pixels the images of all replicas have, and the mean of each channel.
 
-    A replica that has no image adds nothing.
+    A replica without an image adds nothing.
     """
     count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype)
     total = tf.concat([tf.reduce_sum(images, axis=[0, 1, 2]), [count]], axis=0)

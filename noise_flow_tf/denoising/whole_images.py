@@ -10,14 +10,14 @@ from noise_flow_tf.sampling.tiling import tiles, within
 
 
 def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) -> np.ndarray:
-    """A denoised whole image of any size.
+    """Denoise a whole image of any size.
 
     Args:
         network: the denoiser.
         noisy: `[H, W, 4]`, the packed noisy raw image in [0, 1].
-        tile: the side of the tiles, in packed pixels, that the image is worked on in, so that
-            memory beside the image's own stays bounded; None for the whole at once. Tiles overlap
-            by the network's receptive field, so that they do not show.
+        tile: the side, in packed pixels, of the tiles that bound the memory beside the image's own;
+            None for the whole image at once. Tiles overlap by the network's receptive field, so
+            that they do not show.
 
     Returns:
         `[H, W, 4]` float32, clipped to [0, 1].
@@ -35,13 +35,14 @@ def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) ->
         raise ValueError(f"tile must be a whole number of packed pixels, 1 or more; got {tile}")
     denoise = _compiled(network)
     denoised = np.empty_like(noisy)
-    for inner, outer in tiles(noisy.shape[:2], tile, network.receptive_field):
+    height, width, _ = noisy.shape
+    for inner, outer in tiles((height, width), tile, network.receptive_field):
         denoised[inner] = denoise(noisy[outer][np.newaxis]).numpy()[0][within(inner, outer)]
     return denoised
 
 
 def _compiled(network: DnCNN) -> Callable:
-    """The network and the clipping as one function of images of all sizes."""
+    """Return the network and the clipping as one function of images of all sizes."""
     if not hasattr(network, "_denoise"):
         network._denoise = tf.function(
             lambda noisy: tf.clip_by_value(network(noisy), 0.0, 1.0),

@@ -29,19 +29,6 @@ class Measured(NamedTuple):
     """Another sample for every 5th patch."""
 
 
-def gaussian_stddev(batches: Iterable[Batch]) -> float:
-    """The standard deviation of all noise values of a training set, for `GaussianNoise`."""
-    count, total, squares = 0, 0.0, 0.0
-    for batch in batches:
-        noise = np.asarray(batch["noise"], np.float64)
-        count += noise.size
-        total += noise.sum()
-        squares += np.square(noise).sum()
-    if not count:
-        raise ValueError("the training set has no batch")
-    return float(np.sqrt(squares / count - (total / count) ** 2))
-
-
 def measure(
     models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Measured]]]:

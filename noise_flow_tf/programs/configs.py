@@ -74,15 +74,20 @@ class Patches(Frames):
     patch_height: int = 32
     n_patches_per_image: int | None = None
     n_train_threads: int = 4
+    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Patches):
     """What a training run of any kind has."""
 
+    logdir: str | None = None
+    schedule: str | None = None
+    lr: float | None = None
+    n_batch_train: int = 138
+    n_batch_test: int = 138
     overwrite: bool = False
     resume: bool = False
-    seed: int = 0
     checkpoint_every: int = 500
     epochs: int | None = None
     average_batches: int = 32
@@ -100,19 +105,18 @@ class TrainConfig(Run):
     width: int = 4
     new_camera: str | None = None
     from_run: str | None = None
-    schedule: str | None = None
-    lr: float | None = None
-    n_batch_train: int = 138
-    n_batch_test: int = 138
     batching: str = "mixed"
     patch_sampling: str = "uniform"
+
+
+OFFLINE_PAPER = TrainConfig(epochs=60, n_batch_train=46)
+"""How `programs.paper` trains on the offline dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainDenoiserConfig(Run):
     """Of `programs.train_denoiser`."""
 
-    logdir: str | None = None
     noise: str | None = None
     model: str | None = None
     gauss_mix: float = 0.0
@@ -161,12 +165,11 @@ class EvaluateConfig(Patches):
     gaussian_stddev: float | None = None
     scores_only: bool = False
     n_batch_test: int = 138
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperConfig:
-    """Of `programs.paper`."""
+    """Of `programs.paper`; `train` has what each training takes beside the fields here."""
 
     out: str = "runs/paper"
     full: bool = False
@@ -174,7 +177,7 @@ class PaperConfig:
     cache: str = "data/patch_cache"
     seed: int = 0
     draw: bool = False
-    train_flags: list[str] = field(default_factory=list)
+    train: TrainConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -143,7 +143,4 @@ def gaussian_stddev(config, path: str, model: nf.NoiseFlow, test: sidd.Patches) 
             f"{error}; the Gaussian baseline is fitted to the training noise: give "
             "--gaussian_stddev, or a dataset that has some"
         ) from error
-    train = dataset.patches(config, frames, model.cameras).batches(
-        config.n_batch_test, shuffle=False
-    )
-    return evaluation.gaussian_stddev(tqdm(train, "fitting the Gaussian", unit="batch"))
+    return dataset.patches(config, frames, model.cameras).noise_stddev()

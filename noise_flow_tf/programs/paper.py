@@ -4,18 +4,21 @@ Trains Noise Flow, its ablations and the paper's own formulas, scores all of the
 images beside both baselines, and writes a report with the paper's numbers beside the measured ones.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-import noise_flow_tf as nf
-from noise_flow_tf.programs import evaluate, evaluation_figures, paper_report
-from noise_flow_tf.programs.configs import EvaluateConfig, PaperConfig
-from noise_flow_tf.saving.run_folder import RunFolder
+import tf_keras
 
-TRAIN = (sys.executable, "-m", "noise_flow_tf", "train")
-_ROOT = Path(__file__).resolve().parents[2]
+import noise_flow_tf as nf
+from noise_flow_tf.programs import evaluate, evaluation_figures, paper_report, train
+from noise_flow_tf.programs.configs import (
+    OFFLINE_PAPER,
+    EvaluateConfig,
+    PaperConfig,
+    TrainConfig,
+)
+from noise_flow_tf.saving.run_folder import RunFolder
 
 OURS = "S-Ax4-G-Ax4-CAM"
 VARIANTS = {
@@ -26,55 +29,59 @@ VARIANTS = {
     OURS: OURS,
 }
 _RELEASE_PATCHES = 2898
-_OFFLINE = ("--epochs", "60", "--n_batch_train", "46")
 
 
 def run(config: PaperConfig) -> None:
-    """Does it; raises ValueError or OSError for bad input."""
+    """Train, score and report all variants.
+
+    Raises:
+        ValueError: settings, a dataset or a folder that do not fit; training that diverged.
+        OSError: a file that cannot be written.
+    """
     out = Path(config.out)
     runs = {name: RunFolder(out / name) for name in VARIANTS}
-    shared = ["--cache", config.cache, "--seed", str(config.seed)]
-    if config.full:
-        shared += ["--sidd_path", config.sidd_path, "--n_patches_per_image", str(_RELEASE_PATCHES)]
     if not config.draw:
         for number, (name, arch) in enumerate(VARIANTS.items(), 1):
             print(f"\n[{number}/{len(VARIANTS)}] training {name}", flush=True)
-            preset = () if config.full else _OFFLINE
-            train("--logdir", str(runs[name].path), "--arch", arch, *shared, *preset,
-                  *config.train_flags)  # fmt: skip
+            train.run(of_variant(config, str(runs[name].path), arch))
+            tf_keras.backend.clear_session()  # which would grow from one training to the next
         print(f"\nscoring {len(VARIANTS)} models and two baselines", flush=True)
-        scoring = EvaluateConfig(
-            model=[str(run.path) for run in runs.values()],
-            out=str(out / "evaluation"),
-            sidd_path=config.sidd_path,
-            cache=config.cache,
-            n_patches_per_image=_RELEASE_PATCHES if config.full else None,
-            seed=config.seed,
-        )
-        models = {name: (str(run.path), nf.load(run.path)) for name, run in runs.items()}
-        (out / "evaluation").mkdir(exist_ok=True)
-        with RunFolder(out / "evaluation").locked():
-            evaluate.evaluate(scoring, models, out / "evaluation")
+        score(config, runs, out / "evaluation")
     evaluation_figures.draw(out / "evaluation")
     paper_report.draw(out, runs, OURS)
     paper_report.write(out, runs, OURS)
 
 
-def train(*flags: str) -> None:
-    """Runs `noise-flow train` in a process of its own, from where an earlier one stopped.
-
-    Raises:
-        ValueError: it failed; it has said why.
-    """
-    importable = os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [*TRAIN, "--resume", *flags], env={**os.environ, "PYTHONPATH": importable}
+def of_variant(config: PaperConfig, logdir: str, arch: str) -> TrainConfig:
+    """Return the config of one training, which resumes an earlier one."""
+    base = config.train or (TrainConfig() if config.full else OFFLINE_PAPER)
+    return replace(
+        base,
+        logdir=logdir,
+        arch=arch,
+        resume=True,
+        seed=config.seed,
+        cache=config.cache,
+        sidd_path=config.sidd_path,
+        n_patches_per_image=_patches(config),
     )
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        process.terminate()  # it saves its state, which takes a while
-        process.wait()
-        raise
-    if code:
-        raise ValueError(f"noise-flow train {' '.join(flags)} ended with exit code {code}")
+
+
+def score(config: PaperConfig, runs: Mapping[str, RunFolder], out: Path) -> None:
+    """Evaluate all variants on the same test images."""
+    scoring = EvaluateConfig(
+        model=[str(run.path) for run in runs.values()],
+        out=str(out),
+        sidd_path=config.sidd_path,
+        cache=config.cache,
+        n_patches_per_image=_patches(config),
+        seed=config.seed,
+    )
+    models = {name: (str(run.path), nf.load(run.path)) for name, run in runs.items()}
+    out.mkdir(exist_ok=True)
+    with RunFolder(out).locked():
+        evaluate.evaluate(scoring, models, out)
+
+
+def _patches(config: PaperConfig) -> int | None:
+    return _RELEASE_PATCHES if config.full else None

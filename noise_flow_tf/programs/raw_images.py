@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from skimage.io import imread
 
 import sidd
+from noise_flow_tf.saving.files import replacing
 
 RAW_KINDS = (".mat", ".npy", ".png")
 PHOTOGRAPH_KINDS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
@@ -121,7 +122,7 @@ def save(path: Path, form: str, bayer: np.ndarray, as_given: np.ndarray) -> None
     if form == "mat":
         sidd.write_raw(path, bayer)
         return
-    with sidd.replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         if form == "npy":
             np.save(file, as_given)
         else:
@@ -141,7 +142,7 @@ def render(packed: np.ndarray, metadata: sidd.Metadata) -> np.ndarray:
 
 def save_picture(path: Path, rgb: np.ndarray) -> None:
     """Write a uint8 RGB picture as PNG, atomically."""
-    with sidd.replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         Image.fromarray(rgb).save(file, format="png")
 
 

@@ -1,71 +1,91 @@
-"""What train.py leaves for a person to read: the pictures and the report of a run."""
+"""The report of a training run, of a noise model or a denoiser."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import noise_flow_tf as nf
-import sidd
-from noise_flow_tf import architecture, plotting
-from noise_flow_tf.evaluation import tables
-from noise_flow_tf.programs import dataset, pictures
-from noise_flow_tf.saving import run_folder
+from matplotlib.figure import Figure
 
-
-def draw(run, examples, gaussian, best, rows, baselines) -> None:
-    """Writes the pictures of samples and of the history."""
-    models = {"Gaussian": gaussian, "Camera NLF": nf.CameraNLF(), "Noise Flow": best}
-    samples = pictures.comparison_figure(examples.comparison(models))
-    charts = pictures.history(rows, baselines, best.summaries())
-    figures = {"samples": samples}
-    figures |= {name: plotting.charts(chart) for name, chart in charts.items()}
-    for name, figure in figures.items():
-        with sidd.replacing(run.pictures / f"{name}.png") as path:
-            figure.savefig(path, format="png")
+from noise_flow_tf.programs import dataset
+from noise_flow_tf.programs.configs import Run
+from noise_flow_tf.saving.files import replacing, write_text
+from noise_flow_tf.saving.run_folder import RunFolder
 
 
-def write(run, config, scores, rows, skipped) -> None:
-    """Writes `report.md` and `report.json`, and prints the scores and where things are."""
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What a report says of one kind of model.
+
+    Attributes:
+        title: what was trained.
+        text: paragraphs, in Markdown.
+        best: a sentence on which weights were kept.
+        numbers: the kind's own part of `report.json`.
+        summary: what is printed.
+        figures: by name.
+    """
+
+    title: str
+    text: Sequence[str]
+    best: str
+    numbers: Mapping[str, Any]
+    summary: str
+    figures: Mapping[str, Figure]
+
+
+def write(
+    run: RunFolder,
+    config: Run,
+    section: Section,
+    rows: Sequence[Mapping[str, float]],
+    left_out: Sequence[str],
+) -> None:
+    """Write pictures, `report.md` and `report.json`; print the summary and where things are."""
+    for name, figure in section.figures.items():
+        save_figure(figure, run.pictures / f"{name}.png")
     settings = run.read_settings()
     minutes = sum(row["seconds"] for row in rows) / 60
     steps = settings["steps_per_epoch"] * len(rows)
-    table = tables.table(scores)
-    text = [
-        f"# {architecture.title(config.arch)} on {dataset.told(config)}",
-        "",
-        "Test NLL in nats per dimension and marginal KL divergence in nats, with standard errors "
-        "over images; in parentheses the relative improvement of Noise Flow, as in Table 1 of the "
-        "paper. The KL floor is the divergence between two samples of the same model.",
-        "",
-        table,
-        "",
-        f"{len(rows)} epochs, {steps} steps of {config.n_batch_train} patches in {minutes:.1f} "
-        f"minutes; schedule {config.schedule} at {config.lr:g}, seed {config.seed}. The best "
-        "weights by test NLL were kept, as in the original release.",
-        "",
-        *[_told(start) for start in settings["starts"]],
-        "",
-        *[f"Frame left out: {reason}" for _, reason in skipped],
-        *([""] if skipped else []),
-        *[f"![{path.stem}](pictures/{path.name})" for path in sorted(run.pictures.glob("*.png"))],
-        "",
+    side = config.patch_height
+    training = (
+        f"{len(rows)} epochs, {steps} steps of {config.n_batch_train} patches of {side} x {side} "
+        f"in {minutes:.1f} minutes; schedule {config.schedule} at {config.lr:g}, seed "
+        f"{config.seed}. {section.best}"
+    )
+    paragraphs = [
+        f"# {section.title} on {dataset.told(config)}",
+        *section.text,
+        training,
+        "\n".join(map(_describe_start, settings["starts"])),
+        "\n".join(f"Frame left out: {reason}" for reason in left_out),
+        "\n".join(f"![{name}](pictures/{name}.png)" for name in sorted(section.figures)),
     ]
     numbers = {
-        "test": scores,
+        **section.numbers,
         "dataset": dataset.told(config),
         "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
-        "left_out": [reason for _, reason in skipped],
+        "left_out": list(left_out),
         "seed": config.seed,
         "starts": settings["starts"],
     }
-    run_folder.write_text(run.report, json.dumps(numbers, indent=2) + "\n")
-    run_folder.write_text(run.report_text, "\n".join(text))
-    print(f"\n{table}\n")
+    write_text(run.report, json.dumps(numbers, indent=2) + "\n")
+    write_text(run.report_text, "\n\n".join(filter(None, paragraphs)) + "\n")
+    print(f"\n{section.summary}\n")
     print(f"report    {run.report_text}")
     print(f"pictures  {run.pictures}")
     print(f"model     {run.saved_model}")
     print(f"curves    tensorboard --logdir {run.tensorboard}")
 
 
-def _told(start: dict) -> str:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
+
+
+def _describe_start(start: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in start["versions"].items())
     return (
         f"Started with `{' '.join(start['command'])}` at commit {start['git_commit']}, {versions}."

@@ -1,21 +1,147 @@
-"""What the training scripts do around a run: begin it, write to it, go on with it."""
+"""The one way of a training run, from its config to its report."""
 
 import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+import tensorflow as tf
+import tf_keras
+
+import sidd
+from noise_flow_tf.programs import dataset, run_report
 from noise_flow_tf.programs.configs import Run
-from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving import run_folder, saved_model
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
+from noise_flow_tf.training import strategies
+from noise_flow_tf.training.fitting import Length, Task, fit
+
+Config = TypeVar("Config", bound=Run)
+
+_FREE_ON_RESUME = frozenset({
+    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
+    "n_train_threads", "checkpoint_every",
+})  # fmt: skip
+
+
+class Training(Task, Protocol[Config]):
+    """What training a kind of model has of its own, beside a `training.fitting.Task`.
+
+    `open` opens the patches `train` and `test` of frames, and returns how many steps an epoch has;
+    `own_settings` are those of a fresh run beside the config, and `resume` takes those of an
+    earlier one; `section` is this kind's part of the report.
+    """
+
+    folder: type[RunFolder]
+    needed: Collection[str] = ("steps_per_epoch", "data", "starts")
+    """Settings that a run of an earlier version may lack, and cannot be resumed without."""
+    free_on_resume: frozenset[str] = _FREE_ON_RESUME
+    """Settings that may be others when a run is resumed."""
+
+    config: Config
+    train: sidd.Patches
+    test: sidd.Patches
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def open(
+        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+    ) -> int: ...
+
+    def default_epochs(self, steps_per_epoch: int) -> int: ...
+
+    def own_settings(self) -> dict[str, Any]: ...
+
+    def resume(self, settings: Mapping[str, Any]) -> None: ...
+
+    def section(self, best: Any, rows: list[dict[str, float]]) -> run_report.Section: ...
+
+
+def run(kind: type[Training[Config]], config: Config) -> None:
+    """Train, or resume, the run in `config.logdir`, and write its report.
+
+    Raises:
+        ValueError: settings, a dataset or a run folder that do not fit; training that diverged.
+        OSError: a file that cannot be written.
+    """
+    if config.logdir is None:
+        raise ValueError("logdir is needed: the folder that the run is written to")
+    folder = kind.folder(config.logdir)
+    settings = folder.read_settings() if config.resume and folder.settings.is_file() else None
+    strategies.prepare(config.strategy, config.replicas)  # before TensorFlow computes anything
+    training = kind(_filled(config, settings or {}))
+    if settings is None:
+        folder.check(config.overwrite)
+    else:
+        check_settings(training.config, settings, kind.needed, training.free_on_resume)
+    train, test = (dataset.frames(training.config, split) for split in ("train", "test"))
+    strategy = strategies.choose(config.strategy, config.replicas)
+    tf_keras.utils.set_random_seed(config.seed)
+    steps = training.open(train, test, strategy)
+    config = training.config
+    epochs = config.epochs or training.default_epochs(steps)
+    config = training.config = replace(config, epochs=epochs)
+    print(
+        f"{training.train.num_patches} training and {training.test.num_patches} test patches from "
+        f"{dataset.root(config)}; {epochs} epochs of {steps} steps"
+    )
+    data = {"train": training.train.digest, "test": training.test.digest}
+    if settings is None:
+        given = {**asdict(config), **training.own_settings()}
+        current = {**given, "steps_per_epoch": steps, "data": data, "starts": []}
+    else:
+        check_data(folder, settings, data, dataset.root(config), epochs, steps)
+        training.resume(settings)
+        current = dict(settings)
+    current |= {"starts": [*current["starts"], start()], "epochs": epochs}
+    _train(training, strategy, folder, current, resuming=settings is not None)
+
+
+def _train(
+    training: Training[Config],
+    strategy: tf.distribute.Strategy,
+    folder: RunFolder,
+    settings: Mapping[str, Any],
+    resuming: bool,
+) -> None:
+    """Fit, export the best weights and write the report."""
+    config = training.config
+    length = Length(
+        settings["steps_per_epoch"],
+        settings["epochs"],
+        config.epochs_full_valid,
+        config.average_batches,
+        config.checkpoint_every,
+    )
+    chief = strategies.is_chief(strategy)
+    with to_write(folder, settings, config.overwrite, resuming, chief) as writing:
+        rows = fit(training, length, strategy, folder, writing)
+        if chief:
+            best = folder.load()
+            saved_model.save(best, folder.saved_model, folder.kind)
+            skipped = [*training.train.skipped.values(), *training.test.skipped.values()]
+            run_report.write(folder, config, training.section(best, rows), rows, skipped)
+
+
+def _filled(config: Config, settings: Mapping[str, Any]) -> Config:
+    """Return a config in which what it leaves open is as in the settings of the run."""
+    return replace(
+        config,
+        **{
+            name: settings[name]
+            for name, value in asdict(config).items()
+            if value is None and name in settings and name != "replicas"
+        },
+    )
 
 
 def start() -> dict[str, object]:
-    """With what training starts: command, versions, and the commit of this code if git knows it."""
+    """Return how training starts: command, versions, and the commit if git knows it."""
     root = Path(__file__).resolve().parents[2]
     git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
@@ -31,8 +157,8 @@ def start() -> dict[str, object]:
 def to_write(
     run: RunFolder, settings: Mapping[str, Any], overwrite: bool, resuming: bool, chief: bool
 ) -> Iterator[RunFolder]:
-    """The run's folder, which no other process may write to; for a worker beside the chief one
-    that goes away.
+    """Give the run's folder, which no other process may write to; to a worker that is not the
+    chief, a temporary one.
     """
     if chief:
         if not resuming:
@@ -50,10 +176,10 @@ def to_write(
 def check_settings(
     config: Run, settings: Mapping[str, Any], needed: Collection[str], free: Collection[str]
 ) -> None:
-    """Raises ValueError where a run cannot go on with a config that would change what it computes.
+    """Raise a ValueError if a run cannot be resumed with a config that changes what it computes.
 
     Args:
-        config: what is asked now.
+        config: the one of now.
         settings: of the run.
         needed: settings that a run of an earlier version may lack.
         free: those that may differ now.
@@ -72,7 +198,7 @@ def check_settings(
             )
 
 
-def check_going_on(
+def check_data(
     run: RunFolder,
     settings: Mapping[str, Any],
     data: Mapping[str, str],
@@ -80,7 +206,7 @@ def check_going_on(
     epochs: int,
     steps_per_epoch: int,
 ) -> None:
-    """Raises ValueError where a run cannot go on with the frames of `root` to so many epochs."""
+    """Raise a ValueError if a run cannot be resumed on the frames of `root` to so many epochs."""
     if settings["data"] != data:
         raise ValueError(
             f"the frames of {root} are not those that the run in {run.path} began with; resume it "

@@ -14,6 +14,7 @@ from noise_flow_tf import plotting
 from noise_flow_tf.programs import raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
+from noise_flow_tf.saving.files import replacing
 
 _CROP = 64
 
@@ -115,7 +116,7 @@ def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name.endswith("_samples.png"):
-            with sidd.replacing(path) as temporary:
+            with replacing(path) as temporary:
                 draw_figure(source, noisy, kl).savefig(temporary, format="png")
         elif path.name.endswith("_srgb.png"):
             raw_images.save_picture(path, raw_images.render(noisy, metadata))

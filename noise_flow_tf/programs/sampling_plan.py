@@ -9,7 +9,7 @@ from typing import TextIO, get_type_hints
 
 import tensorflow as tf
 
-import sidd
+from noise_flow_tf.saving.files import replacing
 
 RECORD = "samples.csv"
 
@@ -127,7 +127,7 @@ class Record:
         """Rewrite the record with one row per draw: those of this command first, in order."""
         ordered = {draw.output: draw for draw in order}
         with (
-            sidd.replacing(self.path) as temporary,
+            replacing(self.path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = _writer(file)

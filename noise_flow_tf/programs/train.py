@@ -1,15 +1,19 @@
-"""Trains a noise model on SIDD, or on the offline dataset where no other is given."""
+"""Train a noise model on SIDD, or on the offline dataset if no other is given."""
 
 import math
-import sys
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
-import tf_keras
 from tqdm import tqdm
 
 import noise_flow_tf as nf
-from noise_flow_tf import architecture, evaluation
+import sidd
+from noise_flow_tf import architecture, evaluation, plotting
+from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import dataset, pictures, run_report, running
 from noise_flow_tf.programs.configs import (
     DEFAULT_STEPS,
@@ -18,187 +22,148 @@ from noise_flow_tf.programs.configs import (
     TrainConfig,
 )
 from noise_flow_tf.saving import saved_model
-from noise_flow_tf.saving.run_folder import RunFolder, newest_first
-from noise_flow_tf.training import callbacks, schedules, strategies
-from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
-from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.saving.run_folder import RunFolder
+from noise_flow_tf.training import callbacks, schedules
+from noise_flow_tf.training.fitting import Length
 from noise_flow_tf.training.names import RATES
-from noise_flow_tf.training.trainer import DivergedError
-
-_FREE_ON_RESUME = {
-    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
-    "n_train_threads", "checkpoint_every",
-}  # fmt: skip
-_NEEDED_TO_RESUME = ("steps_per_epoch", "data", "baselines", "starts")
-
-
-def complete(config: TrainConfig) -> TrainConfig:
-    """Fills in what depends on other settings."""
-    if config.new_camera:
-        config = replace(config, cam=[config.new_camera], average_batches=0)
-    schedule = config.schedule or ("release" if config.lr else "cosine")
-    return replace(
-        config,
-        arch="|".join(architecture.parse(config.arch)),
-        schedule=schedule,
-        lr=config.lr or RATES[schedule],
-    )
-
-
-def default_epochs(config: TrainConfig, steps_per_epoch: int) -> int:
-    """How many epochs to train where the config does not say it."""
-    if config.schedule == "release":
-        return RELEASE_EPOCHS
-    if config.sidd_path is None:
-        return OFFLINE_EPOCHS
-    return math.ceil(DEFAULT_STEPS / steps_per_epoch)
+from noise_flow_tf.training.steps import CheckedTrainer
 
 
 def run(config: TrainConfig) -> None:
-    """Trains, or goes on with, the run in `config.logdir`, and writes its report.
-
-    Raises:
-        ValueError: settings, a dataset or a run folder that do not fit; training that diverged.
-        OSError: a file that cannot be written.
-    """
-    config = complete(config)
-    run = RunFolder(config.logdir)
-    resuming = config.resume and run.settings.is_file()
-    if resuming:
-        free = {*_FREE_ON_RESUME, *(["epochs"] if config.schedule == "release" else [])}
-        running.check_settings(config, run.read_settings(), _NEEDED_TO_RESUME, free)
-    else:
-        run.check(config.overwrite)
-    strategies.prepare(config.strategy, config.replicas)  # before TensorFlow computes anything
-    if config.new_camera:
-        make_model(config)  # before anything is read, whether that can be done
-    train_frames, test_frames = dataset.frames(config, "train"), dataset.frames(config, "test")
-    strategy = strategies.choose(config.strategy, config.replicas)
-    model = make_model(config)
-    config = replace(config, arch=model.arch, width=model.width)
-    tf_keras.utils.set_random_seed(config.seed)
-
-    train = dataset.patches(config, train_frames, model.cameras, config.patch_sampling)
-    test = dataset.patches(config, test_frames, model.cameras)
-    steps = train.num_batches(config.n_batch_train, mix_images=config.batching == "mixed")
-    test_batches = test.batches(config.n_batch_test, shuffle=False)
-    test_images = test.batches(config.n_batch_test, mix_images=False, shuffle=False)
-    print(
-        f"{train.num_patches} training and {test.num_patches} test patches in {steps} and "
-        f"{len(test_batches)} batches an epoch, from {dataset.root(config)}"
-    )
-    config = replace(config, epochs=config.epochs or default_epochs(config, steps))
-    data = {"train": train.digest, "test": test.digest}
-    if resuming:
-        settings = run.read_settings()
-        running.check_going_on(run, settings, data, dataset.root(config), config.epochs, steps)
-    else:
-        settings = {
-            **asdict(config),
-            **saved_model.recipe(model),
-            "steps_per_epoch": steps,
-            "data": data,
-        }
-        settings |= {"baselines": score_baselines(config, train, test_images), "starts": []}
-    settings["starts"] = [*settings["starts"], running.start()]
-    settings["epochs"] = config.epochs
-
-    chief = strategies.is_chief(strategy)
-    with running.to_write(run, settings, config.overwrite, resuming, chief) as writing:
-        rows = fit(config, strategy, run, writing, train, test_batches, test.frames, settings)
-        if chief:
-            finish(config, run, train, test, test_images, test.frames, rows)
+    """Train, or resume, the run in `config.logdir`, and write its report; see `running.run`."""
+    running.run(NoiseModelTraining, config)
 
 
-def finish(config, run, train, test, test_images, test_frames, rows) -> None:
-    """Exports and scores the best weights, and writes the pictures and the report."""
-    best = run.load()
-    saved_model.save(best, run.saved_model)
-    baselines = run.read_settings()["baselines"]
-    scores = baselines["scores"] | evaluation.evaluate(
-        {"noise_flow": best},
-        tqdm(test_images, "scoring the best model", unit="batch", leave=False),
-        config.seed,
-    )
-    gaussian = nf.GaussianNoise(baselines["gaussian_stddev"])
-    run_report.draw(run, pictures.Examples(test_frames), gaussian, best, rows, baselines["scores"])
-    run_report.write(run, config, scores, rows, [*train.skipped.items(), *test.skipped.items()])
+class NoiseModelTraining(running.Training[TrainConfig]):
+    """Training of a noise model, or of a camera that is added to one."""
 
+    folder = RunFolder
+    score, highest = "nll", False
+    needed = (*running.Training.needed, "baselines")
 
-def make_model(config: TrainConfig) -> nf.NoiseFlow:
-    """A fresh model, or a trained one with a camera added."""
-    if config.new_camera:
-        return nf.load(config.from_run).with_camera(config.new_camera)
-    return nf.NoiseFlow(config.arch, config.width, config.seed)
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(complete(config))
+        if self.config.schedule == "release":  # whose rate does not depend on the epochs
+            self.free_on_resume = self.free_on_resume | {"epochs"}
+        if self.config.new_camera:
+            make_model(self.config)  # before anything is read, whether that can be done
 
+    def open(
+        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+    ) -> int:
+        self._fresh = make_model(self.config)
+        cameras = self._fresh.cameras
+        config = replace(self.config, arch=self._fresh.arch, width=self._fresh.width)
+        self.config = config
+        self.train = dataset.patches(config, train, cameras, config.patch_sampling)
+        self.test = dataset.patches(config, test, cameras)
+        self.validation = self.test.batches(config.n_batch_test, shuffle=False)
+        return self.train.num_batches(config.n_batch_train, mix_images=config.batching == "mixed")
 
-def score_baselines(config, train, test_images) -> dict[str, object]:
-    everything = train.batches(config.n_batch_train, shuffle=False)
-    stddev = evaluation.gaussian_stddev(
-        tqdm(everything, "fitting the Gaussian", unit="batch", leave=False)
-    )
-    models = {"gaussian": nf.GaussianNoise(stddev), "camera_nlf": nf.CameraNLF()}
-    bar = tqdm(test_images, "scoring the baselines", unit="batch", leave=False)
-    return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, config.seed)}
+    def default_epochs(self, steps_per_epoch: int) -> int:
+        if self.config.schedule == "release":
+            return RELEASE_EPOCHS
+        if self.config.sidd_path is None:
+            return OFFLINE_EPOCHS
+        return math.ceil(DEFAULT_STEPS / steps_per_epoch)
 
+    def own_settings(self) -> dict[str, Any]:
+        self._baselines = score_baselines(self.config, self.train, self._images)
+        return saved_model.recipe(self._fresh) | {"baselines": self._baselines}
 
-def fit(config, strategy, run, writing, train, test_batches, test_frames, settings) -> list[dict]:
-    """Trains from the beginning, or from the run's last checkpoint; returns the history."""
-    mixed, steps = config.batching == "mixed", settings["steps_per_epoch"]
-    with strategy.scope():
-        model = make_model(config)
-        trainer = nf.Trainer(model, config.new_camera)
-        trainer.compile(schedules.adam(config.schedule, config.lr, steps * config.epochs))
-    checkpoints = Checkpoints(trainer, writing.last, steps)
-    checkpoints.restore(run.last)
-    done, _ = checkpoints.position
-    history = callbacks.History(writing.history, model, run.read_history(done))
-    print(
-        f"{architecture.title(config.arch)} ({model.arch}) with {model.num_parameters} parameters, "
-        f"{trainer.num_trained} of them to train, on {strategy.num_replicas_in_sync} device(s)"
-    )
+    def resume(self, settings: Mapping[str, Any]) -> None:
+        self._baselines = settings["baselines"]
 
-    def batches(shard=(0, 1), first_batch=0) -> tf.data.Dataset:
-        return train.batches(
-            config.n_batch_train,
-            mix_images=mixed,
+    def trainer(self, length: Length) -> CheckedTrainer:
+        config = self.config
+        trainer = nf.Trainer(make_model(config), config.new_camera)
+        trainer.compile(schedules.adam(*rate_of(config), length.epochs * length.steps_per_epoch))
+        return trainer
+
+    def batches(self, shard: tuple[int, int] = (0, 1), first_batch: int = 0) -> tf.data.Dataset:
+        return self.train.batches(
+            self.config.n_batch_train,
+            mix_images=self.config.batching == "mixed",
             first_batch=first_batch,
             repeat=True,
             shard=shard,
         )
 
-    examples = pictures.Examples(test_frames)
-    scores = settings["baselines"]["scores"]
-    kl = evaluation.sampled_kl(model, test_batches, config.seed)
-    with Interruption(strategy) as interruption:
-        kept = [
-            callbacks.StopOnDivergence(),
+    def callbacks(self, trainer: CheckedTrainer, folder: Path) -> list[Any]:
+        model = trainer.noise_model
+        kl = evaluation.sampled_kl(model, self.validation, self.config.seed)
+        return [
             callbacks.MarginalKL(kl),
-            BestWeights(writing.best, checkpoints),
-            history,
-            callbacks.keras_curves(writing.tensorboard),
-            callbacks.LearnedCurves(model, writing.tensorboard, scores),
-            callbacks.NoisePictures(writing.tensorboard, lambda: examples.strips(model)),
-            CheckpointCallback(checkpoints, interruption, config.checkpoint_every),
+            callbacks.LearnedCurves(model, folder, self._baselines["scores"]),
+            callbacks.NoisePictures(folder, lambda: self._examples.strips(model)),
         ]
-        if config.average_batches:
-            settled = batches().take(config.average_batches)
-            kept.insert(0, callbacks.ReestimateAverages(settled))
-        try:
-            trainer.fit(
-                strategies.in_shares(lambda shard: batches(shard, checkpoints.step)),
-                steps_per_epoch=steps,
-                validation_data=test_batches,
-                validation_freq=schedules.evaluation_epochs(
-                    config.epochs, config.epochs_full_valid
-                ),
-                epochs=config.epochs,
-                verbose=1 if sys.stdout.isatty() else 2,
-                callbacks=kept,
-            )
-        except DivergedError as error:
-            good = newest_first(writing.last)
-            raise ValueError(
-                f"{error}; last good checkpoint: {good[0] if good else 'none'}; start another run"
-            ) from error
-    return history.rows
+
+    def section(self, best: nf.NoiseFlow, rows: list[dict[str, float]]) -> run_report.Section:
+        bar = tqdm(self._images, "scoring the best model", unit="batch", leave=False)
+        baselines = self._baselines["scores"]
+        scores = baselines | evaluation.evaluate({"noise_flow": best}, bar, self.config.seed)
+        models = {
+            "Gaussian": nf.GaussianNoise(self._baselines["gaussian_stddev"]),
+            "Camera NLF": nf.CameraNLF(),
+            "Noise Flow": best,
+        }
+        charts = pictures.history(rows, baselines, best.summaries())
+        table = tables.table(scores)
+        return run_report.Section(
+            title=architecture.title(self.config.arch),
+            text=[
+                "Test NLL in nats per dimension and marginal KL divergence in nats, with standard "
+                "errors over images; in parentheses the relative improvement of Noise Flow, as in "
+                "Table 1 of the paper. The KL floor is the divergence between two samples of the "
+                "same model.",
+                table,
+            ],
+            best="The best weights by test NLL were kept, as in the original release.",
+            numbers={"test": scores},
+            summary=table,
+            figures={
+                "samples": pictures.comparison_figure(self._examples.comparison(models)),
+                **{name: plotting.charts(chart) for name, chart in charts.items()},
+            },
+        )
+
+    @cached_property
+    def _examples(self) -> pictures.Examples:
+        return pictures.Examples(self.test.frames)
+
+    @property
+    def _images(self) -> tf.data.Dataset:
+        """The test batches of one image each, which the scores are of."""
+        return self.test.batches(self.config.n_batch_test, mix_images=False, shuffle=False)
+
+
+def complete(config: TrainConfig) -> TrainConfig:
+    """Return the config with what depends on other settings."""
+    if config.new_camera:
+        config = replace(config, cam=[config.new_camera], average_batches=0)
+    schedule, rate = rate_of(config)
+    arch = "|".join(architecture.parse(config.arch))
+    return replace(config, arch=arch, schedule=schedule, lr=rate)
+
+
+def rate_of(config: TrainConfig) -> tuple[str, float]:
+    """Return the schedule and its learning rate."""
+    schedule = config.schedule or ("release" if config.lr else "cosine")
+    return schedule, config.lr or RATES[schedule]
+
+
+def make_model(config: TrainConfig) -> nf.NoiseFlow:
+    """Make a fresh model, or a trained one with a camera added."""
+    if config.new_camera and config.from_run:
+        return nf.load(config.from_run).with_camera(config.new_camera)
+    return nf.NoiseFlow(config.arch, config.width, config.seed)
+
+
+def score_baselines(
+    config: TrainConfig, train: sidd.Patches, test_images: tf.data.Dataset
+) -> dict[str, Any]:
+    """Fit the Gaussian baseline to the training frames, and score both baselines."""
+    stddev = train.noise_stddev()
+    models = {"gaussian": nf.GaussianNoise(stddev), "camera_nlf": nf.CameraNLF()}
+    bar = tqdm(test_images, "scoring the baselines", unit="batch", leave=False)
+    return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, config.seed)}

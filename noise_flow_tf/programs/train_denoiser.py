@@ -1,112 +1,152 @@
-"""Trains a denoiser on sampled or real noise of SIDD, or of the offline dataset."""
+"""Train a denoiser on sampled or real noise of SIDD, or of the offline dataset."""
 
 import math
-import sys
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 import noise_flow_tf as nf
 import sidd
-from noise_flow_tf import denoising
+from noise_flow_tf import denoising, plotting
 from noise_flow_tf.conditions import ConditionSpace
-from noise_flow_tf.denoising import DenoiserRun, schedules
-from noise_flow_tf.programs import dataset, running, sampling_plan
+from noise_flow_tf.denoising import DenoiserRun, DnCNN, scores
+from noise_flow_tf.denoising.trainer import RELEASE_DROPS
+from noise_flow_tf.programs import dataset, pictures, run_report, running, sampling_plan
 from noise_flow_tf.programs.configs import DENOISER_EPOCHS, TrainDenoiserConfig
-from noise_flow_tf.programs.denoiser_report import Examples, write_run
-from noise_flow_tf.training import callbacks, strategies
-from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
-from noise_flow_tf.training.interruption import Interruption
-from noise_flow_tf.training.schedules import evaluation_epochs
-from noise_flow_tf.training.trainer import DivergedError
-
-_FREE_ON_RESUME = {
-    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
-    "n_train_threads", "checkpoint_every", "model",
-}  # fmt: skip
-_NEEDED_TO_RESUME = ("steps_per_epoch", "data", "noise_model", "starts")
+from noise_flow_tf.programs.denoiser_report import Examples
+from noise_flow_tf.training import callbacks, schedules
+from noise_flow_tf.training.fitting import Length
+from noise_flow_tf.training.steps import CheckedTrainer
 
 
 def run(config: TrainDenoiserConfig) -> None:
-    """Trains, or goes on with, the run in `config.logdir`, and writes its report.
-
-    Raises:
-        ValueError: settings, a dataset or a run folder that do not fit; training that diverged.
-        OSError: a file that cannot be written.
-    """
-    config = replace(config, logdir=config.logdir or f"runs/dncnn_{config.noise}")
-    run = DenoiserRun(config.logdir)
-    resuming = config.resume and run.settings.is_file()
-    if resuming:
-        running.check_settings(config, run.read_settings(), _NEEDED_TO_RESUME, _FREE_ON_RESUME)
-    else:
-        run.check(config.overwrite)
-    strategy = strategies.choose(config.strategy, config.replicas)
-    check_shares(config.n_batch_train, strategy.num_replicas_in_sync)
-    with tf.device("CPU"):  # where tf.data runs
-        model = nf.load(config.model) if config.model else None
-    train_frames, test_frames = dataset.frames(config, "train"), dataset.frames(config, "test")
-    tf_keras.utils.set_random_seed(config.seed)
-
-    train, test = read_patches(config, train_frames, test_frames)
-    steps = train.num_batches(config.n_batch_train, drop_remainder=True)
-    if not steps:
-        raise ValueError(
-            f"{train.num_patches} training patches make no batch of {config.n_batch_train}; take a "
-            "smaller --n_batch_train or --stride"
-        )
-    asked = math.ceil(config.steps / steps) if config.steps else DENOISER_EPOCHS
-    config = replace(config, epochs=config.epochs or asked)
-    source = make_source(config, train.nlf_table(), model)
-    print(
-        f"{train.num_patches} training and {test.num_patches} test patches from "
-        f"{dataset.root(config)}; {config.epochs} epochs of {steps} steps"
+    """Train, or resume, the run in `config.logdir`, and write its report; see `running.run`."""
+    running.run(
+        DenoiserTraining, replace(config, logdir=config.logdir or f"runs/dncnn_{config.noise}")
     )
-    data = {"train": train.digest, "test": test.digest}
-    weights = sampling_plan.fingerprint(model) if model else None
-    if resuming:
-        settings = run.read_settings()
-        running.check_going_on(run, settings, data, dataset.root(config), config.epochs, steps)
-        if settings["noise_model"] != weights:
-            raise ValueError(
-                f"{config.model} is not the noise model that the run in {run.path} began with; "
-                "give that one by --model, or start another run"
-            )
-    else:
-        settings = {**asdict(config), "steps_per_epoch": steps, "data": data, "starts": []}
-        settings["noise_model"] = weights
-    settings["starts"] = [*settings["starts"], running.start()]
 
-    chief = strategies.is_chief(strategy)
-    examples = Examples(test.frames)
-    with running.to_write(run, settings, config.overwrite, resuming, chief) as writing:
-        rows = fit(config, strategy, run, writing, train, test, source, steps, examples)
-        if chief:
-            best = run.load()
-            denoising.save(best, run.saved_model)
-            left_out = [*train.skipped.values(), *test.skipped.values()]
-            write_run(run, config, rows, best, examples, test.num_patches, left_out)
+
+class DenoiserTraining(running.Training[TrainDenoiserConfig]):
+    """Training of a denoiser."""
+
+    folder = DenoiserRun
+    score, highest = "psnr", True
+    needed = (*running.Training.needed, "noise_model")
+
+    free_on_resume = running.Training.free_on_resume | {"model"}
+
+    def open(
+        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+    ) -> int:
+        config = self.config
+        check_shares(config.n_batch_train, strategy.num_replicas_in_sync)
+        with tf.device("CPU"):  # where tf.data runs
+            self._model = nf.load(config.model) if config.model else None
+        frames = [*train, *test]
+        cameras = list(dict.fromkeys([*sidd.CAMERAS, *(frame.camera for frame in frames)]))
+        self.train = dataset.patches(config, train, cameras, stride=config.stride)
+        count = math.ceil(config.n_test_patches / len(test))
+        self.test = dataset.patches(config, test, cameras, "random", patches_per_image=count)
+        self.validation = denoising.noisy_batches(
+            self.test.batches(config.n_batch_test, shuffle=False), denoising.real
+        )
+        self._source = make_source(config, self.train.nlf_table(), self._model)
+        steps = self.train.num_batches(config.n_batch_train, drop_remainder=True)
+        if not steps:
+            raise ValueError(
+                f"{self.train.num_patches} training patches make no batch of "
+                f"{config.n_batch_train}; take a smaller --n_batch_train or --stride"
+            )
+        return steps
+
+    def default_epochs(self, steps_per_epoch: int) -> int:
+        steps = self.config.steps
+        return math.ceil(steps / steps_per_epoch) if steps else DENOISER_EPOCHS
+
+    def own_settings(self) -> dict[str, Any]:
+        return {"noise_model": sampling_plan.fingerprint(self._model) if self._model else None}
+
+    def resume(self, settings: Mapping[str, Any]) -> None:
+        if settings["noise_model"] != self.own_settings()["noise_model"]:
+            raise ValueError(
+                f"{self.config.model} is not the noise model that the run in {self.config.logdir} "
+                "began with; give that one by --model, or start another run"
+            )
+
+    def trainer(self, length: Length) -> CheckedTrainer:
+        config = self.config
+        drops = {epoch * length.steps_per_epoch: by for epoch, by in RELEASE_DROPS.items()}
+        network = DnCNN(config.depth, config.width, config.seed, config.noise_scale)
+        trainer = denoising.DenoiserTrainer(network)
+        steps = length.epochs * length.steps_per_epoch
+        trainer.compile(schedules.adam(config.schedule, config.lr, steps, drops))
+        return trainer
+
+    def batches(self, shard: tuple[int, int] = (0, 1), first_batch: int = 0) -> tf.data.Dataset:
+        config = self.config
+        clean = self.train.batches(
+            config.n_batch_train,
+            drop_remainder=True,
+            first_batch=first_batch,
+            repeat=True,
+            shard=shard,
+        )
+        seed = (config.seed, shard[0])
+        return denoising.noisy_batches(
+            clean, self._source, seed, first_batch, config.n_train_threads
+        )
+
+    def callbacks(self, trainer: CheckedTrainer, folder: Path) -> list[Any]:
+        return [callbacks.NoisePictures(folder, lambda: self._examples.strips(trainer.network))]
+
+    def section(self, best: DnCNN, rows: list[dict[str, float]]) -> run_report.Section:
+        config = self.config
+        title = scores.title(config.noise)
+        curves = {
+            name: pictures.against_epoch(rows, column)
+            for name, column in (("training", "psnr"), ("test", "val_psnr"))
+        }
+        chart = plotting.Chart(curves, f"PSNR of {title}", "epoch", "PSNR in dB")
+        chosen = max((row for row in rows if "val_psnr" in row), key=lambda row: row["val_psnr"])
+        epoch, psnr = int(chosen["epoch"]), chosen["val_psnr"]
+        mix = f", {config.gauss_mix:.0%} of the batches Gaussian" if config.gauss_mix else ""
+        model = f" (noise model {config.model}{mix})" if config.model else mix
+        return run_report.Section(
+            title=title,
+            text=[
+                f"DnCNN of depth {config.depth} and width {config.width}, trained on "
+                f"{config.noise}{model}."
+            ],
+            best=f"Kept are the weights of epoch {epoch}, with {psnr:.2f} dB the best on "
+            f"{self.test.num_patches} test patches; `noise-flow evaluate-denoiser` scores them on "
+            "whole images.",
+            numbers={
+                "noise": config.noise,
+                "best": {"epoch": epoch, "psnr_of_test_patches": psnr},
+            },
+            summary=f"{psnr:.2f} dB on the test patches after epoch {epoch}",
+            figures={
+                "psnr": plotting.charts(chart),
+                "denoised": self._examples.figure({title: best}),
+            },
+        )
+
+    @cached_property
+    def _examples(self) -> Examples:
+        return Examples(self.test.frames)
 
 
 def check_shares(batch_size: int, replicas: int) -> None:
-    """Raises ValueError where some replica would have no patch: oneDNN has no gradient of none."""
+    """Raise a ValueError if some replica would have no patch: oneDNN has no gradient of none."""
     if batch_size < replicas:
         raise ValueError(
             f"--n_batch_train {batch_size} leaves some of the {replicas} devices without a patch; "
             f"take at least {replicas}, or fewer devices"
         )
-
-
-def read_patches(
-    config: TrainDenoiserConfig, train_frames: list[sidd.Frame], test_frames: list[sidd.Frame]
-) -> tuple[sidd.Patches, sidd.Patches]:
-    """All training patches of the grid, and a fixed choice of test patches from all frames."""
-    frames = [*train_frames, *test_frames]
-    cameras = list(dict.fromkeys([*sidd.CAMERAS, *(frame.camera for frame in frames)]))
-    train = dataset.patches(config, train_frames, cameras, stride=config.stride)
-    count = math.ceil(config.n_test_patches / len(test_frames))
-    return train, dataset.patches(config, test_frames, cameras, "random", patches_per_image=count)
 
 
 def make_source(
@@ -124,61 +164,3 @@ def make_source(
     else:
         source = {"gauss": denoising.Gauss(), "real": denoising.real}[config.noise]
     return denoising.GaussMix(source, config.gauss_mix) if config.gauss_mix else source
-
-
-def fit(config, strategy, run, writing, train, test, source, steps, examples) -> list[dict]:
-    """Trains from the beginning, or from the run's last checkpoint; returns the history."""
-    with strategy.scope():
-        network = denoising.DnCNN(config.depth, config.width, config.seed, config.noise_scale)
-        trainer = denoising.DenoiserTrainer(network)
-        trainer.compile(schedules.adam(config.schedule, config.lr, config.epochs, steps))
-    checkpoints = Checkpoints(trainer, writing.last, steps, score="psnr")
-    checkpoints.restore(run.last)
-    done, _ = checkpoints.position
-    history = callbacks.History(writing.history, rows=run.read_history(done))
-    parameters = sum(math.prod(variable.shape) for variable in network.trainable_variables)
-    print(
-        f"DnCNN of depth {config.depth} and width {config.width} with {parameters} parameters, on "
-        f"{strategy.num_replicas_in_sync} device(s)"
-    )
-
-    def batches(shard=(0, 1), first_batch=0) -> tf.data.Dataset:
-        clean = train.batches(
-            config.n_batch_train,
-            drop_remainder=True,
-            first_batch=first_batch,
-            repeat=True,
-            shard=shard,
-        )
-        seed = (config.seed, shard[0])
-        return denoising.noisy_batches(clean, source, seed, first_batch, config.n_train_threads)
-
-    test_batches = denoising.noisy_batches(
-        test.batches(config.n_batch_test, shuffle=False), denoising.real
-    )
-    with Interruption(strategy) as interruption:
-        kept = [
-            callbacks.StopAtNaN(),
-            callbacks.StopOnDivergence(),
-            BestWeights(writing.best, checkpoints, "val_psnr", highest=True),
-            history,
-            callbacks.keras_curves(writing.tensorboard),
-            callbacks.NoisePictures(writing.tensorboard, lambda: examples.strips(network)),
-            CheckpointCallback(checkpoints, interruption, config.checkpoint_every),
-        ]
-        if config.average_batches:
-            settled = batches().take(config.average_batches)
-            kept.insert(0, callbacks.ReestimateAverages(settled))
-        try:
-            trainer.fit(
-                strategies.in_shares(lambda shard: batches(shard, checkpoints.step)),
-                steps_per_epoch=steps,
-                validation_data=test_batches,
-                validation_freq=evaluation_epochs(config.epochs, config.epochs_full_valid),
-                epochs=config.epochs,
-                verbose=1 if sys.stdout.isatty() else 2,
-                callbacks=kept,
-            )
-        except DivergedError as error:
-            raise ValueError(f"{error}; start another run") from error
-    return history.rows

@@ -2,15 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.saving import saved_model
+from noise_flow_tf.saving.kinds import NOISE_MODEL, Kind
 from noise_flow_tf.saving.release import load_release
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
 def load(path: str | os.PathLike) -> NoiseFlow:
-    """The model that training saved.
+    """Load the noise model that training saved.
 
     Args:
         path: a run folder (its best weights), a SavedModel, or the prefix of a checkpoint of the
@@ -19,14 +21,19 @@ def load(path: str | os.PathLike) -> NoiseFlow:
     Raises:
         ValueError: nothing of the kind, or something damaged.
     """
+    return load_kind(NOISE_MODEL, path)
+
+
+def load_kind(kind: Kind, path: str | os.PathLike) -> Any:
+    """Load a model of one kind; see `load`."""
     path = Path(path)
-    if RunFolder(path).settings.is_file():
-        return RunFolder(path).load()
+    run = RunFolder(path, kind)
+    if run.settings.is_file():
+        return run.load()
     if (path / "saved_model.pb").is_file():
-        return saved_model.load_saved_model(path)
-    if Path(f"{path}.index").is_file():
+        return saved_model.load_saved_model(path, kind)
+    if kind is NOISE_MODEL and Path(f"{path}.index").is_file():
         return load_release(str(path))
     raise ValueError(
-        f"{path} holds no model; give a run folder of train.py, a SavedModel, or the prefix of a "
-        "released checkpoint (the path of its .index file without the ending)"
+        f"{path} holds no {kind.noun}; give a run folder of noise-flow {kind.command}{kind.sources}"
     )

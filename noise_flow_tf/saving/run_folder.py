@@ -1,4 +1,4 @@
-"""The folder of a run: what is where, and a model back out of it."""
+"""The folder of a run: where everything is, and the trained model back from it."""
 
 import csv
 import fcntl
@@ -10,13 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noise_flow_tf import __version__
-
-if TYPE_CHECKING:
-    from noise_flow_tf.denoising.dncnn import DnCNN
-    from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.saving.files import PARTIAL, write_text
+from noise_flow_tf.saving.kinds import DENOISER, NOISE_MODEL, Kind
 
 FORMAT = 1
 """The version of what run folders and SavedModels hold; those from before it have none."""
@@ -32,7 +30,6 @@ _NAMES = {
     "report.json",
     "pictures",
     "samples",
-    "settings.json.partial",
     _LOCK,
 }
 
@@ -40,12 +37,11 @@ _NAMES = {
 class RunFolder:
     """The places of a run's outputs."""
 
-    kind = "noise model"
-    command = "train"
-    needed = frozenset({"arch", "width", "versions"})
+    kind = NOISE_MODEL
 
-    def __init__(self, path: str | os.PathLike):
-        """Names the places below `path`; makes nothing."""
+    def __init__(self, path: str | os.PathLike, kind: Kind | None = None) -> None:
+        """Name the places below `path`, make nothing; `kind` is that of the model."""
+        self.kind = kind or type(self).kind
         self.path = Path(path)
         self.settings = self.path / "settings.json"
         self.history = self.path / "history.csv"
@@ -58,10 +54,10 @@ class RunFolder:
         self.pictures = self.path / "pictures"
 
     def check(self, overwrite: bool = False) -> None:
-        """Makes sure that a run may be written here.
+        """Check that a run may be written here.
 
         Args:
-            overwrite: whether an earlier run there may go.
+            overwrite: whether an earlier run there may be removed.
 
         Raises:
             ValueError: the folder holds something, and is not an earlier run to be overwritten.
@@ -70,7 +66,7 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; give the name of a folder for the run")
-        names = {entry.name for entry in self.path.iterdir()}
+        names = {entry.name.removesuffix(PARTIAL) for entry in self.path.iterdir()}
         foreign = sorted(names - _NAMES)
         if foreign or not (self.settings.is_file() or self._is_empty()):
             raise ValueError(
@@ -81,16 +77,16 @@ class RunFolder:
             if not overwrite:
                 raise ValueError(
                     f"{self.path} holds a run already; choose another folder, or add --resume to "
-                    "go on with it or --overwrite to remove it"
+                    "continue it or --overwrite to remove it"
                 )
             self.read_settings()
 
     def create(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
-        """Makes the folder with its settings, and removes an earlier run where `check` allows it.
+        """Make the folder with its settings, and remove an earlier run if `check` allows it.
 
         Args:
-            settings: what JSON can hold; those of `needed` load the model again.
-            overwrite: whether an earlier run there may go.
+            settings: what JSON can hold; those that the kind needs load the model again.
+            overwrite: whether an earlier run there may be removed.
 
         Raises:
             ValueError: as `check`, or another process is writing the earlier run.
@@ -109,7 +105,7 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps other processes from writing to the run meanwhile.
+        """Keep other processes from writing to the run meanwhile.
 
         Raises:
             ValueError: another process is writing to it.
@@ -125,17 +121,17 @@ class RunFolder:
             yield
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Writes all settings anew."""
-        told = {"format": FORMAT, "kind": self.kind, **settings}
-        write_text(self.settings, json.dumps(told, indent=2) + "\n")
+        """Write all settings anew."""
+        content = {"format": FORMAT, "kind": self.kind.name, **settings}
+        write_text(self.settings, json.dumps(content, indent=2) + "\n")
 
     def _is_empty(self) -> bool:
-        """Whether there is nothing but empty folders, as when `create` was cut off."""
+        """Return whether there are only empty folders, as when `create` was cut off."""
         files = (entry for entry in self.path.rglob("*") if not entry.is_dir())
-        return all(entry.name in (_LOCK, f"{self.settings.name}.partial") for entry in files)
+        return all(entry.name in (_LOCK, self.settings.name + PARTIAL) for entry in files)
 
-    def load(self) -> "NoiseFlow":
-        """The model with the best weights of the run.
+    def load(self) -> Any:
+        """Return the model with the best weights of the run.
 
         Raises:
             ValueError: no run there, or one that has not saved a model yet.
@@ -143,23 +139,22 @@ class RunFolder:
         from noise_flow_tf.saving import saved_model
 
         settings = self.read_settings()
-        recipe = {name: settings[name] for name in saved_model.RECIPE if name in settings}
+        recipe = {name: settings[name] for name in self.kind.recipe if name in settings}
         added = settings.get("new_camera")
         if added and added not in settings.get("cameras", ()):
             raise ValueError(
                 f"{self.path} was trained with --new_camera by an earlier version; load "
                 f"{self.saved_model} instead"
             )
-        return saved_model.restore(self._best_weights("model"), **recipe)
-
-    def _best_weights(self, what: str) -> Path:
         weights = newest_first(self.best)
         if not weights:
-            raise ValueError(f"{self.path} has no trained {what} yet: {self.best} holds no weights")
-        return weights[0]
+            raise ValueError(
+                f"{self.path} has no trained {self.kind.noun} yet: {self.best} holds no weights"
+            )
+        return saved_model.restore(weights[0], self.kind, **recipe)
 
     def read_settings(self) -> dict[str, Any]:
-        """The settings that the run was made with.
+        """Return the settings that the run was made with.
 
         Raises:
             ValueError: no run there.
@@ -168,16 +163,16 @@ class RunFolder:
             settings = json.loads(self.settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.settings} cannot be read: {error}") from error
-        told = settings if isinstance(settings, dict) else {}
-        if told.get("kind", self.kind) != self.kind or not self.needed <= told.keys():
+        names = settings.keys() if isinstance(settings, dict) else set()
+        if not self.kind.needed <= names or settings.get("kind", self.kind.name) != self.kind.name:
             raise ValueError(
-                f"{self.settings} is not the settings of a run of noise-flow {self.command}"
+                f"{self.settings} is not the settings of a run of noise-flow {self.kind.command}"
             )
-        check_format(told, self.settings)
+        check_format(settings, self.settings)
         return settings
 
     def read_history(self, epochs: int) -> list[dict[str, float]]:
-        """The history of the first epochs, a row each, without what was not measured.
+        """Return the history of the first epochs, one row per epoch, without what was not measured.
 
         Raises:
             ValueError: it has fewer rows, or cannot be read.
@@ -200,25 +195,11 @@ class RunFolder:
 class DenoiserRun(RunFolder):
     """The folder of a run of a denoiser."""
 
-    kind = "denoiser"
-    command = "train-denoiser"
-    needed = frozenset({"depth", "width", "noise_scale", "noise", "versions"})
-
-    def load(self) -> "DnCNN":
-        """The denoiser with the best weights of the run.
-
-        Raises:
-            ValueError: no run there, or one that has not saved a denoiser yet.
-        """
-        from noise_flow_tf.saving import denoiser
-
-        settings = self.read_settings()
-        recipe = {name: settings[name] for name in ("depth", "width", "noise_scale")}
-        return denoiser.restore(self._best_weights("denoiser"), **recipe)
+    kind = DENOISER
 
 
 def check_format(about: Mapping[str, Any], path: Path) -> None:
-    """Raises ValueError where `path` was written by a later version of this package."""
+    """Raise a ValueError if `path` was written by a later version of this package."""
     if about.get("format", FORMAT) not in range(FORMAT + 1):
         raise ValueError(
             f"{path} has format {about['format']}, and this version of noise_flow_tf reads up to "
@@ -227,20 +208,13 @@ def check_format(about: Mapping[str, Any], path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that numbers depend on."""
+    """Return the versions of Python and of the packages that numbers depend on."""
     packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
     ours = {"python": platform.python_version(), "noise_flow_tf": __version__}
     return ours | {package: version(package) for package in packages}
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """The prefixes of the numbered checkpoints in a folder, those of later numbers first."""
+    """Return the prefixes of the numbered checkpoints in a folder, later numbers first."""
     prefixes = [path.with_suffix("") for path in folder.glob("*-*.index")]
     return sorted(prefixes, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file beside its place, then moves it there."""
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -1,18 +1,19 @@
-"""The state of a training run on disk, from which it goes on as if nothing had happened."""
+"""The state of a training run on disk, from which it resumes as if nothing had happened."""
 
-import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from tqdm import tqdm
 
 from noise_flow_tf.saving.run_folder import newest_first
+from noise_flow_tf.training.callbacks import Logs
 from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.steps import CheckedTrainer
 
 _KEPT = 2
-_PLACE = re.compile(r"\{\{.*?\}\} | \[Op:\w+\]")
 
 
 class Checkpoints:
@@ -24,12 +25,12 @@ class Checkpoints:
     """
 
     def __init__(
-        self, trainer: tf_keras.Model, folder: Path, steps_per_epoch: int, score: str = "nll"
-    ):
-        """Makes the checkpoints of a compiled `trainer` in `folder`; writes nothing yet.
+        self, trainer: CheckedTrainer, folder: Path, steps_per_epoch: int, score: str = "nll"
+    ) -> None:
+        """Make the checkpoints of a compiled `trainer` in `folder`; write nothing yet.
 
-        The trainer says by `checkpointed` what of it belongs to them; `score` is the metric by
-        which `BestWeights` chooses.
+        They hold what the trainer's `checkpointed` names; `score` is the metric by which
+        `BestWeights` chooses.
         """
         self._trainer = trainer
         self._steps_per_epoch = steps_per_epoch
@@ -57,17 +58,17 @@ class Checkpoints:
         return divmod(self.step, self._steps_per_epoch)
 
     def save(self) -> None:
-        """Writes a checkpoint, then removes the oldest beyond two.
+        """Write a checkpoint, then remove the oldest beyond two.
 
         Raises:
-            OSError: the disk is full or not to be written to; the earlier checkpoints are kept.
+            OSError: the disk is full or not writable; the earlier checkpoints are kept.
         """
         _save(self._manager, self.step)
 
     def restore(self, folder: Path) -> None:
-        """Goes to the newest checkpoint in `folder` that can be read, if there is any.
+        """Restore the newest checkpoint in `folder` that can be read, if there is any.
 
-        Says which one that is, and which newer ones cannot be read.
+        Print which one that is, and which newer ones cannot be read.
 
         Raises:
             ValueError: there are checkpoints, and none can be read.
@@ -79,7 +80,7 @@ class Checkpoints:
             except Exception as error:  # TensorFlow raises many kinds for a damaged file
                 tqdm.write(f"checkpoint {prefix} is damaged: {str(error).splitlines()[0]}")
                 continue
-            tqdm.write(f"going on from checkpoint {prefix}")
+            tqdm.write(f"resuming from checkpoint {prefix}")
             return
         if prefixes:
             raise ValueError(
@@ -89,7 +90,7 @@ class Checkpoints:
 
 
 class BestWeights(tf_keras.callbacks.Callback):
-    """Keeps the weights with the best test score, looking after epochs that were evaluated."""
+    """Keep the weights with the best test score of the epochs that were evaluated."""
 
     def __init__(
         self,
@@ -97,10 +98,10 @@ class BestWeights(tf_keras.callbacks.Callback):
         checkpoints: Checkpoints,
         metric: str = "val_nll",
         highest: bool = False,
-    ):
-        """Writes to `folder` the weights with the lowest `metric`, or with the highest.
+    ) -> None:
+        """Write to `folder` the weights with the lowest `metric`, or with the highest.
 
-        The best one so far is kept in `checkpoints`, with its sign changed where the highest is
+        The best one so far is kept in `checkpoints`, with its sign changed if the highest is
         wanted.
         """
         super().__init__()
@@ -108,7 +109,7 @@ class BestWeights(tf_keras.callbacks.Callback):
         self._best = checkpoints.best
         self._metric, self._sign = metric, -1 if highest else 1
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         score = self._sign * (logs or {}).get(self._metric, self._sign * float("inf"))
         if score < self._best.numpy():
             _save(_manager(self._folder, 1, "epoch", **self.model.checkpointed), epoch + 1)
@@ -116,38 +117,38 @@ class BestWeights(tf_keras.callbacks.Callback):
 
 
 class CheckpointCallback(tf_keras.callbacks.Callback):
-    """Saves after each epoch and every so many steps, and where training is to stop.
+    """Save after each epoch and every so many steps, and when training is to stop.
 
     It has to be the last callback: what the others keep of an epoch is then on disk before the
     checkpoint behind it.
     """
 
-    def __init__(self, checkpoints: Checkpoints, interruption: Interruption, every: int):
-        """Saves to `checkpoints` every so many steps; leaves training at an `interruption`."""
+    def __init__(self, checkpoints: Checkpoints, interruption: Interruption, every: int) -> None:
+        """Save to `checkpoints` every so many steps; leave training at an `interruption`."""
         super().__init__()
         self._checkpoints = checkpoints
         self._interruption = interruption
         self._every = every
-        self._sums: list[tuple] = []
+        self._sums: list[tuple[tf.Variable, Any]] = []
 
-    def set_model(self, model):
-        """Tells `fit` the epoch and step to begin at, as Keras' BackupAndRestore does."""
+    def set_model(self, model: CheckedTrainer) -> None:
+        """Tell `fit` the epoch and step to begin at, as Keras' BackupAndRestore does."""
         super().set_model(model)
         epoch, step = self._checkpoints.position
         model._training_state = _Place(epoch, step)
         if step:
             self._sums = [(v, v.numpy()) for metric in model.metrics for v in metric.variables]
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.model._training_state = None
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Gives the interrupted epoch its sums back, which `fit` has just reset."""
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Give the interrupted epoch its sums back, which `fit` has just reset."""
         for variable, value in self._sums:
             variable.assign(value)
         self._sums = []
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         total = self._checkpoints.step
         stop = self._interruption.wanted(total)
         if not (stop or total % self._every == 0):
@@ -158,23 +159,23 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         if step and stop:
             self._interruption.leave(epoch, step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._checkpoints.save()
         if self._interruption.wanted():
             self._interruption.leave(*self._checkpoints.position)
 
 
 class _Place:
-    """What `fit` asks where to begin."""
+    """What tells `fit` where to begin."""
 
-    def __init__(self, epoch: int, step: int):
+    def __init__(self, epoch: int, step: int) -> None:
         self._place = epoch, step
 
-    def maybe_load_initial_counters_from_ckpt(self, *_, **__):
+    def maybe_load_initial_counters_from_ckpt(self, *_: Any, **__: Any) -> tuple[int, int]:
         return self._place
 
 
-def _manager(folder: Path, kept: int, name: str, **objects) -> tf.train.CheckpointManager:
+def _manager(folder: Path, kept: int, name: str, **objects: Any) -> tf.train.CheckpointManager:
     return tf.train.CheckpointManager(
         tf.train.Checkpoint(**objects), str(folder), max_to_keep=kept, checkpoint_name=name
     )
@@ -187,9 +188,8 @@ def _save(manager: tf.train.CheckpointManager, number: int) -> None:
         folder = Path(manager.directory)
         for leftover in folder.glob("*_temp"):
             shutil.rmtree(leftover, ignore_errors=True)
-        reason = error.message.splitlines()[0]
+        reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
         kept = ", ".join(prefix.name for prefix in newest_first(folder)) or "nothing"
         raise OSError(
-            f"no checkpoint could be written to {folder}: {_PLACE.sub('', reason)}; "
-            f"kept there: {kept}"
+            f"no checkpoint could be written to {folder}: {reason}; kept there: {kept}"
         ) from error

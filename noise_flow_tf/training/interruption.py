@@ -1,8 +1,9 @@
-"""Leaving a training run in order when it is told to stop."""
+"""Leaving a training run in order when a signal asks for it."""
 
 import os
 import signal
 import threading
+from typing import Any, NoReturn
 
 import tensorflow as tf
 
@@ -12,16 +13,16 @@ _EVERY = 10
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was told to stop, and has saved its state."""
+    """Training was stopped by a signal, and has saved its state."""
 
-    def __init__(self, message: str, exit_code: int):
-        """Takes what to tell the user, and the exit code of a program that the signal ends."""
+    def __init__(self, message: str, exit_code: int) -> None:
+        """Take the message to the user, and the exit code of a program that the signal ends."""
         super().__init__(message)
         self.exit_code = exit_code
 
 
 class Interruption:
-    """Takes note of SIGTERM and Ctrl-C, so that training can finish its step, save and leave.
+    """Catch SIGTERM and Ctrl-C, so that training can finish its step, save and leave.
 
     A second one ends the program at once. Workers of one training agree, every ten steps, to leave
     at the same one.
@@ -33,45 +34,45 @@ class Interruption:
 
     _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self, strategy: tf.distribute.Strategy | None = None):
-        """Takes over the signals when it is entered; `strategy` is that of the training."""
+    def __init__(self, strategy: tf.distribute.Strategy | None = None) -> None:
+        """Take over the signals when it is entered; `strategy` is that of the training."""
         self._strategy = strategy
         self._together = strategy is not None and strategies.num_workers(strategy) > 1
         self._received = 0
 
-    def __enter__(self):
-        self._before = {}
+    def __enter__(self) -> "Interruption":
+        self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._take) for number in self._SIGNALS}
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             if handler is not None:  # None: it was not Python's
                 signal.signal(number, handler)
 
     def wanted(self, step: int = 0) -> bool:
-        """Whether training is to leave after this step."""
-        if self._together:
+        """Return whether training is to leave after this step."""
+        if self._together and self._strategy is not None:
             if step % _EVERY:
                 return False
             flag = self._strategy.run(lambda: tf.constant(float(bool(self._received))))
             return float(self._strategy.reduce("SUM", flag, axis=None)) > 0
         return bool(self._received)
 
-    def leave(self, epoch: int, step: int) -> None:
-        """Raises Interrupted."""
+    def leave(self, epoch: int, step: int) -> NoReturn:
+        """Raise Interrupted."""
         number = self._received or signal.SIGTERM
         place = f"epoch {epoch + 1}, after step {step}" if step else f"epoch {epoch} is complete"
         raise Interrupted(
             f"stopped by {signal.Signals(number).name} ({place}); the state is saved, and "
-            "--resume goes on from it",
+            "--resume continues from it",
             128 + number,
         )
 
-    def _take(self, number, _):
+    def _take(self, number: int, _: object) -> None:
         if self._received:
             raise KeyboardInterrupt
         self._received = number
-        told = f"\n{signal.Signals(number).name}: saving, then leaving; once more to leave now\n"
-        os.write(2, told.encode())  # a print could meet another one halfway
+        message = f"\n{signal.Signals(number).name}: saving, then leaving; once more to leave now\n"
+        os.write(2, message.encode())  # a print could meet another one halfway

@@ -1,4 +1,6 @@
-"""When to learn how fast, and when to evaluate."""
+"""Learning rates, the optimiser, and when to evaluate."""
+
+from collections.abc import Mapping
 
 import tf_keras
 
@@ -6,20 +8,31 @@ _WARMUP = 0.05
 _FLOOR = 1e-3
 
 
-def learning_rate(schedule: str, rate: float, steps: int):
-    """A Keras learning rate.
+def learning_rate(
+    schedule: str, rate: float, steps: int, drops: Mapping[int, float] | None = None
+) -> float | tf_keras.optimizers.schedules.LearningRateSchedule:
+    """Return a Keras learning rate.
 
     Args:
-        schedule: `"release"`, constant; or `"cosine"`, a linear warm-up over the first 5% of the
-            steps, then half a cosine down to a thousandth of the peak.
+        schedule: `"release"`, constant but for `drops`; or `"cosine"`, a linear warm-up over the
+            first 5% of the steps, then half a cosine down to a thousandth of the peak.
         rate: the constant, or the peak.
         steps: how many steps the whole training has.
+        drops: for the release's schedule, after how many steps `rate` is divided by what.
 
     Raises:
         ValueError: another schedule.
+
+    >>> rate = learning_rate("release", 1e-3, 700, {210: 10, 420: 20})
+    >>> [round(float(rate(step)), 6) for step in (0, 209, 210, 419, 420)]
+    [0.001, 0.001, 0.0001, 0.0001, 5e-05]
     """
     if schedule == "release":
-        return rate
+        if not drops:
+            return rate
+        return tf_keras.optimizers.schedules.PiecewiseConstantDecay(
+            [step - 1 for step in drops], [rate, *(rate / divisor for divisor in drops.values())]
+        )
     if schedule == "cosine":
         warmup = max(1, round(_WARMUP * steps))
         return tf_keras.optimizers.schedules.CosineDecay(
@@ -32,15 +45,17 @@ def learning_rate(schedule: str, rate: float, steps: int):
     raise ValueError(f"unknown schedule {schedule!r}; allowed are cosine and release")
 
 
-def adam(schedule: str, rate: float, steps: int) -> tf_keras.optimizers.Optimizer:
-    """The release's optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`."""
+def adam(
+    schedule: str, rate: float, steps: int, drops: Mapping[int, float] | None = None
+) -> tf_keras.optimizers.Optimizer:
+    """Return the release's optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`."""
     return tf_keras.optimizers.Adam(
-        learning_rate(schedule, rate, steps), beta_1=0.9, beta_2=0.999, epsilon=1e-8
+        learning_rate(schedule, rate, steps, drops), beta_1=0.9, beta_2=0.999, epsilon=1e-8
     )
 
 
 def evaluation_epochs(epochs: int, every: int) -> list[int]:
-    """The epochs, counted from 1, after which the release evaluates the test set.
+    """Return the epochs, counted from 1, after which the release evaluates the test set.
 
     Each one of the first ten, each 10th of the first hundred, then each `every`-th; and the last.
 

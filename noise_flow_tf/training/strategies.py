@@ -13,7 +13,7 @@ from noise_flow_tf.training.names import MIRRORING, STRATEGIES
 
 
 def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
-    """The strategy of a name.
+    """Return the strategy of a name.
 
     Args:
         name: `"none"`, TensorFlow's default device; `"mirrored"`, a MirroredStrategy over all GPUs;
@@ -57,7 +57,7 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
 
 
 def prepare(name: str, replicas: int | None = None) -> None:
-    """Makes sure that there are the devices that `choose` takes.
+    """Make sure that there are the devices that `choose` takes.
 
     For replicas these are the first GPUs. On a machine without a GPU the CPU is divided into as
     many logical devices, which is to try what several do, and not any faster. That has to come
@@ -107,13 +107,13 @@ def _divide_cpu(count: int) -> None:
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
-    """How many processes train together."""
+    """Return how many processes train together."""
     resolver = strategy.cluster_resolver
     return len(_addresses(resolver.cluster_spec().as_dict())) if resolver else 1
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this is the process that keeps what is trained: the chief, or else worker 0."""
+    """Return whether this process keeps what is trained: the chief, or else worker 0."""
     if num_workers(strategy) == 1:
         return True
     resolver = strategy.cluster_resolver
@@ -121,10 +121,18 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
 
 
+def over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Return the sum of a value over all replicas; called within one of them."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return value
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
 def in_shares(
     share: Callable[[tuple[int, int]], tf.data.Dataset],
 ) -> tf_keras.utils.experimental.DatasetCreator:
-    """An endless dataset for `fit` of which each replica reads its own share alone.
+    """Make an endless dataset for `fit` of which each replica reads its own share alone.
 
     Args:
         share: gives for (index, count) the endless dataset of one replica: its part of each global

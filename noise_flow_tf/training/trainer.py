@@ -1,28 +1,23 @@
-"""Training by Keras: one step of maximum likelihood, and the metrics beside it."""
+"""Training of noise models by Keras: maximum likelihood, and the metrics beside it."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.evaluation.metrics import nll_per_dimension
 from noise_flow_tf.layers.coupling_network import BATCH_NORM_UPDATE, Moments
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.saving import saved_model
-
-_NOT_FINITE = "the loss or its gradient is not finite"
-_FAILED = re.compile(rf"\[{_NOT_FINITE}\] \[(\d+)\] \[([01])\]" + r" \[(.*?)\]" * 4)
-
-
-class DivergedError(ValueError):
-    """Training met a loss or a gradient that is not finite; no weight has been moved by it."""
+from noise_flow_tf.training.divergence import DivergedError as DivergedError
+from noise_flow_tf.training.steps import CheckedTrainer, Outcome
+from noise_flow_tf.training.strategies import over_replicas
 
 
 @tf_keras.utils.register_keras_serializable(package="noise_flow_tf")
-class Trainer(tf_keras.Model):
+class Trainer(CheckedTrainer):
     """A Keras model that fits a noise model to batches of patches.
 
     Datasets give `{"noise", "clean", "iso", "camera"}` batches; further keys are ignored. The loss
@@ -38,7 +33,9 @@ class Trainer(tf_keras.Model):
     >>> trainer.compile(tf_keras.optimizers.Adam(1e-4, epsilon=1e-8))
     """
 
-    def __init__(self, noise_model: Any, camera: str | None = None, **kwargs):
+    conditions = ("ISO", "camera")
+
+    def __init__(self, noise_model: Any, camera: str | None = None, **kwargs: Any) -> None:
         """Make the trainer.
 
         Args:
@@ -60,21 +57,18 @@ class Trainer(tf_keras.Model):
                     f"architecture {noise_model.arch!r} has no parameters of a camera's own; sdn5, "
                     "sdn6 and eq16 have them"
                 )
-        self.built = True  # it has the variables of the noise model, and makes none
         self._loss = tf_keras.metrics.Mean(name="loss")
         self._nll = tf_keras.metrics.Mean(name="nll")
         self._latent_stddev = tf_keras.metrics.RootMeanSquaredError(name="latent_stddev")
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[tf_keras.metrics.Metric]:
         return [self._loss, self._nll, self._latent_stddev]
 
     @property
-    def trainable_weights(self):
-        return super().trainable_weights if self.camera is None else self._camera_parameters
-
-    @property
-    def _camera_parameters(self) -> list[tf.Variable]:
+    def trainable_weights(self) -> list[tf.Variable]:
+        if self.camera is None:
+            return super().trainable_weights
         return self.noise_model.camera_parameters
 
     @property
@@ -82,121 +76,57 @@ class Trainer(tf_keras.Model):
         """How many scalars training changes."""
         if self.camera is None:
             return self.noise_model.num_parameters
-        tables = self._camera_parameters
-        return sum(t.shape.num_elements() // t.shape[-1] for t in tables)
+        tables = self.trainable_weights
+        return sum(table.shape.num_elements() // table.shape[-1] for table in tables)
 
     @property
     def checkpointed(self) -> dict[str, tf.Module]:
         """What of the model a checkpoint holds, by name."""
         return {"noise_model": self.noise_model}
 
-    def compile(self, optimizer="rmsprop", **kwargs):
-        """Keras' `compile`. It also makes the optimizer's variables: made in the first step, they
-        would have the step traced twice.
-
-        Args:
-            optimizer: one of tf_keras, or its name.
-            **kwargs: of Keras, but for loss and metrics, which are the trainer's own.
-
-        Raises:
-            TypeError: an optimizer of another Keras.
-            ValueError: a loss or metrics; `jit_compile` under a strategy of several devices.
-        """
-        _check_optimizer(optimizer)
-        for name in ("loss", "metrics", "loss_weights", "weighted_metrics"):
-            if kwargs.get(name):
-                raise ValueError(f"leave {name} out: the trainer has a loss and metrics of its own")
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if kwargs.get("jit_compile") and replicas > 1:
-            raise ValueError(
-                f"jit_compile trains on one device, and this strategy has {replicas}; leave "
-                "jit_compile out"
-            )
-        super().compile(optimizer, **kwargs)
-        self.optimizer.build(self.trainable_variables)
-
-    def get_compile_config(self):
-        return super().get_compile_config()
-
-    def compile_from_config(self, config):
-        self.compile(**tf_keras.utils.deserialize_keras_object(config))
-
-    def call(self, batch, training=False):
-        """The distribution of the noise of a batch."""
+    def call(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Any:
+        """Return the distribution of the noise of a batch."""
         return self.noise_model(batch["clean"], batch["iso"], batch["camera"], training=training)
 
-    def fit(self, *args, **kwargs):
-        """Keras' `fit`; raises a DivergedError at the first step that is not finite.
-
-        That step moves neither weights nor batch norm's averages.
-        """
-        try:
-            return super().fit(*args, **kwargs)
-        except tf.errors.InvalidArgumentError as error:
-            failed = _FAILED.search(error.message)
-            if failed is None:
-                raise
-            told = _told(*failed.groups(), steps_per_epoch=kwargs.get("steps_per_epoch"))
-            raise DivergedError(told) from error
-
-    def make_train_function(self, force=False):
-        """Keras' function of a step. XLA drops assertions, so there the loss is looked at after."""
-        step = super().make_train_function(force)
-        if not self.jit_compile or step is None:
-            return step
-
-        def stopping_step(iterator):
-            logs = step(iterator)
-            if not np.isfinite(logs["loss"]):
-                raise DivergedError(
-                    f"training diverged: {_NOT_FINITE} at step {int(self.optimizer.iterations)}, "
-                    "and no weight has been moved by it; a lower learning rate (--lr) may help, if "
-                    "no noise or clean image there has NaN, and each ISO and camera is known (with "
-                    "jit_compile these make NaN, too)"
-                )
-            return logs
-
-        if step is self.train_function:  # else it is the one of an earlier call
-            self.train_function = stopping_step
-        return self.train_function
-
-    @tf.autograph.experimental.do_not_convert
-    def train_step(self, data):
+    def outcome(self, data: Any) -> Outcome:
         batch = _batch_of(data)
-        with tf.GradientTape() as tape:
-            p = self(batch, training=self.camera is None)
-            latent, log_prob, moved = p.one_pass(batch["noise"])
-            nll = -log_prob
-            loss = tf.reduce_sum(nll) / _over_replicas(tf.cast(tf.size(nll), nll.dtype))
-        variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        if self.jit_compile:
-            nll = self._update_where_finite(nll, gradients, moved)
-            return self._report(nll, latent)
-        with tf.control_dependencies([self._stop_unless_finite(nll, gradients, batch)]):
-            gradients = [tf.identity(gradient) for gradient in gradients]
-            moved = [(average, tf.identity(value)) for average, value in moved]
-        self._apply(gradients, variables)
-        for average, value in moved:
-            average.assign(value)
-        return self._report(nll, latent)
+        p = self(batch, training=self.camera is None)
+        latent, log_prob, moved = p.one_pass(batch["noise"])
+        camera = batch["camera"]
+        if camera.dtype == tf.string:
+            camera = ConditionSpace.of(self.noise_model).camera_index(camera)
+        losses = -log_prob
+        return Outcome(
+            losses=losses,
+            loss=tf.reduce_sum(losses) / over_replicas(tf.cast(tf.size(losses), losses.dtype)),
+            measured=[latent],
+            images=[batch["noise"], batch["clean"]],
+            conditions={"ISO": batch["iso"], "camera": camera},
+            moved=moved,
+        )
 
-    def _apply(self, gradients, variables) -> None:
+    def update_metrics(self, losses: tf.Tensor, *measured: tf.Tensor) -> None:
+        (latent,) = measured
+        self._loss.update_state(losses)
+        self._nll.update_state(nll_per_dimension(-losses, latent))
+        self._latent_stddev.update_state(tf.zeros_like(latent), latent)
+
+    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
         """Apply gradients; of a camera's parameters, change its own column alone."""
         before = [tf.identity(variable) for variable in variables] if self.camera else []
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        super().apply(gradients, variables)
         for table, old in zip(variables, before, strict=False):
             is_own = tf.range(table.shape[-1]) == self._column
             table.assign(tf.where(is_own, table, old))
 
     @tf.autograph.experimental.do_not_convert
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = _batch_of(data)
         latent, log_prob = self(batch).latent_and_log_prob(batch["noise"])
-        return self._report(-log_prob, latent)
+        return self.report(-log_prob, latent)
 
     def reestimate_averages(self, batches: Iterable) -> None:
-        """Sets batch norm's averages to the moments that batches have under the present weights.
+        """Set batch norm's averages to the moments that batches have under the present weights.
 
         While weights move fast, the averages lag behind them, and a model that is evaluated with
         them does worse than it does on a batch's own moments ("precise batch norm", Wu and Johnson,
@@ -212,29 +142,16 @@ class Trainer(tf_keras.Model):
         averages = [
             average
             for module in self.noise_model.submodules
-            if isinstance(module, Moments)
+            if isinstance(module, Moments) and self.camera is None
             for average in (module.mean, module.variance)
         ]
         for average in averages:
             average.assign(tf.zeros_like(average))
-        count = 0
-        for batch in self.distribute_strategy.experimental_distribute_dataset(batches):
-            self._move_averages(batch)
-            count += 1
-        if not count:
-            raise ValueError("batch norm's averages need at least one batch")
+        count = sum(1 for _ in self.moving_averages(batches))
         for average in averages:
             average.assign(average * (1 / (1 - (1 - BATCH_NORM_UPDATE) ** count)))
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def _move_averages(self, batch):
-        def of_replica(batch):  # a bound method would lose its trainer in strategy.run
-            for average, value in self(batch, training=True).one_pass(batch["noise"]).moved:
-                average.assign(value)
-
-        self.distribute_strategy.run(of_replica, [batch])
-
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Keras' `save` of a `.keras` file, with the noise model's weights.
 
         Raises:
@@ -247,7 +164,7 @@ class Trainer(tf_keras.Model):
             )
         super().save(filepath, *args, **kwargs)
 
-    def save_weights(self, filepath, *args, **kwargs):
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Keras' `save_weights` to `.weights.h5` or a TensorFlow checkpoint.
 
         Raises:
@@ -256,16 +173,16 @@ class Trainer(tf_keras.Model):
         _check_weights_format(filepath, kwargs)
         super().save_weights(filepath, *args, **kwargs)
 
-    def load_weights(self, filepath, *args, **kwargs):
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         """Keras' `load_weights` of what `save_weights` wrote."""
         _check_weights_format(filepath, kwargs)
         return super().load_weights(filepath, *args, **kwargs)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         for number, variable in enumerate(self.noise_model.variables):
             store[str(number)] = variable.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         variables = self.noise_model.variables
         shapes = [list(store[name].shape) for name in sorted(store.keys(), key=int)]
         if shapes != [variable.shape.as_list() for variable in variables]:
@@ -273,44 +190,14 @@ class Trainer(tf_keras.Model):
         for number, variable in enumerate(variables):
             variable.assign(store[str(number)])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         recipe = saved_model.recipe(self.noise_model)
         return {"name": self.name, "camera": self.camera, "noise_model": recipe}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Trainer":
         model = NoiseFlow(**config["noise_model"])
         return cls(model, config.get("camera"), name=config["name"])
-
-    def _update_where_finite(self, nll, gradients, moved):
-        """One step under XLA: changes nothing, and gives NaN, where a number is not finite."""
-        finite = tf.math.is_finite(tf.reduce_sum(nll) + tf.linalg.global_norm(gradients))
-        variables = self.trainable_variables
-        before = [tf.identity(variable) for variable in variables]
-        gradients = [tf.where(finite, g, tf.zeros_like(g)) for g in gradients]
-        self._apply(gradients, variables)
-        for variable, old in zip(variables, before, strict=True):
-            # Adam moves a weight by its momentum, too, when the gradient is zero.
-            variable.assign(tf.where(finite, variable, old))
-        for average, value in moved:
-            average.assign(tf.where(finite, value, average))
-        return tf.where(finite, nll, np.float32(np.nan))
-
-    def _stop_unless_finite(self, nll, gradients, batch):
-        finite = tf.math.is_finite(nll)
-        all_finite = tf.reduce_all(finite) & tf.math.is_finite(tf.linalg.global_norm(gradients))
-        unhappy_replicas = _over_replicas(tf.cast(~all_finite, nll.dtype))
-
-        given = tf.math.is_finite(tf.reduce_sum(batch["noise"] + batch["clean"], axis=[1, 2, 3]))
-        told = [_NOT_FINITE, self.optimizer.iterations, all_finite, given, finite]
-        told += [tf.broadcast_to(batch[name], tf.shape(nll)) for name in ("iso", "camera")]
-        return tf.raw_ops.Assert(condition=unhappy_replicas < 0.5, data=told, summarize=-1)
-
-    def _report(self, nll, latent):
-        self._loss.update_state(nll)
-        self._nll.update_state(nll_per_dimension(-nll, latent))
-        self._latent_stddev.update_state(tf.zeros_like(latent), latent)
-        return {metric.name: metric.result() for metric in self.metrics}
 
 
 def _batch_of(data: Any) -> Mapping[str, tf.Tensor]:
@@ -324,16 +211,6 @@ def _batch_of(data: Any) -> Mapping[str, tf.Tensor]:
     return batch
 
 
-def _check_optimizer(optimizer: Any) -> None:
-    if isinstance(optimizer, (str, dict, tf_keras.optimizers.Optimizer)):
-        return
-    kind = type(optimizer)
-    raise TypeError(
-        f"the optimizer is a {kind.__module__}.{kind.__qualname__}, and a Trainer is a model of "
-        "tf_keras; pass one of tf_keras, such as tf_keras.optimizers.Adam(1e-2, epsilon=1e-8)"
-    )
-
-
 def _check_weights_format(filepath: Any, options: Mapping[str, Any]) -> None:
     path = str(filepath)
     older = path.endswith((".h5", ".hdf5")) or options.get("save_format") == "h5"
@@ -342,39 +219,3 @@ def _check_weights_format(filepath: Any, options: Mapping[str, Any]) -> None:
             f"{path}: a Trainer keeps its weights in a file x.weights.h5, or in a TensorFlow "
             "checkpoint if the name has no ending"
         )
-
-
-def _over_replicas(value: tf.Tensor) -> tf.Tensor:
-    """The sum of a value over all replicas."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-
-def _told(step: str, here: str, *per_patch: str, steps_per_epoch: int | None) -> str:
-    """Blames the patches whose pixels are not finite, else those whose NLL is not, else all."""
-    epoch, step = divmod(int(step), steps_per_epoch) if steps_per_epoch else (None, int(step))
-    place = f"step {step + 1}" if epoch is None else f"epoch {epoch + 1}, step {step + 1}"
-    if here == "1":
-        return (
-            f"training diverged: {_NOT_FINITE} at {place}, on another device than the one that "
-            "says so; a lower learning rate (--lr) may help, if no noise or clean image there has "
-            "NaN"
-        )
-    patches = list(zip(*(values.split() for values in per_patch), strict=True))
-    bad_pixels = [patch for patch in patches if patch[0] == "0"]
-    blamed = bad_pixels or [patch for patch in patches if patch[1] == "0"] or patches
-    isos, cameras = (
-        ", ".join(sorted({patch[i] for patch in blamed}, key=lambda text: (len(text), text)))
-        for i in (2, 3)
-    )
-    cure = (
-        "the noise or the clean image there is not finite"
-        if bad_pixels
-        else "a lower learning rate (--lr) may help"
-    )
-    return (
-        f"training diverged: {_NOT_FINITE} at {place}, in {len(blamed)} of {len(patches)} patches, "
-        f"of ISO {isos} and camera {cameras}; {cure}"
-    )

@@ -1,9 +1,7 @@
 import csv
+import dataclasses
 import json
 import shutil
-import subprocess
-import sys
-import time
 
 import matplotlib.image
 import numpy as np
@@ -16,6 +14,7 @@ from noise_flow_tf.cli import evaluate, paper
 from noise_flow_tf.programs import paper as papers
 from noise_flow_tf.programs import pictures
 from noise_flow_tf.saving import saved_model
+from noise_flow_tf.training.interruption import Interrupted, Interruption
 
 FIGURES = ("correlation", "latent", "samples", "temperature", "variance")
 
@@ -195,52 +194,58 @@ def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys)
             assert (out / line.rpartition("(")[2].rstrip(")")).is_file(), line
     for name in ("figure4", "figure6", "figure7"):
         (out / "figures" / f"{name}.png").unlink()
-    monkeypatch.setattr(papers, "train", lambda *flags: pytest.fail("nothing is left to train"))
+    nothing = lambda config: pytest.fail("nothing is left to train")  # noqa: E731
+    monkeypatch.setattr(papers.train, "run", nothing)
     paper.main([*flags, "--draw"])
     assert (out / "figures" / "figure7.png").is_file()
     assert (out / "report.md").read_text() == report
     capsys.readouterr()
 
 
-def test_paper_lets_training_save_its_state(tmp_path, monkeypatch):
-    (tmp_path / "train.py").write_text(
-        "import pathlib, signal, sys, time\n"
-        "def save(*_):\n"
-        "    time.sleep(1)\n"
-        f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
-        "    sys.exit(143)\n"
-        "signal.signal(signal.SIGTERM, save)\n"
-        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
-        "time.sleep(60)\n"
-    )
-
-    def interrupted(process, timeout=None):
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.05)
-        monkeypatch.setattr(subprocess.Popen, "wait", wait)
-        raise KeyboardInterrupt
-
-    wait = subprocess.Popen.wait
-
-    fake = (sys.executable, str(tmp_path / "train.py"))
-    monkeypatch.setattr(papers, "TRAIN", fake)
-    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+def test_paper_lets_training_save_its_state_and_resumes(dataset, tmp_path, monkeypatch):
+    variants = {"paper_formulas": "eq12|eq16", papers.OURS: "sdn5|gain4"}
+    monkeypatch.setattr(papers, "VARIANTS", variants)
+    flags = ["--full", "--sidd_path", str(dataset), "--out", str(tmp_path / "paper")]
+    flags += ["--cache", str(tmp_path), "--", "--epochs", "3", "--n_batch_train", "10"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Interruption, "wanted", lambda self, step=0: step == 7)
+        with pytest.raises(Interrupted, match="the state is saved") as stopped:
+            paper.main(flags)
+    assert stopped.value.exit_code == 143
+    trained = []
+    monkeypatch.setattr(papers, "score", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    run = papers.train.run
+    monkeypatch.setattr(papers.train, "run", lambda config: trained.append(config) or run(config))
     with pytest.raises(KeyboardInterrupt):
-        papers.train("--logdir", "run")
-    assert (tmp_path / "saved").exists()
+        paper.main(flags)
+    assert [config.resume for config in trained] == [True, True]
+    for config in trained:  # as alone, in a process that trains nothing else
+        alone = f"{config.logdir}-alone"
+        run(dataclasses.replace(config, logdir=alone))
+        for got, want in zip(
+            nf.load(config.logdir).variables, nf.load(alone).variables, strict=True
+        ):
+            np.testing.assert_array_equal(got, want)
 
 
-def test_paper_stops_where_training_fails(tmp_path, dataset):
-    with pytest.raises(
-        ValueError, match="noise-flow train .*--batching none.* ended with exit code 2"
-    ):
-        paper.main([
-            "--full", "--sidd_path", str(dataset), "--out", str(tmp_path / "paper"),
-            "--", "--batching", "none",
-        ])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--cam", "S6"], "--cam behind -- would not reach the scoring"),
+        (["--batching", "none"], "argument --batching: invalid choice: 'none'"),
+        (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["--strategy", "multiworker"], "--strategy multiworker behind -- is for one training"),
+    ],
+)
+def test_paper_refuses_flags_before_anything_runs(capsys, flags, message):
+    with pytest.raises(SystemExit) as ended:
+        paper.main(["--", *flags])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
-def test_paper_refuses_flags_that_scoring_would_not_know(capsys):
-    with pytest.raises(SystemExit):
-        paper.main(["--", "--cam", "S6"])
-    assert "--cam behind -- would not reach the scoring" in capsys.readouterr().err
+def test_paper_makes_the_config_of_training():
+    config = paper.parse(["--", "--lr", "1e-3"]).train
+    assert (config.epochs, config.n_batch_train, config.lr) == (60, 46, 1e-3)
+    config = paper.parse(["--full", "--sidd_path", "x", "--", "--epochs", "4"]).train
+    assert (config.epochs, config.n_batch_train) == (4, 138)

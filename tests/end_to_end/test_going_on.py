@@ -54,7 +54,7 @@ def test_sigterm_saves_and_leaves_and_the_run_goes_on(dataset, tmp_path, undistu
     assert "holds a run already" in refused.stderr.splitlines()[-1]
 
     told = finish(start(command("train.py", "--logdir", folder, "--resume")))
-    assert "going on from checkpoint" in told
+    assert "resuming from checkpoint" in told
     assert_same_runs(folder, undisturbed)
 
 

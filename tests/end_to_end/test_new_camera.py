@@ -14,11 +14,11 @@ def test_a_new_camera_trains_alone(script, run_folder, new_pairs, dataset, tmp_p
         "train.py", "--new_camera", "P9", "--from", first, *arguments, "--epochs", 3, "--lr", 0.1
     )
     assert done.returncode == 0, done.stderr
-    assert "with 3 parameters" in done.stdout
+    assert "\n3 parameters to train" in done.stdout
     before, after = nf.load(first), nf.load(run)
     assert after.cameras == (*before.cameras, "P9")
     assert nf.load(run / "saved_model").cameras == after.cameras
-    start = nf.settled(nf.add_camera(before, "P9"))
+    start = before.with_camera("P9")
     frame = sidd.select_frames(sidd.index(dataset), "test", cameras=["S6"])[0]
     pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata)
     clean, noise = pair.clean[None], pair.noise[None]
@@ -34,7 +34,7 @@ def test_a_new_camera_trains_alone(script, run_folder, new_pairs, dataset, tmp_p
     ("options", "message"),
     [
         (("--new_camera", "P9"), "--new_camera CODE and --from RUN go together"),
-        (("--new_camera", "S6", "--from", "RUN"), "camera S6 is there already"),
+        (("--new_camera", "S6", "--from", "RUN"), "the model has camera S6 already"),
         (("--new_camera", "P9", "--from", "nowhere"), "nowhere holds no model"),
         (("--new_camera", "X1", "--from", "RUN"), "unknown camera X1"),
     ],

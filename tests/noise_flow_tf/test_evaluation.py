@@ -145,13 +145,6 @@ def test_kl_of_a_model_as_it_is_then():
 def test_empty_test_sets_are_refused():
     with pytest.raises(ValueError, match="no batch"):
         evaluation.evaluate({"nlf": nf.CameraNLF()}, [])
-    with pytest.raises(ValueError, match="no batch"):
-        evaluation.gaussian_stddev([])
-
-
-def test_gaussian_stddev():
-    batches = list(drawn_from(nf.GaussianNoise(0.02)))
-    assert evaluation.gaussian_stddev(batches) == pytest.approx(0.02, rel=0.01)
 
 
 def test_tables_have_errors_and_groups():

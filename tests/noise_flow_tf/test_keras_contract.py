@@ -153,7 +153,9 @@ def test_xla_stops_at_a_bad_batch_and_moves_nothing_by_it(batches, what):
     trainer = _trainer(jit_compile=True)
     trainer.fit(tf.data.Dataset.from_tensors(good), epochs=2, verbose=0)
     before = _weights(trainer)
-    with pytest.raises(DivergedError, match="not finite at step 3, and no weight has been moved"):
+    with pytest.raises(
+        DivergedError, match="not finite at step 3, in 8 of 8 .*; no weight has been"
+    ):
         trainer.fit(tf.data.Dataset.from_tensors({**good, **BAD[what](good)}), verbose=0)
     _assert_same(_weights(trainer), before)
     history = trainer.fit(tf.data.Dataset.from_tensors(good), verbose=0).history

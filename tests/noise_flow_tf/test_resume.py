@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     got = train(run)
     told = capsys.readouterr().out
     assert f"{newest} is damaged" in told
-    assert f"going on from checkpoint {before}" in told
+    assert f"resuming from checkpoint {before}" in told
     assert_same(run, got, undisturbed)
 
 

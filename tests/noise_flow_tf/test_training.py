@@ -11,10 +11,8 @@ import tf_keras
 
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation, layers
-from noise_flow_tf.saving import run_folder
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
-from noise_flow_tf.training import callbacks, schedules, strategies
-from noise_flow_tf.training import trainer as trainer_module
+from noise_flow_tf.training import callbacks, divergence, schedules, strategies
 from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.interruption import Interruption
 from noise_flow_tf.training.trainer import DivergedError
@@ -120,6 +118,25 @@ def train(strategy):
     values = {{n: v.tolist() for n, v in learned(trainer.noise_model).items()}}
     return strategy.num_replicas_in_sync, history.history["nll"], values
 
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    trainer = nf.Trainer(nf.NoiseFlow("S-G", seed=0))
+    trainer.compile(tf_keras.optimizers.Adam(1e-3))
+before = {{n: v.tolist() for n, v in learned(trainer.noise_model).items()}}
+for culprit in (1, 6):
+    is_bad = tf.range(8)[:, None, None, None] == culprit
+    bad = make_batches().map(lambda b: {{**b, "noise": tf.where(is_bad, np.nan, b["noise"])}})
+    try:
+        trainer.fit(bad.repeat(), steps_per_epoch=2, verbose=0)
+    except ValueError as error:
+        batch = next(iter(bad))
+        place = f"in 1 of 8 patches, of ISO {{batch['iso'][culprit]}} and camera "
+        assert place + f"{{batch['camera'][culprit]}};" in str(error), error
+        assert "epoch 1, step" in str(error), error
+    else:
+        raise AssertionError("not seen")
+assert before == {{n: v.tolist() for n, v in learned(trainer.noise_model).items()}}
+
 print(json.dumps([train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
                   train(tf.distribute.get_strategy())]))
 """
@@ -161,12 +178,33 @@ def test_divergence_ends_training_before_the_weights_move(trainer):
         np.testing.assert_array_equal(weight, expected)
 
 
-def test_a_device_whose_own_patches_are_fine_blames_none_of_them():
-    told = trainer_module._told("7", "1", "1 1", "1 1", "100 800", "0 2", steps_per_epoch=5)
-    assert "epoch 2, step 3, on another device" in told
-    assert "ISO" not in told
-    told = trainer_module._told("7", "0", "1 0", "1 0", "100 800", "0 2", steps_per_epoch=5)
-    assert "in 1 of 2 patches, of ISO 800 and camera 2" in told
+def test_the_suspects_of_a_step():
+    def said(pixels, losses):
+        patches = np.array([pixels, losses, [100, 800], [0, 2]])
+        return divergence.describe("step 3", patches, ("ISO", "camera"))
+
+    assert "in 1 of 2 patches, of ISO 800 and camera 2; a lower" in said([1, 1], [1, 0])
+    assert "of ISO 100 and camera 0; the noise or the clean image" in said([0, 1], [0, 0])
+    assert "in 2 of 2 patches, of ISO 100, 800 and camera 0, 2; a lower" in said([1, 1], [1, 1])
+    elsewhere = divergence.describe("step 3", np.empty([4, 0]), ("ISO", "camera"))
+    assert "step 3, on another machine" in elsewhere and "ISO" not in elsewhere
+
+
+def test_a_batch_larger_than_the_record(monkeypatch):
+    monkeypatch.setattr(divergence, "_MOST", 4)
+    trainer = nf.Trainer(nf.NoiseFlow("S-G", seed=0))
+    trainer.compile("adam")
+    bad = make_batches().map(lambda batch: {**batch, "noise": batch["noise"] * np.nan})
+    with pytest.raises(DivergedError, match="in 4 of 4 patches"):
+        trainer.fit(bad, verbose=0)
+    assert np.isfinite(trainer.fit(make_batches(), verbose=0).history["nll"][0])
+
+
+def test_errors_of_other_kinds_are_not_called_divergence(trainer):
+    batch = next(iter(make_batches()))
+    unknown = tf.data.Dataset.from_tensors({**batch, "iso": tf.fill(batch["iso"].shape, 101)})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unknown ISO"):
+        trainer.fit(unknown, verbose=0)
 
 
 def test_too_fast_learning_ends_training(trainer):
@@ -218,6 +256,8 @@ def test_run_folder_keeps_what_it_does_not_know(tmp_path):
     run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
     assert json.loads(run.settings.read_text())["arch"] == "S-G-CAM"
     assert {path.name for path in run.path.iterdir()} >= {"settings.json", "checkpoints"}
+    (run.path / "history.csv.partial").touch()  # as when a kill falls into writing it
+    run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
     run.settings.unlink()  # as when a kill falls into create
     run.create({"arch": "S-G", "width": 4})
     link = tmp_path / "link"
@@ -280,13 +320,6 @@ def _tags(folder):
         for event in tf.compat.v1.train.summary_iterator(str(file))
         for value in event.summary.value
     }
-
-
-def test_text_is_written_whole(tmp_path):
-    run_folder.write_text(tmp_path / "report.md", "one")
-    run_folder.write_text(tmp_path / "report.md", "two")
-    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
-    assert (tmp_path / "report.md").read_text() == "two"
 
 
 @pytest.mark.parametrize(

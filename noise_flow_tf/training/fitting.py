@@ -1,0 +1,116 @@
+"""The one fit loop, of noise models and denoisers alike."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from noise_flow_tf.saving.run_folder import RunFolder, newest_first
+from noise_flow_tf.training import callbacks, strategies
+from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
+from noise_flow_tf.training.divergence import DivergedError
+from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.schedules import evaluation_epochs
+from noise_flow_tf.training.steps import CheckedTrainer
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long training takes, and how often it evaluates and saves.
+
+    Each evaluation is after an epoch of `schedules.evaluation_epochs`, and measures batch norm's
+    averages on `average_batches` training batches first.
+    """
+
+    steps_per_epoch: int
+    epochs: int
+    epochs_full_valid: int
+    average_batches: int
+    checkpoint_every: int
+
+
+class Task(Protocol):
+    """What is trained, on what, and what is special about it.
+
+    `score` is the metric of the test set, higher or lower, that chooses the best weights;
+    `validation` the test set's batches; `trainer` makes a compiled trainer within the strategy's
+    scope; `batches` are the endless training batches of one of several replicas, from any place
+    on; `callbacks`, which may write TensorBoard's files to a folder, are those of this task alone.
+    """
+
+    score: str
+    highest: bool
+    validation: tf.data.Dataset
+
+    def trainer(self, length: Length) -> CheckedTrainer: ...
+
+    def batches(self, shard: tuple[int, int] = ..., first_batch: int = ...) -> tf.data.Dataset: ...
+
+    def callbacks(self, trainer: CheckedTrainer, folder: Path) -> list[Any]: ...
+
+
+def fit(
+    task: Task,
+    length: Length,
+    strategy: tf.distribute.Strategy,
+    run: RunFolder,
+    writing: RunFolder | None = None,
+) -> list[dict[str, float]]:
+    """Train from the beginning, or from a run's last checkpoint.
+
+    Args:
+        task: what is trained.
+        length: for how long.
+        strategy: where.
+        run: the folder whose checkpoints and history training resumes.
+        writing: the folder to write to if that is another one.
+
+    Returns:
+        The history, one row per epoch.
+
+    Raises:
+        DivergedError: a loss or a gradient was not finite.
+        Interrupted: a signal came; the state is saved.
+        ValueError: checkpoints that cannot be read.
+        OSError: a file that cannot be written.
+    """
+    writing = writing or run
+    with strategy.scope():
+        trainer = task.trainer(length)
+    checkpoints = Checkpoints(trainer, writing.last, length.steps_per_epoch, task.score)
+    checkpoints.restore(run.last)
+    done, _ = checkpoints.position
+    model = next(iter(trainer.checkpointed.values()))
+    history = callbacks.History(writing.history, model, run.read_history(done))
+    replicas = strategy.num_replicas_in_sync
+    print(f"{trainer.num_trained} parameters to train, on {replicas} device(s)")
+    with Interruption(strategy) as interruption:
+        kept: list[Any] = [
+            callbacks.StopOnDivergence(),
+            *task.callbacks(trainer, writing.tensorboard),
+            BestWeights(writing.best, checkpoints, f"val_{task.score}", task.highest),
+            history,
+            callbacks.keras_curves(writing.tensorboard),
+            CheckpointCallback(checkpoints, interruption, length.checkpoint_every),
+        ]
+        if length.average_batches:
+            recent = task.batches().take(length.average_batches)
+            kept.insert(0, callbacks.ReestimateAverages(recent))
+        try:
+            trainer.fit(
+                strategies.in_shares(lambda shard: task.batches(shard, checkpoints.step)),
+                steps_per_epoch=length.steps_per_epoch,
+                validation_data=task.validation,
+                validation_freq=evaluation_epochs(length.epochs, length.epochs_full_valid),
+                epochs=length.epochs,
+                verbose=1 if sys.stdout.isatty() else 2,
+                callbacks=kept,
+            )
+        except DivergedError as error:
+            good = newest_first(writing.last)
+            raise DivergedError(
+                f"{error}; last good checkpoint: {good[0] if good else 'none'}; start another run"
+            ) from error
+    return history.rows
