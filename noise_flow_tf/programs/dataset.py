@@ -56,6 +56,12 @@ def patches(
     return sidd.Patches(chosen, **{**asked, **other})
 
 
+def noise_label(config: TestFrames) -> str:
+    """Return what figures and reports call the dataset's own noise: "real" or "simulated"."""
+    return "real" if sidd.read_manifest(root(config)) is None else "simulated"
+
+
 def told(config: TestFrames) -> str:
     """What a report calls the dataset."""
-    return str(config.sidd_path or f"the offline stand-in for SIDD ({OFFLINE})")
+    name = str(config.sidd_path or f"the offline stand-in for SIDD in {OFFLINE}")
+    return f"{name} (simulated noise)" if noise_label(config) == "simulated" else name

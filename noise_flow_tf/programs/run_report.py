@@ -3,7 +3,6 @@
 import json
 
 import noise_flow_tf as nf
-import sidd
 from noise_flow_tf import architecture, plotting
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import dataset, pictures
@@ -13,13 +12,13 @@ from noise_flow_tf.saving import run_folder
 def draw(run, examples, gaussian, best, rows, baselines) -> None:
     """Writes the pictures of samples and of the history."""
     models = {"Gaussian": gaussian, "Camera NLF": nf.CameraNLF(), "Noise Flow": best}
-    samples = pictures.comparison_figure(examples.comparison(models))
-    charts = pictures.history(rows, baselines, best.summaries())
+    noise = examples.noise_label
+    samples = pictures.comparison_figure(examples.comparison(models), noise)
+    charts = pictures.history(rows, baselines, best.summaries(), noise)
     figures = {"samples": samples}
     figures |= {name: plotting.charts(chart) for name, chart in charts.items()}
     for name, figure in figures.items():
-        with sidd.replacing(run.pictures / f"{name}.png") as path:
-            figure.savefig(path, format="png")
+        pictures.save_figure(figure, run.pictures / f"{name}.png")
 
 
 def write(run, config, scores, rows, skipped) -> None:
@@ -31,9 +30,7 @@ def write(run, config, scores, rows, skipped) -> None:
     text = [
         f"# {architecture.title(config.arch)} on {dataset.told(config)}",
         "",
-        "Test NLL in nats per dimension and marginal KL divergence in nats, with standard errors "
-        "over images; in parentheses the relative improvement of Noise Flow, as in Table 1 of the "
-        "paper. The KL floor is the divergence between two samples of the same model.",
+        tables.explained("Noise Flow"),
         "",
         table,
         "",

@@ -121,7 +121,8 @@ def finish(config, run, train, test, test_images, test_frames, rows) -> None:
         config.seed,
     )
     gaussian = nf.GaussianNoise(baselines["gaussian_stddev"])
-    run_report.draw(run, pictures.Examples(test_frames), gaussian, best, rows, baselines["scores"])
+    examples = pictures.Examples(test_frames, dataset.noise_label(config))
+    run_report.draw(run, examples, gaussian, best, rows, baselines["scores"])
     run_report.write(run, config, scores, rows, [*train.skipped.items(), *test.skipped.items()])
 
 
@@ -167,7 +168,7 @@ def fit(config, strategy, run, writing, train, test_batches, test_frames, settin
             shard=shard,
         )
 
-    examples = pictures.Examples(test_frames)
+    examples = pictures.Examples(test_frames, dataset.noise_label(config))
     scores = settings["baselines"]["scores"]
     kl = evaluation.sampled_kl(model, test_batches, config.seed)
     with Interruption(strategy) as interruption:

@@ -103,7 +103,7 @@ def test_standard_errors_are_over_images():
     alone = evaluation.summarise(rows[:1])["m"]
     assert alone["nll"] == values[0]
     assert alone["nll_stderr"] is None
-    assert tables.number("nll", alone) == f"{values[0]:.3f}"
+    assert tables.number(evaluation.METRICS["nll"], alone) == f"{values[0]:.3f}"
 
 
 def test_paired_differences_tell_close_models_apart():
