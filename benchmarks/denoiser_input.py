@@ -16,9 +16,8 @@ import sidd
 from noise_flow_tf import denoising
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.cli import train_denoiser as flags_of
-from noise_flow_tf.denoising import schedules
-from noise_flow_tf.programs import dataset, train_denoiser
-from noise_flow_tf.programs.configs import NOISES
+from noise_flow_tf.denoising import schedules, sources
+from noise_flow_tf.programs import dataset
 
 _WARM_UP = 10
 
@@ -44,7 +43,7 @@ def parse(arguments=None):
 def training_flags(args, noise: str):
     given = ["--noise", noise, "--n_batch_train", str(args.n_batch_train), "--stride", "32"]
     given += ["--sidd_path", args.sidd_path] if args.sidd_path else []
-    given += ["--model", args.model] if noise == "noise_flow" else []
+    given += ["--model", args.model] if sources.SOURCES[noise].needs_model else []
     given += ["--depth", str(args.depth), "--width", str(args.width)]
     return flags_of.parse(given)
 
@@ -52,7 +51,7 @@ def training_flags(args, noise: str):
 def make_batches(flags, patches: sidd.Patches) -> tf.data.Dataset:
     with tf.device("CPU"):  # where tf.data runs
         model = nf.load(flags.model) if flags.model else None
-    source = train_denoiser.make_source(flags, patches.nlf_table(), model)
+    source = sources.make(flags.noise, patches.nlf_table(), model, flags.gauss_mix)
     clean = patches.batches(flags.n_batch_train, drop_remainder=True, repeat=True)
     return denoising.noisy_batches(clean, source, parallel=flags.n_train_threads)
 
@@ -85,7 +84,7 @@ def main(arguments=None):
     args = parse(arguments)
     told = {}
     print("noise       ms a step   of it waiting   batches a second without training")
-    for noise in NOISES:
+    for noise in sources.SOURCES:
         flags = training_flags(args, noise)
         frames = dataset.frames(flags, "train")
         patches = dataset.patches(flags, frames, sidd.CAMERAS, stride=flags.stride)

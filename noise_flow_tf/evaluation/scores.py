@@ -51,7 +51,7 @@ def measure(
     number = -1
     for number, batch in enumerate(batches):
         measured = {
-            name: Measured(*map(_array, step(batch, tf.constant([seed, number]))))
+            name: Measured(*_arrays(step(batch, tf.constant([seed, number]))))
             for name, step in steps.items()
         }
         yield {name: np.asarray(tensor) for name, tensor in batch.items()}, measured
@@ -179,7 +179,7 @@ def paired_difference(
     """
     pairs = [[row["scores"][which].get(metric) for which in (name, other)] for row in rows]
     differences = [None if None in pair else pair[0] - pair[1] for pair in pairs]
-    return _weighted_mean(differences, [row.get(METRICS[metric].weight) for row in rows])
+    return _weighted_mean(differences, [row[METRICS[metric].weight] for row in rows])
 
 
 def evaluate(
@@ -237,8 +237,8 @@ def _measuring(model: NoiseModel) -> Callable[[Batch, tf.Tensor], tuple]:
     return step
 
 
-def _array(tensor: tf.Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.numpy()
+def _arrays(tensors: tuple) -> list[Any]:
+    return [None if tensor is None else tensor.numpy() for tensor in tensors]
 
 
 def _ratio(total: float | None, count: int) -> float | None:

@@ -55,10 +55,19 @@ class Chart:
                 markersize=3,
                 linewidth=1.2,
             )
-        for number, (name, y) in enumerate(self.levels.items()):
-            axis.axhline(y, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1)
-        for name, (x, y) in self.marked.items():
-            axis.plot([x], [y], "*", markersize=11, color="black", label=name, zorder=3)
+        for number, (name, level) in enumerate(self.levels.items()):
+            axis.axhline(
+                level, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1
+            )
+        for name, point in self.marked.items():
+            axis.plot(
+                *([value] for value in point),
+                "*",
+                markersize=11,
+                color="black",
+                label=name,
+                zorder=3,
+            )
         axis.set(title=self.title, xlabel=self.xlabel, ylabel=self.ylabel)
         if self.logarithmic or self.loglog:
             axis.set_yscale("log")

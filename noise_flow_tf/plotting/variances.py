@@ -1,6 +1,7 @@
 """The variance of noise against the clean intensity."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,9 +9,9 @@ from matplotlib.lines import Line2D
 
 from noise_flow_tf.plotting.charts import COLORS
 
-_DOTS = {"marker": "o", "markersize": 2.5, "linestyle": "", "color": "black"}
-_NLF = {"linestyle": "--", "linewidth": 1.2, "color": COLORS[1]}
-_LINE = {"linestyle": "-", "linewidth": 1.4, "color": COLORS[0]}
+_DOTS: dict[str, Any] = {"marker": "o", "markersize": 2.5, "linestyle": "", "color": "black"}
+_NLF: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "color": COLORS[1]}
+_LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.4, "color": COLORS[0]}
 
 
 def variance_grid(

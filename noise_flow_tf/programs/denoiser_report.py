@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.denoising import DnCNN, denoise_image, scores
 from noise_flow_tf.programs import dataset, pictures
@@ -38,7 +36,9 @@ class Examples(pictures.Examples):
                 for title, noise in shown.items()
             }
             rows[label]["Ground truth"] = plotting.Picture(self._render(i, 0.0))
-        return plotting.comparison(rows, "Denoised test images, rendered to sRGB")
+        return plotting.comparison(
+            rows, f"Denoised test images with {self.noise_label} noise, rendered to sRGB"
+        )
 
     def _denoised(self, network: DnCNN) -> list[np.ndarray]:
         """What is left of the noise of each example."""
@@ -52,27 +52,25 @@ def _told(noise: np.ndarray) -> str:
     return f"{-10 * np.log10(max(np.mean(np.square(noise)), 1e-10)):.2f} dB"
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, beside its place first."""
-    with sidd.replacing(path) as beside:
-        figure.savefig(beside, format="png")
-
-
 def write_run(
     run, config, rows, best: DnCNN, examples: Examples, test_patches: int, left_out: list[str]
 ) -> None:
     """Writes pictures, `report.md` and `report.json` of a training run; prints where things are."""
-    title = scores.title(config.noise)
+    title = scores.title(config.noise, config.gauss_mix)
     curves = {
         name: pictures.against_epoch(rows, column)
         for name, column in (("training", "psnr"), ("test", "val_psnr"))
     }
     figures = {
-        "psnr": plotting.charts(plotting.Chart(curves, f"PSNR of {title}", "epoch", "PSNR in dB")),
+        "psnr": plotting.charts(
+            plotting.Chart(
+                curves, f"PSNR of {title}, {examples.noise_label} test noise", "epoch", "PSNR in dB"
+            )
+        ),
         "denoised": examples.figure({title: best}),
     }
     for name, figure in figures.items():
-        save_figure(figure, run.pictures / f"{name}.png")
+        pictures.save_figure(figure, run.pictures / f"{name}.png")
     measured = [row for row in rows if "val_psnr" in row]
     chosen = max(measured, key=lambda row: row["val_psnr"])
     minutes = sum(row["seconds"] for row in rows) / 60

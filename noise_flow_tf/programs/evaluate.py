@@ -38,7 +38,7 @@ def run(config: EvaluateConfig) -> None:
     if config.draw:
         evaluation_report.load(out)
     else:
-        models = load(config.model)
+        models = load(config.model or [])
         out.mkdir(parents=True, exist_ok=True)
     with RunFolder(out).locked():
         if not config.draw:
@@ -48,9 +48,9 @@ def run(config: EvaluateConfig) -> None:
     print(f"\nreport    {out / 'evaluation.md'}\nfigures   {out / 'figures'}")
 
 
-def load(paths: Sequence[str]) -> dict[str, tuple[str, nf.NoiseFlow]]:
+def load(paths: Sequence[str]) -> dict[str, tuple[str, Any]]:
     """Load models: by a short name, the path and the model."""
-    loaded = [(path, nf.load(path)) for path in paths]
+    loaded: list[tuple[str, Any]] = [(path, nf.load(path)) for path in paths]
     cameras = {model.cameras for _, model in loaded}
     if len(cameras) > 1:
         raise ValueError(

@@ -72,13 +72,15 @@ def from_results(results: Mapping) -> dict[str, Figure]:
 
 def _temperature_chart(found: Mapping, titles: Mapping, ours: str, noise: str) -> plotting.Chart:
     temperatures, kl = found["temperatures"], found["kl_over_temperature"]
-    by_moments = {f"{ours} by moments": f"{titles[ours]}, batch norm on the batch's moments"}
+    titles = {
+        **titles, f"{ours} by moments": f"{titles[ours]}, batch norm on the batch's moments"
+    }  # fmt: skip
     marked = {}
     if ours in kl:
         best = int(np.argmin(kl[ours]))
         marked[f"lowest, at {temperatures[best]:g}"] = temperatures[best], kl[ours][best]
     return plotting.Chart(
-        {(titles | by_moments)[name]: (temperatures, values) for name, values in kl.items()},
+        {titles[name]: (temperatures, values) for name, values in kl.items()},
         title=f"Marginal KL divergence to {noise} noise over the temperature",
         xlabel="sampling temperature: standard deviation of the latent",
         ylabel="KL in nats (logarithmic)",

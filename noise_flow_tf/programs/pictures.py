@@ -68,7 +68,7 @@ class Examples:
         return protocol.sample(protocol.distribution(model, batch), (seed, 0)).numpy()
 
     def strips(self, model: Any) -> dict[str, np.ndarray]:
-        """Return for each example clean, its own noise and sampled noise side by side, uint8 RGB."""
+        """Return each example clean, with its noise and with sampled noise, as uint8 RGB."""
         sampled = self.sample(model)
         return {
             f"clean, {self.noise_label}, sampled/{label}": np.concatenate(
@@ -207,7 +207,7 @@ def history(
 
 
 def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> float | None:
-    """Return the highest NLL to show: not those of the first epochs, which would flatten the rest."""
+    """Return the highest NLL to show: those of the first epochs would flatten the rest."""
     measured = against_epoch(rows, "nll")[1]
     if not measured or not all(measured[-1] < level for level in levels):
         return None

@@ -10,8 +10,7 @@ import tf_keras
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import denoising
-from noise_flow_tf.conditions import ConditionSpace
-from noise_flow_tf.denoising import DenoiserRun, schedules
+from noise_flow_tf.denoising import DenoiserRun, schedules, sources
 from noise_flow_tf.programs import dataset, running, sampling_plan
 from noise_flow_tf.programs.configs import DENOISER_EPOCHS, TrainDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples, write_run
@@ -58,7 +57,7 @@ def run(config: TrainDenoiserConfig) -> None:
         )
     asked = math.ceil(config.steps / steps) if config.steps else DENOISER_EPOCHS
     config = replace(config, epochs=config.epochs or asked)
-    source = make_source(config, train.nlf_table(), model)
+    source = sources.make(config.noise, train.nlf_table(), model, config.gauss_mix)
     print(
         f"{train.num_patches} training and {test.num_patches} test patches from "
         f"{dataset.root(config)}; {config.epochs} epochs of {steps} steps"
@@ -79,7 +78,7 @@ def run(config: TrainDenoiserConfig) -> None:
     settings["starts"] = [*settings["starts"], running.start()]
 
     chief = strategies.is_chief(strategy)
-    examples = Examples(test.frames)
+    examples = Examples(test.frames, dataset.noise_label(config))
     with running.to_write(run, settings, config.overwrite, resuming, chief) as writing:
         rows = fit(config, strategy, run, writing, train, test, source, steps, examples)
         if chief:
@@ -107,23 +106,6 @@ def read_patches(
     train = dataset.patches(config, train_frames, cameras, stride=config.stride)
     count = math.ceil(config.n_test_patches / len(test_frames))
     return train, dataset.patches(config, test_frames, cameras, "random", patches_per_image=count)
-
-
-def make_source(
-    config: TrainDenoiserConfig,
-    table: dict[tuple[str, int], tuple[float, float]],
-    model: nf.NoiseFlow | None,
-) -> denoising.sources.Source:
-    """The noise to train on; `table` has the NLF of each pair of camera and ISO."""
-    if config.noise == "noise_flow":
-        levels = ConditionSpace.of(model).iso_levels
-        pairs = [(camera, iso) for camera, iso in table if iso in levels]
-        source = denoising.ModelNoise(model, pairs)
-    elif config.noise == "camera_nlf":
-        source = denoising.TableNLF(list(table.values()))
-    else:
-        source = {"gauss": denoising.Gauss(), "real": denoising.real}[config.noise]
-    return denoising.GaussMix(source, config.gauss_mix) if config.gauss_mix else source
 
 
 def fit(config, strategy, run, writing, train, test, source, steps, examples) -> list[dict]:

@@ -244,7 +244,7 @@ def row(noise, seed, psnr, ssim=0.9, **known):
 
 
 def test_table_has_the_improvements_of_the_paper():
-    rows = [row(noise, 0, s["psnr"], s["ssim"]) for noise, s in scores.PAPER.items()]
+    rows = [row(name, 0, **source.paper) for name, source in sources.SOURCES.items()]
     lines = scores.table(scores.summary(rows)).splitlines()
     assert lines[2].startswith("| DnCNN-Gauss")
     for line, (psnr, ssim) in zip(

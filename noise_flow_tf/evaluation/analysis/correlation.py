@@ -69,9 +69,10 @@ class Correlation:
 
 
 def correlation_error(rho: np.ndarray, real: np.ndarray) -> float:
-    """Return the RMS difference of two sets of coefficients, but for each channel with itself at lag 0.
+    """Return the RMS difference of two sets of coefficients.
 
-    White noise has the RMS of the real coefficients themselves.
+    Each channel with itself at lag 0 does not count. White noise has the RMS of the real
+    coefficients themselves.
     """
     known = np.zeros(real.shape, bool)
     known[real.shape[0] // 2, real.shape[1] // 2] = np.eye(real.shape[-1], dtype=bool)

@@ -42,7 +42,7 @@ class VarianceOverIntensity:
             sums["noise"][source] = sums["noise"].get(source, 0.0) + moments
 
     def results(self) -> dict[Hashable, dict[str, Any]]:
-        """Return by group, lists over its bins: `count`, mean `clean`, and `variance` of each source."""
+        """Return by group lists over bins: `count`, mean `clean`, `variance` of each source."""
         results = {}
         for group, sums in self._groups.items():
             kept = sums["count"] >= self._fewest
