@@ -264,7 +264,7 @@ def test_summary_and_margins_are_over_runs():
     np.testing.assert_allclose(found["noise_flow"]["psnr"]["mean"], 42.0)
     np.testing.assert_allclose(found["noise_flow"]["psnr"]["std"], 2**0.5)
     margins = scores.margins(rows)
-    assert margins["real"] == {"mean": 0.5, "std": None, "least": 0.5}
+    assert margins["real"].items() >= {"mean": 0.5, "std": None, "least": 0.5}.items()
     assert margins["gauss"]["least"] == 1.0
     by_iso = scores.summary([r for r in rows if "iso" in r], "iso")
     np.testing.assert_allclose(by_iso["noise_flow", 100]["psnr"]["mean"], 41.5)
