@@ -36,7 +36,7 @@ def table(
     scores: Mapping[str, Scores],
     titles: Mapping[str, str] = TITLES,
     ours: str = "noise_flow",
-    beside: Mapping[str, Sequence[str]] | None = None,
+    extra_rows: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return a Markdown table of all metrics, with the relative improvements of one model.
 
@@ -45,7 +45,7 @@ def table(
             them has is left out.
         titles: by the same names, the titles of the columns.
         ours: the name of the model whose improvements are shown.
-        beside: by title, rows of further cells below.
+        extra_rows: by title, rows of further cells below.
 
     >>> print(table({
     ...     "gaussian": {"nll": -2.831, "kl": 0.394},
@@ -65,7 +65,7 @@ def table(
                 for name, score in scores.items()
             ]
             rows.append([metric.title, *cells])
-    rows += [[title, *cells] for title, cells in (beside or {}).items()]
+    rows += [[title, *cells] for title, cells in (extra_rows or {}).items()]
     return markdown(rows)
 
 

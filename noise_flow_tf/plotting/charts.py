@@ -68,7 +68,8 @@ class Chart:
                 label=name,
                 zorder=3,
             )
-        axis.set(title=self.title, xlabel=self.xlabel, ylabel=self.ylabel)
+        axis.set_title(self.title, fontsize=10)
+        axis.set(xlabel=self.xlabel, ylabel=self.ylabel)
         if self.logarithmic or self.loglog:
             axis.set_yscale("log")
         values = [float(value) for x, _ in self.series.values() for value in x]

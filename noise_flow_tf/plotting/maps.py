@@ -16,12 +16,12 @@ def correlation_maps(rhos: Mapping[str, np.ndarray], errors: Mapping[str, float]
             `analysis.Correlation`.
         errors: by title, the error below it, if it has one.
     """
-    kept = {title: _two_maps(np.asarray(rho)) for title, rho in rhos.items()}
-    highest = [max(np.nanmax(np.abs(pair[row])) for pair in kept.values()) for row in (0, 1)]
-    size = (2.4 * len(kept) + 1.3, 5.6)
+    maps = {title: _two_maps(np.asarray(rho)) for title, rho in rhos.items()}
+    highest = [max(np.nanmax(np.abs(pair[row])) for pair in maps.values()) for row in (0, 1)]
+    size = (2.4 * len(maps) + 1.3, 5.6)
     figure = Figure(figsize=size, dpi=150, layout="constrained")
-    axes = figure.subplots(2, len(kept), squeeze=False)
-    for column, (title, pair) in enumerate(kept.items()):
+    axes = figure.subplots(2, len(maps), squeeze=False)
+    for column, (title, pair) in enumerate(maps.items()):
         for row, values in enumerate(pair):
             axis = axes[row, column]
             image = axis.imshow(values, cmap="PuOr", vmin=-highest[row], vmax=highest[row])
@@ -30,7 +30,7 @@ def correlation_maps(rhos: Mapping[str, np.ndarray], errors: Mapping[str, float]
                 text = f"{values[place]:.2f}".replace("-0.00", "0.00")
                 axis.text(*place[::-1], text, ha="center", va="center", fontsize=6.5,
                           color="white" if dark else "black")  # fmt: skip
-            if column == len(kept) - 1:
+            if column == len(maps) - 1:
                 bar = figure.colorbar(image, ax=axes[row], shrink=0.8, pad=0.02)
                 bar.set_label("correlation coefficient", fontsize=8)
                 bar.ax.tick_params(labelsize=7)

@@ -220,7 +220,7 @@ def run(config: EvaluateDenoiserConfig) -> None:
     frames = [] if config.blocks else dataset.frames(config, "test")
     left_out: dict[sidd.Frame, str] = {}
     if config.blocks:
-        images = of_blocks(*config.blocks, config.release_exclusions)
+        images = of_blocks(config.blocks[0], config.blocks[1], config.release_exclusions)
         where, total = "SIDD's validation blocks", None
     else:
         images, total = of_frames(frames, left_out), len(frames)

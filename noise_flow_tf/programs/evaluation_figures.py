@@ -81,7 +81,7 @@ def _temperature_chart(found: Mapping, titles: Mapping, ours: str, noise: str) -
         marked[f"lowest, at {temperatures[best]:g}"] = temperatures[best], kl[ours][best]
     return plotting.Chart(
         {titles[name]: (temperatures, values) for name, values in kl.items()},
-        title=f"Marginal KL divergence to {noise} noise over the temperature",
+        title=f"Marginal KL to {noise} noise over temperature",
         xlabel="sampling temperature: standard deviation of the latent",
         ylabel="KL in nats (logarithmic)",
         logarithmic=True,

@@ -117,8 +117,8 @@ def source(results: Mapping) -> str:
 def table_1(results: Mapping, found: Mapping) -> str:
     """Return Table 1: all test images, and the paper's numbers if the models are the paper's."""
     (everything,) = found["all"]
-    beside = tables.PAPER_TABLE_1 if list(everything["scores"]) == list(tables.TITLES) else None
-    return tables.table(everything["scores"], results["titles"], results["ours"], beside)
+    paper = tables.PAPER_TABLE_1 if list(everything["scores"]) == list(tables.TITLES) else None
+    return tables.table(everything["scores"], results["titles"], results["ours"], paper)
 
 
 def _markdown(results: Mapping, found: Mapping) -> list[str]:

@@ -134,7 +134,7 @@ def _markdown(
         "",
         "## Figures",
         "",
-        *_shown("figures", _CAPTIONS),
+        *properties.captioned("figures", _CAPTIONS),
         *properties.text(results["properties"], titles, ours, noise, "evaluation/figures"),
         "",
         training,
@@ -171,10 +171,3 @@ def _signed(metric: evaluation.Metric, difference: float | None, error: float | 
         return "-"
     digits = metric.difference_digits
     return f"{difference:+.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
-
-
-def _shown(folder: str, captions: Mapping[str, str]) -> list[str]:
-    lines = []
-    for name, caption in captions.items():
-        lines += [f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", ""]
-    return lines

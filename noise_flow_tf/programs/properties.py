@@ -122,6 +122,15 @@ def captions(noise: str) -> dict[str, str]:
     }
 
 
+def captioned(folder: str, captions: Mapping[str, str]) -> list[str]:
+    """Return Markdown that shows the figures of a folder, by name, above their captions."""
+    return [
+        line
+        for name, caption in captions.items()
+        for line in (f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", "")
+    ]
+
+
 def text(
     found: Mapping, titles: Mapping[str, str], ours: str, noise: str, figures: str = "figures"
 ) -> list[str]:
@@ -142,8 +151,7 @@ def text(
         latent.append([titles[name], *(f"{value:.4f}" for value in cells)])
     without = "" if ours in found["latent"] else f" {mine} has no latent, and is left out."
     pictures = {
-        name: [f"![{caption}]({figures}/{name}.png)", "", f"*{caption}*", ""]
-        for name, caption in captions(noise).items()
+        name: captioned(figures, {name: caption}) for name, caption in captions(noise).items()
     }
     return [
         "## Correlation",

@@ -45,13 +45,13 @@ class VarianceOverIntensity:
         """Return by group lists over bins: `count`, mean `clean`, `variance` of each source."""
         results = {}
         for group, sums in self._groups.items():
-            kept = sums["count"] >= self._fewest
-            count = sums["count"][kept]
+            enough = sums["count"] >= self._fewest
+            count = sums["count"][enough]
             results[group] = {
                 "count": count.astype(int).tolist(),
-                "clean": (sums["clean"][kept] / count).tolist(),
+                "clean": (sums["clean"][enough] / count).tolist(),
                 "variance": {
-                    source: (squares[kept] / count - np.square(total[kept] / count)).tolist()
+                    source: (squares[enough] / count - np.square(total[enough] / count)).tolist()
                     for source, (total, squares) in sums["noise"].items()
                 },
             }
