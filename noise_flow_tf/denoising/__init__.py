@@ -22,22 +22,15 @@ if TYPE_CHECKING:
     from noise_flow_tf.saving.denoiser import save as save
     from noise_flow_tf.saving.run_folder import DenoiserRun as DenoiserRun
 
-_PLACES = {
-    "DenoiserRun": "saving.run_folder",
-    "DenoiserTrainer": "denoising.trainer",
-    "DnCNN": "denoising.dncnn",
-    "Gauss": "denoising.sources",
-    "GaussMix": "denoising.sources",
-    "ModelNoise": "denoising.sources",
-    "TableNLF": "denoising.sources",
-    "denoise_image": "denoising.whole_images",
-    "load": "saving.denoiser",
-    "noisy_batches": "denoising.sources",
-    "psnr": "denoising.trainer",
-    "real": "denoising.sources",
-    "save": "saving.denoiser",
+_NAMES = {
+    "denoising.dncnn": ["DnCNN"],
+    "denoising.sources": ["Gauss", "GaussMix", "ModelNoise", "TableNLF", "noisy_batches", "real"],
+    "denoising.trainer": ["DenoiserTrainer", "psnr"],
+    "denoising.whole_images": ["denoise_image"],
+    "saving.denoiser": ["load", "save"],
+    "saving.run_folder": ["DenoiserRun"],
 }
-
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = ("dncnn", "schedules", "scores", "sources", "trainer", "whole_images")
 
 __all__ = sorted(_PLACES)  # noqa: PLE0605
