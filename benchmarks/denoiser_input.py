@@ -16,9 +16,9 @@ import sidd
 from noise_flow_tf import denoising
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.cli import train_denoiser as command
-
-from noise_flow_tf.programs import dataset, train_denoiser
-from noise_flow_tf.programs.configs import NOISES, TrainDenoiserConfig
+from noise_flow_tf.denoising import sources
+from noise_flow_tf.programs import dataset
+from noise_flow_tf.programs.configs import TrainDenoiserConfig
 from noise_flow_tf.training import schedules
 
 _WARM_UP = 10
@@ -45,7 +45,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def training_config(args: argparse.Namespace, noise: str) -> TrainDenoiserConfig:
     flags = ["--noise", noise, "--n_batch_train", str(args.n_batch_train), "--stride", "32"]
     flags += ["--sidd_path", args.sidd_path] if args.sidd_path else []
-    flags += ["--model", args.model] if noise == "noise_flow" else []
+    flags += ["--model", args.model] if sources.SOURCES[noise].needs_model else []
     flags += ["--depth", str(args.depth), "--width", str(args.width)]
     return command.parse(flags)
 
@@ -53,7 +53,7 @@ def training_config(args: argparse.Namespace, noise: str) -> TrainDenoiserConfig
 def make_batches(config: TrainDenoiserConfig, patches: sidd.Patches) -> tf.data.Dataset:
     with tf.device("CPU"):  # where tf.data runs
         model = nf.load(config.model) if config.model else None
-    source = train_denoiser.make_source(config, patches.nlf_table(), model)
+    source = sources.make(config.noise, patches.nlf_table(), model, config.gauss_mix)
     clean = patches.batches(config.n_batch_train, drop_remainder=True, repeat=True)
     return denoising.noisy_batches(clean, source, parallel=config.n_train_threads)
 
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     results = {}
     print("noise       ms per step   waiting   batches per second without training")
-    for noise in NOISES:
+    for noise in sources.SOURCES:
         config = training_config(args, noise)
         frames = dataset.frames(config, "train")
         patches = dataset.patches(config, frames, sidd.CAMERAS, stride=config.stride)

@@ -1,4 +1,4 @@
-"""Takes the noise from a raw image with a trained denoiser."""
+"""Denoises a raw image with a trained denoiser."""
 
 from noise_flow_tf.cli import flags
 from noise_flow_tf.cli.parsing import ConfigParser
@@ -7,14 +7,14 @@ from noise_flow_tf.programs.configs import DenoiseConfig
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> DenoiseConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
+    """Return the config that the arguments ask for; messages name the command `program`."""
     parser = ConfigParser(
         DenoiseConfig,
         prog=program,
         description=__doc__,
         epilog="""a noisy image, of any even size, is one of
   .MAT   a NOISY_RAW file of SIDD; its colours are read from its METADATA file, and the clean image
-         from its GT file, where these stand beside it
+         from its GT file, if they are in the same folder
   .npy   float, [H, W] Bayer or [H, W, 4] packed (channels (0,0), (0,1), (1,1), (1,0)), in [0, 1]
   .png   8 or 16 bit grey, a Bayer image; its full range becomes [0, 1]
 
@@ -33,7 +33,7 @@ writes to the folder --out; NAME is the image's
     )
     add("noisy", metavar="FILE", required=True, help="noisy raw image, see below")
     add("out", metavar="FOLDER", help="where the results go")
-    add("clean", metavar="FILE", help="clean image of the same scene, to tell the PSNR")
+    add("clean", metavar="FILE", help="clean image of the same scene, for PSNR and SSIM")
     add("metadata", metavar="FILE", help="METADATA file of SIDD, for colours")
     add(
         "camera",
@@ -45,7 +45,7 @@ writes to the folder --out; NAME is the image's
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; messages name it `program`."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import denoise
 

@@ -1,6 +1,6 @@
 """Scores trained noise models on SIDD's test scenes: likelihood, marginal KL, and what these miss.
 
-Writes tables beside the paper's, the scores of every image, and figures.
+Writes tables next to the paper's, the scores of every image, and figures.
 """
 
 from noise_flow_tf.cli import flags
@@ -9,23 +9,19 @@ from noise_flow_tf.programs.configs import EvaluateConfig
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> EvaluateConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
+    """Return the config that the arguments ask for; messages name the command `program`."""
     parser = ConfigParser(
         EvaluateConfig,
         prog=program,
         description=__doc__,
         epilog="""writes to the folder --out
-  evaluation.md    tables: all test images, each camera, each ISO level
-  scores.csv       the same, a line for each group and model
-  images.csv       a line for each image and model
+  evaluation.md    what the metrics are, and tables: all test images, each camera, each ISO level
+  scores.csv       the same, one line per group and model
+  images.csv       one line per image and model
   evaluation.json  everything, for programs
   figures/         correlation, variance against intensity, the latent, sampling temperature, and
-                   patches rendered to sRGB (kept in examples.npz); --draw makes them anew from
-                   the files
-
-NLL is in nats per dimension. KL is the marginal divergence of the original release, in nats, of
-every 5th patch. Standard errors are over images. The KL floor is the divergence between two samples
-of the same model: what a perfect model would have with so few pixels.""",
+                   patches rendered to sRGB (saved in examples.npz); --draw redraws them from the
+                   files""",
     )
     add = parser.option
     add(
@@ -36,13 +32,17 @@ of the same model: what a perfect model would have with so few pixels.""",
         "the last is compared with the others",
     )
     add("out", metavar="FOLDER", help="where the results go")
-    add("draw", action="store_true", help="only draw the figures of the results in --out anew")
+    add("draw", action="store_true", help="only redraw the figures of the results in --out")
     add(
         "gaussian_stddev",
         type=positive(float),
         help="of the Gaussian baseline; by default that of the training noise in --sidd_path",
     )
-    add("scores_only", action="store_true", help="only NLL and KL")
+    add(
+        "scores_only",
+        action="store_true",
+        help="only the tables, without correlation, calibration and figures",
+    )
     add("n_batch_test", type=positive(int), help="patches in a batch")
     add("seed", type=int, help="of the samples")
     flags.add_patch_flags(parser)
@@ -53,7 +53,7 @@ of the same model: what a perfect model would have with so few pixels.""",
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; messages name it `program`."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import evaluate
 

@@ -1,6 +1,6 @@
 """Scores denoisers as in Table 3 of the paper, on whole test images or on SIDD's validation blocks.
 
-Several runs with the same noise and other seeds become one line with mean and standard deviation.
+Runs with the same noise and different seeds become one line with mean and standard deviation.
 """
 
 from noise_flow_tf.cli import flags
@@ -10,20 +10,20 @@ from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> EvaluateDenoiserConfig:
-    """The config that the arguments ask for; `program` is what messages call the command."""
+    """Return the config that the arguments ask for; messages name the command `program`."""
     parser = ConfigParser(
         EvaluateDenoiserConfig,
         prog=program,
         description=__doc__,
         epilog="""writes to the folder --out
-  report.md     the table beside the paper's, PSNR and SSIM by camera and ISO, the runs
+  report.md     the table with the paper's numbers, PSNR and SSIM by camera and ISO, the runs
   report.json   the same numbers
   scores.csv    PSNR and SSIM of each image and run
   denoised.png  noisy, denoised and clean patches, rendered to sRGB, with the PSNR on each (Figure 8
                 of the paper); not with --blocks, which come without metadata
 
 PSNR has peak 1; SSIM has Gaussian weights of standard deviation 1.5 and data range 1 (the release's
-range 2 stands beside it), and is the mean over the four packed channels. Denoised images are
+range 2 has a column of its own), and is the mean over the four packed channels. Denoised images are
 clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
     )
     parser.add_argument(
@@ -59,7 +59,7 @@ clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """The command; `program` is what its messages call it."""
+    """Run the command; messages name it `program`."""
     config = parse(arguments, program)
     from noise_flow_tf.programs import evaluate_denoiser
 

@@ -1,8 +1,11 @@
 """Trains DnCNN to denoise raw images, on sampled or on real noise (Section 5 of the paper)."""
 
+import textwrap
+
 from noise_flow_tf.cli import flags
 from noise_flow_tf.cli.parsing import ConfigParser, positive
-from noise_flow_tf.programs.configs import DENOISER_EPOCHS, NOISES, TrainDenoiserConfig
+from noise_flow_tf.denoising.sources import SOURCES
+from noise_flow_tf.programs.configs import DENOISER_EPOCHS, TrainDenoiserConfig
 from noise_flow_tf.saving.run_folder import DenoiserRun
 
 
@@ -25,27 +28,22 @@ def make_parser(program: str | None = None) -> ConfigParser[TrainDenoiserConfig]
         TrainDenoiserConfig,
         prog=program,
         description=__doc__,
-        epilog="""noise to train on (--noise)
-  gauss       white Gaussian, sigma ~ U(0.24, 11.5) / 255 for each patch
-  camera_nlf  N(0, beta1 * clean + beta2), for each patch with the NLF that METADATA states for a
-              random one of the training frames' pairs of camera and ISO
-  noise_flow  sampled from the noise model --model, for each patch with a random one of these pairs
-  real        that of the real pairs
-The first three are drawn anew for each batch. Clean patches are those of frame 010 of the training
-instances; noisy patches are clipped to [0, 1]. `noise-flow evaluate-denoiser` scores
-what was trained.
+        epilog=f"""noise to train on (--noise), drawn anew for each batch unless it says otherwise
+{_listed_sources()}
+Clean patches are those of frame 010 of the training instances; noisy patches are clipped to [0, 1].
+`noise-flow evaluate-denoiser` scores what was trained.
 
 The defaults are the original release's but for these: --average_batches; --epochs, of which nothing
 is known; --gauss_mix, since pure Noise Flow noise is the paper's text; and the pairs of camera and
 ISO, which the release takes from a table of its own with seven pairs less.""",
     )
     add = parser.option
-    add("noise", choices=NOISES, help="what to train on, see below; needed but with --resume")
+    add("noise", choices=[*SOURCES], help="what to train on, see below; needed but with --resume")
     add(
         "model",
         metavar="PATH",
-        help="for --noise noise_flow: run folder of train.py, SavedModel, or prefix of a released "
-        "checkpoint",
+        help=f"for --noise {_with_model()}: run folder of train.py, SavedModel, or prefix of a "
+        "released checkpoint",
     )
     add(
         "gauss_mix",
@@ -101,14 +99,26 @@ def _checked(
 ) -> TrainDenoiserConfig:
     """Return the config; end the program if its flags do not go together."""
     if not config.noise:
-        parser.error(f"--noise is needed: {', '.join(NOISES)}")
+        parser.error(f"--noise is needed: {', '.join(SOURCES)}")
     if config.depth < 2:
         parser.error(f"--depth must be at least 2; got {config.depth}")
     if config.resume and config.overwrite:
         parser.error("--resume and --overwrite exclude each other")
-    if (config.noise == "noise_flow") != bool(config.model):
-        parser.error("--noise noise_flow and --model PATH go together")
+    if SOURCES[config.noise].needs_model != bool(config.model):
+        parser.error(f"--noise {_with_model()} and --model PATH go together")
     return config
+
+
+def _with_model() -> str:
+    return " or ".join(source.name for source in SOURCES.values() if source.needs_model)
+
+
+def _listed_sources() -> str:
+    return "\n".join(
+        textwrap.fill(f"{source.name:10}  {source.help}", 100,
+                      initial_indent="  ", subsequent_indent=" " * 14)
+        for source in SOURCES.values()
+    )  # fmt: skip
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:

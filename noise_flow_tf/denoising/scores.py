@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.evaluation.tables import markdown
 
 Row = Mapping[str, Any]
@@ -16,26 +17,9 @@ SSIM_WINDOW = 11
 """The least side, in packed pixels, of an image that has an SSIM."""
 _LEAST_ERROR = 1e-10
 
-TITLES = {
-    "noisy": "Noisy input",
-    "gauss": "DnCNN-Gauss",
-    "camera_nlf": "DnCNN-CamNLF",
-    "noise_flow": "DnCNN-NF",
-    "real": "DnCNN-Real",
-}
-"""The paper's names of what a denoiser was trained on."""
-
-PAPER = {
-    "gauss": {"psnr": 43.63, "ssim": 0.968},
-    "camera_nlf": {"psnr": 44.99, "ssim": 0.982},
-    "noise_flow": {"psnr": 48.52, "ssim": 0.992},
-    "real": {"psnr": 47.08, "ssim": 0.989},
-}
-"""Table 3 of the paper, on SIDD's validation blocks."""
-
 
 def score(clean: np.ndarray, image: np.ndarray) -> dict[str, float]:
-    """PSNR and SSIM of an image `[H, W, 4]` in [0, 1].
+    """Return PSNR and SSIM of an image `[H, W, 4]` in [0, 1].
 
     Returns:
         `psnr`, dB for a peak of 1, at most 100; `ssim`, with Gaussian weights of standard deviation
@@ -71,7 +55,7 @@ def score(clean: np.ndarray, image: np.ndarray) -> dict[str, float]:
 
 
 def rmse_gain(psnr: float, ours: float) -> float:
-    """The part of another's root-mean-square error that is gone in ours, from both PSNRs.
+    """Return the part of another's root-mean-square error that is gone in ours, from both PSNRs.
 
     >>> f"{rmse_gain(43.63, 48.52):.1%}"
     '43.0%'
@@ -80,7 +64,7 @@ def rmse_gain(psnr: float, ours: float) -> float:
 
 
 def dssim_gain(ssim: float, ours: float) -> float:
-    """The part of another's structural dissimilarity (1 - SSIM) / 2 that is gone in ours.
+    """Return the part of another's dissimilarity (1 - SSIM) / 2 that is gone in ours.
 
     >>> f"{dssim_gain(0.984, 0.992):.1%}"
     '50.0%'
@@ -88,32 +72,44 @@ def dssim_gain(ssim: float, ours: float) -> float:
     return (ours - ssim) / (1 - ssim) if ssim < 1 else 0.0
 
 
-def title(noise: str) -> str:
-    """The paper's name of a denoiser, from what it was trained on.
+def title(noise: str, gauss_mix: float = 0.0) -> str:
+    """Return the paper's name of a denoiser, from what it was trained on.
 
-    >>> title("noise_flow"), title("noise_flow (50% Gauss)")
+    >>> title("noise_flow"), title("noise_flow", gauss_mix=0.5)
     ('DnCNN-NF', 'DnCNN-NF (50% Gauss)')
     """
-    name, _, rest = noise.partition(" ")
-    return f"{TITLES[name]} {rest}".strip()
+    name = "Noisy input" if noise == "noisy" else SOURCES[noise].title
+    return f"{name}{_mix(gauss_mix)}"
 
 
-def in_order(noises: Iterable[str]) -> list[str]:
-    """What was trained on, each once, in the paper's order."""
-    place = list(TITLES)
-    return sorted({*noises}, key=lambda noise: (place.index(noise.split()[0]), noise))
+def label(row: Row) -> str:
+    """Return a name of what a row's denoiser was trained on, for JSON and messages.
+
+    >>> label({"noise": "noise_flow", "gauss_mix": 0.5})
+    'noise_flow (50% Gauss)'
+    """
+    return f"{row['noise']}{_mix(row.get('gauss_mix', 0.0))}"
+
+
+def _mix(gauss_mix: float) -> str:
+    return f" ({100 * gauss_mix:g}% Gauss)" if gauss_mix else ""
+
+
+def place(row: Row) -> tuple[int, float]:
+    """Return the key to sort rows by, in the paper's order, the noisy input first."""
+    return ["noisy", *SOURCES].index(row["noise"]), row.get("gauss_mix", 0.0)
 
 
 def mean_and_std(values: Sequence[float]) -> dict[str, float | None]:
-    """The mean, and the sample standard deviation where there are two values or more."""
+    """Return the mean, and the sample standard deviation of two values or more."""
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"mean": float(np.mean(values)), "std": spread}
 
 
-def told(value: Mapping[str, float | None], digits: int) -> str:
-    """A mean with its standard deviation.
+def with_std(value: Mapping[str, float | None], digits: int) -> str:
+    """Return a mean with its standard deviation as text.
 
-    >>> told(mean_and_std([1.0, 2.0]), 2), told(mean_and_std([1.0]), 2)
+    >>> with_std(mean_and_std([1.0, 2.0]), 2), with_std(mean_and_std([1.0]), 2)
     ('1.50 ± 0.71', '1.00')
     """
     text = f"{value['mean']:.{digits}f}"
@@ -121,55 +117,62 @@ def told(value: Mapping[str, float | None], digits: int) -> str:
 
 
 def summary(rows: Iterable[Row], by: str | None = None) -> dict[Any, dict[str, Any]]:
-    """Means over images, then mean and standard deviation over runs.
+    """Return means over images, then mean and standard deviation over runs.
 
     Args:
-        rows: one for each run and image: `noise`, `seed`, the scores, and what `by` names.
-        by: the column that images are told apart by, such as "camera"; None for all together.
+        rows: one for each run and image: `noise`, `seed`, the scores, and the column `by`; also
+            `gauss_mix` if some batches were Gaussian.
+        by: a column of images to group them by, such as "camera"; None for all together.
 
     Returns:
-        For each noise, or each (noise, value of `by`), `runs`, how many, and for each score its
-        `mean` and `std`, over runs.
+        For each `label`, or each (`label`, value of `by`): `noise`, `gauss_mix`, `by`; `runs`, how
+        many; and for each score its `mean` and `std`, over runs. In the paper's order.
     """
     groups: dict[Any, dict[Any, list[Row]]] = {}
-    for row in rows:
-        key = row["noise"] if by is None else (row["noise"], row[by])
+    for row in sorted(rows, key=place):
+        key = label(row) if by is None else (label(row), row[by])
         groups.setdefault(key, {}).setdefault(row["seed"], []).append(row)
-    return {
-        key: {
+    found = {}
+    for key, runs in groups.items():
+        ((first, *_), *_) = runs.values()
+        found[key] = {
+            "noise": first["noise"],
+            "gauss_mix": first.get("gauss_mix", 0.0),
+            **({by: first[by]} if by else {}),
             "runs": len(runs),
             **{
-                name: mean_and_std([np.mean([row[name] for row in of]) for of in runs.values()])
+                name: mean_and_std([float(np.mean([r[name] for r in of])) for of in runs.values()])
                 for name in SCORES
             },
         }
-        for key, runs in groups.items()
-    }
+    return found
 
 
 def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str, Any]]:
-    """By how many dB one noise's denoisers are better than the others', seed by seed.
+    """Return by how many dB one noise's denoisers are better than the others', seed by seed.
 
     Returns:
-        For each other noise that has runs of the same seeds, `mean` and `std` of the differences in
-        PSNR, and `least`, the smallest one.
+        For each other `label` that has runs of the same seeds, `noise`, `gauss_mix`, `mean` and
+        `std` of the differences in PSNR, and `least`, the smallest one.
     """
-    runs: dict[tuple[str, Any], list[float]] = {}
+    runs: dict[tuple[str, Any], list[Row]] = {}
     for row in rows:
-        runs.setdefault((row["noise"], row["seed"]), []).append(row["psnr"])
-    means = {key: float(np.mean(values)) for key, values in runs.items()}
-    differences: dict[str, list[float]] = {}
-    for (noise, seed), mean in means.items():
-        if noise not in (ours, "noisy") and (ours, seed) in means:
-            differences.setdefault(noise, []).append(means[ours, seed] - mean)
-    return {
-        noise: {**mean_and_std(values), "least": min(values)}
-        for noise, values in differences.items()
-    }
+        runs.setdefault((label(row), row["seed"]), []).append(row)
+    means = {key: float(np.mean([row["psnr"] for row in of])) for key, of in runs.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for (other, seed), (first, *_) in runs.items():
+        if other not in (ours, "noisy") and (ours, seed) in means:
+            kind = {"noise": first["noise"], "gauss_mix": first.get("gauss_mix", 0.0)}
+            differences = found.setdefault(other, {**kind, "values": []})["values"]
+            differences.append(means[ours, seed] - means[other, seed])
+    for margin in found.values():
+        values = margin.pop("values")
+        margin |= {**mean_and_std(values), "least": min(values)}
+    return found
 
 
 def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """Table 3 in Markdown: PSNR and SSIM by what was trained on, and the paper's beside them.
+    """Return Table 3 in Markdown: PSNR and SSIM by what was trained on, and the paper's numbers.
 
     In parentheses the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper.
 
@@ -177,50 +180,46 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
         scores: of `summary`.
     """
     ours = scores.get("noise_flow")
+    best = SOURCES["noise_flow"].paper or {}
 
     def cell(score: Mapping, metric: str, digits: int, gain: Callable) -> str:
-        text = told(score[metric], digits)
+        text = with_std(score[metric], digits)
         if score is ours:
             return f"**{text}**"
         if ours is None:
             return text
         return f"{text} ({gain(score[metric]['mean'], ours[metric]['mean']):.1%})"
 
-    def paper(noise: str, metric: str, gain: Callable) -> str:
-        if noise not in PAPER:
+    def paper(score: Mapping, metric: str, gain: Callable) -> str:
+        source = None if score["gauss_mix"] else SOURCES.get(score["noise"])
+        if source is None or source.paper is None:
             return ""
-        value, best = PAPER[noise][metric], PAPER["noise_flow"][metric]
-        return f"**{value}**" if noise == "noise_flow" else f"{value} ({gain(value, best):.1%})"
+        value = source.paper[metric]
+        return f"**{value}**" if score is ours else f"{value} ({gain(value, best[metric]):.1%})"
 
     head = ["trained on", "runs", "PSNR", "SSIM", "SSIM, range 2", "paper: PSNR", "paper: SSIM"]
     lines = [
         [
-            title(noise),
-            str(scores[noise]["runs"]) if noise != "noisy" else "",
-            cell(scores[noise], "psnr", 2, rmse_gain),
-            cell(scores[noise], "ssim", 4, dssim_gain),
-            cell(scores[noise], "ssim_range2", 4, dssim_gain),
-            paper(noise, "psnr", rmse_gain),
-            paper(noise, "ssim", dssim_gain),
+            title(score["noise"], score["gauss_mix"]),
+            str(score["runs"]) if score["noise"] != "noisy" else "",
+            cell(score, "psnr", 2, rmse_gain),
+            cell(score, "ssim", 4, dssim_gain),
+            cell(score, "ssim_range2", 4, dssim_gain),
+            paper(score, "psnr", rmse_gain),
+            paper(score, "ssim", dssim_gain),
         ]
-        for noise in in_order(scores)
+        for score in scores.values()
     ]
     return markdown([head, *lines])
 
 
-def table_by(scores: Mapping[tuple[str, Any], Mapping[str, Any]], name: str) -> str:
-    """Mean PSNR / SSIM in Markdown, a line for each value of what `summary` went `by`."""
-    noises = in_order(noise for noise, _ in scores)
-    values = sorted({value for _, value in scores})
-    lines = [
-        [
-            str(value),
-            *(
-                f"{scores[noise, value]['psnr']['mean']:.2f} / "
-                f"{scores[noise, value]['ssim']['mean']:.4f}"
-                for noise in noises
-            ),
-        ]
-        for value in values
-    ]
-    return markdown([[name, *map(title, noises)], *lines])
+def table_by(scores: Mapping[Any, Mapping[str, Any]], by: str) -> str:
+    """Return mean PSNR / SSIM in Markdown, one line for each value of what `summary` went `by`."""
+    titles = {which: title(one["noise"], one["gauss_mix"]) for (which, _), one in scores.items()}
+    lines = [[by, *titles.values()]]
+    for value in sorted({one[by] for one in scores.values()}):
+        cells = [scores[which, value] for which in titles]
+        lines.append(
+            [str(value), *(f"{c['psnr']['mean']:.2f} / {c['ssim']['mean']:.4f}" for c in cells)]
+        )
+    return markdown(lines)

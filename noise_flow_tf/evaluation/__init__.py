@@ -1,10 +1,8 @@
 """Scores of noise models on a test set, their tables, and what the scores do not see."""
 
+from noise_flow_tf.evaluation.metrics import KL_STRIDE, METRICS, Measured, Metric
 from noise_flow_tf.evaluation.scores import (
-    KL_STRIDE,
-    METRICS,
     ImageScores,
-    Measured,
     evaluate,
     measure,
     paired_difference,
@@ -17,6 +15,7 @@ __all__ = [
     "METRICS",
     "ImageScores",
     "Measured",
+    "Metric",
     "evaluate",
     "measure",
     "paired_difference",

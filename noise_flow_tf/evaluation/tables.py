@@ -1,11 +1,10 @@
 """Scores as Markdown tables, in the form of the paper's Tables 1 and 2."""
 
-import math
 from collections.abc import Mapping, Sequence
 
+from noise_flow_tf.evaluation.metrics import METRICS, Metric
+
 TITLES = {"gaussian": "Gaussian", "camera_nlf": "Camera NLF", "noise_flow": "Noise Flow"}
-_DIGITS = {"nll": 3, "kl": 4, "kl_floor": 4}
-_ROWS = {"nll": "NLL", "kl": "KL", "kl_floor": "KL floor"}
 
 PAPER_TABLE_1 = {
     "NLL in the paper (SIDD)": ["-2.831 (99.4%)", "-3.105 (51.6%)", "**-3.521**"],
@@ -21,24 +20,32 @@ PAPER_TABLE_2 = {
 Scores = Mapping[str, float | None]
 
 
+def explained(ours: str) -> str:
+    """Return what the numbers of the tables mean, and the improvements of the model `ours`."""
+    lines = [
+        "Standard errors are over images. (The frames of one scene are not independent; with two "
+        "of each, errors over scenes are up to sqrt(2) times as large.) In parentheses is the "
+        f"relative improvement of {ours}, as in Table 1 of the paper.",
+        "",
+        *(metric.explained() for metric in METRICS.values()),
+    ]
+    return "\n".join(lines)
+
+
 def table(
     scores: Mapping[str, Scores],
     titles: Mapping[str, str] = TITLES,
     ours: str = "noise_flow",
-    beside: Mapping[str, Sequence[str]] | None = None,
+    extra_rows: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """A Markdown table of NLL and marginal KL, with the relative improvements of one model.
-
-    As in Table 1 of the paper, the improvement in NLL is that of the likelihood of one dimension,
-    exp(NLL of the baseline - NLL of Noise Flow) - 1, and that in KL is the part of the baseline's
-    divergence that is gone.
+    """Return a Markdown table of all metrics, with the relative improvements of one model.
 
     Args:
-        scores: by name `nll`, nats per dimension, and `kl`, nats; where they are there, also
-            `nll_stderr`, `kl_stderr` and `kl_floor`, as `evaluation.summarise` gives them.
+        scores: by the models' names, as `evaluation.summarise` returns them; a metric that none of
+            them has is left out.
         titles: by the same names, the titles of the columns.
         ours: the name of the model whose improvements are shown.
-        beside: by title, rows of further cells below.
+        extra_rows: by title, rows of further cells below.
 
     >>> print(table({
     ...     "gaussian": {"nll": -2.831, "kl": 0.394},
@@ -51,60 +58,60 @@ def table(
     | KL  | 0.3940 (98.0%) | 0.0520 (84.6%) | **0.0080** |
     """
     rows = [["", *(titles[name] for name in scores)]]
-    for metric in ("nll", "kl"):
-        cells = [
-            with_improvement(metric, score, scores[ours], bold=name == ours)
-            for name, score in scores.items()
-        ]
-        rows.append([_ROWS[metric], *cells])
-    if all(score.get("kl_floor") is not None for score in scores.values()):
-        rows.append(["KL floor", *(number("kl_floor", score) for score in scores.values())])
-    rows += [[title, *cells] for title, cells in (beside or {}).items()]
+    for metric in METRICS.values():
+        if any(score.get(metric.name) is not None for score in scores.values()):
+            cells = [
+                with_improvement(metric, score, scores[ours], bold=name == ours)
+                for name, score in scores.items()
+            ]
+            rows.append([metric.title, *cells])
+    rows += [[title, *cells] for title, cells in (extra_rows or {}).items()]
     return markdown(rows)
 
 
 def groups(what: str, summaries: Mapping[str, Mapping], titles: Mapping[str, str]) -> str:
-    """A Markdown table of the scores of groups of images, such as those of one camera.
+    """Return a Markdown table of the scores of groups of images, such as those of one camera.
 
     Args:
         what: the title of the first column.
         summaries: by group, `images` and `scores` of each model.
         titles: by the models' names, their titles.
     """
-    metrics = ("nll", "kl")
-    heads = [f"{titles[name]}, {_ROWS[metric]}" for metric in metrics for name in titles]
-    rows = [[what, "images", *heads]]
+    columns = [(metric, name) for metric in compared() for name in titles]
+    rows = [[what, "images", *(f"{titles[name]}, {metric.title}" for metric, name in columns)]]
     for group, summary in summaries.items():
-        cells = [number(metric, summary["scores"][name]) for metric in metrics for name in titles]
+        cells = [number(metric, summary["scores"][name]) for metric, name in columns]
         rows.append([group, str(summary["images"]), *cells])
     return markdown(rows)
 
 
-def with_improvement(metric: str, theirs: Scores, ours: Scores, bold: bool) -> str:
-    """A score with its standard error, and in parentheses by how much `ours` is better."""
+def compared() -> list[Metric]:
+    """Return the metrics that models are compared by."""
+    return [metric for metric in METRICS.values() if metric.gain]
+
+
+def with_improvement(metric: Metric, theirs: Scores, ours: Scores, bold: bool) -> str:
+    """Return a score with its standard error, and in parentheses how much `ours` is better."""
     text = number(metric, theirs)
+    value, best = theirs.get(metric.name), ours.get(metric.name)
+    if not metric.gain or value is None:
+        return text
     if bold:
         return f"**{text}**"
-    if theirs[metric] is None or ours[metric] is None:
-        return text
-    if metric == "nll":
-        gain = math.expm1(theirs["nll"] - ours["nll"])
-    else:
-        gain = 1 - ours["kl"] / theirs["kl"] if theirs["kl"] else 0.0
-    return f"{text} ({gain:.1%})"
+    return text if best is None else f"{text} ({metric.gain(value, best):.1%})"
 
 
-def number(metric: str, score: Scores) -> str:
-    """A score, with its standard error where there is one; a dash where nothing was measured."""
-    digits, error = _DIGITS[metric], score.get(f"{metric}_stderr")
-    if score[metric] is None:
+def number(metric: Metric, score: Scores) -> str:
+    """Return a score with its standard error if it has one; a dash if it was not measured."""
+    value, error = score.get(metric.name), score.get(f"{metric.name}_stderr")
+    if value is None:
         return "-"
-    text = f"{score[metric]:.{digits}f}"
-    return text if error is None else f"{text} ± {error:.{digits}f}"
+    text = f"{value:.{metric.digits}f}"
+    return text if error is None else f"{text} ± {error:.{metric.digits}f}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
+    """Return a Markdown table; the first row is its head."""
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     lines = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return "\n".join(

@@ -1,6 +1,6 @@
 """Figures: patches side by side, curves, and what is known of noise beyond its histogram.
 
-All are drawn from plain numbers, so that saved results can be drawn anew.
+All are drawn from plain numbers, so that figures can be redrawn from saved results.
 """
 
 from noise_flow_tf.plotting.charts import Chart, charts

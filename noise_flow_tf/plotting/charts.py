@@ -11,8 +11,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 """Okabe and Ito's, which colour-blind readers can tell apart."""
 _MARKERS = "osD^vP*"
 _LINES = ("-", "--", "-.", ":")
-_FEW = 20
-_MANY = 4
+_MOST_MARKERS = 20
+_MOST_INSIDE = 4
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Chart:
 
     Attributes:
         series: by name, x and y of the same length.
-        title: what stands above.
+        title: above the chart.
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
         levels: by name, a y that is drawn as a dashed line across.
         logarithmic: whether y is on a logarithmic scale.
         loglog: whether x is, too.
         marked: by name, a point (x, y) that is marked.
-        top: the highest y that is shown, where the curves go far beyond.
+        top: the highest y that is shown, if the curves go far beyond.
     """
 
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -42,7 +42,7 @@ class Chart:
     top: float | None = None
 
     def draw(self, axis: Axes) -> None:
-        """Draws the chart on an axis."""
+        """Draw the chart on an axis."""
         for number, (name, (x, y)) in enumerate(self.series.items()):
             axis.plot(
                 x,
@@ -51,15 +51,25 @@ class Chart:
                 color=COLORS[number % len(COLORS)],
                 linestyle=_LINES[number // len(COLORS) % len(_LINES)],
                 marker=_MARKERS[number % len(_MARKERS)],
-                markevery=max(1, len(x) // _FEW),
+                markevery=max(1, len(x) // _MOST_MARKERS),
                 markersize=3,
                 linewidth=1.2,
             )
-        for number, (name, y) in enumerate(self.levels.items()):
-            axis.axhline(y, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1)
-        for name, (x, y) in self.marked.items():
-            axis.plot([x], [y], "*", markersize=11, color="black", label=name, zorder=3)
-        axis.set(title=self.title, xlabel=self.xlabel, ylabel=self.ylabel)
+        for number, (name, level) in enumerate(self.levels.items()):
+            axis.axhline(
+                level, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1
+            )
+        for name, point in self.marked.items():
+            axis.plot(
+                *([value] for value in point),
+                "*",
+                markersize=11,
+                color="black",
+                label=name,
+                zorder=3,
+            )
+        axis.set_title(self.title, fontsize=10)
+        axis.set(xlabel=self.xlabel, ylabel=self.ylabel)
         if self.logarithmic or self.loglog:
             axis.set_yscale("log")
         values = [float(value) for x, _ in self.series.values() for value in x]
@@ -71,13 +81,13 @@ class Chart:
             lowest = min([*(min(y) for _, y in self.series.values() if y), *self.levels.values()])
             axis.set_ylim(lowest - 0.05 * (self.top - lowest), self.top)
         axis.grid(alpha=0.3)
-        many = len(self.series) + len(self.levels) + len(self.marked) > _MANY
+        many = len(self.series) + len(self.levels) + len(self.marked) > _MOST_INSIDE
         outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
         axis.legend(fontsize=8, **(outside if many else {}))
 
 
 def charts(*parts: Chart) -> Figure:
-    """One figure of charts, side by side."""
+    """Draw one figure of charts, side by side."""
     figure = Figure(figsize=(5.5 * len(parts), 3.6), dpi=150, layout="constrained")
     for axis, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         part.draw(axis)

@@ -9,28 +9,28 @@ _CHANNELS = ("(0,0)", "(0,1)", "(1,1)", "(1,0)")
 
 
 def correlation_maps(rhos: Mapping[str, np.ndarray], errors: Mapping[str, float]) -> Figure:
-    """Correlation between channels, and between neighbours of the same channel.
+    """Draw the correlation between channels, and between neighbours of the same channel.
 
     Args:
-        rhos: by title, a column each, coefficients `[2 r + 1, 2 r + 1, 4, 4]` of
+        rhos: by title, one column per title, coefficients `[2 r + 1, 2 r + 1, 4, 4]` of
             `analysis.Correlation`.
-        errors: by title, the error that stands below it, where there is one.
+        errors: by title, the error below it, if it has one.
     """
-    kept = {title: _two_maps(np.asarray(rho)) for title, rho in rhos.items()}
-    highest = [max(np.nanmax(np.abs(pair[row])) for pair in kept.values()) for row in (0, 1)]
-    size = (2.4 * len(kept) + 1.3, 5.6)
+    maps = {title: _two_maps(np.asarray(rho)) for title, rho in rhos.items()}
+    highest = [max(np.nanmax(np.abs(pair[row])) for pair in maps.values()) for row in (0, 1)]
+    size = (2.4 * len(maps) + 1.3, 5.6)
     figure = Figure(figsize=size, dpi=150, layout="constrained")
-    axes = figure.subplots(2, len(kept), squeeze=False)
-    for column, (title, pair) in enumerate(kept.items()):
+    axes = figure.subplots(2, len(maps), squeeze=False)
+    for column, (title, pair) in enumerate(maps.items()):
         for row, values in enumerate(pair):
             axis = axes[row, column]
             image = axis.imshow(values, cmap="PuOr", vmin=-highest[row], vmax=highest[row])
             for place in zip(*np.nonzero(~np.isnan(values)), strict=True):
                 dark = abs(values[place]) > 0.6 * highest[row]
-                told = f"{values[place]:.2f}".replace("-0.00", "0.00")
-                axis.text(*place[::-1], told, ha="center", va="center", fontsize=6.5,
+                text = f"{values[place]:.2f}".replace("-0.00", "0.00")
+                axis.text(*place[::-1], text, ha="center", va="center", fontsize=6.5,
                           color="white" if dark else "black")  # fmt: skip
-            if column == len(kept) - 1:
+            if column == len(maps) - 1:
                 bar = figure.colorbar(image, ax=axes[row], shrink=0.8, pad=0.02)
                 bar.set_label("correlation coefficient", fontsize=8)
                 bar.ax.tick_params(labelsize=7)
@@ -56,7 +56,7 @@ def correlation_maps(rhos: Mapping[str, np.ndarray], errors: Mapping[str, float]
 
 
 def _two_maps(rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Channels at lag 0, and lags of the same channel; without what is 1 anyway."""
+    """Return channels at lag 0, and lags of the same channel; without what is 1 anyway."""
     middle = rho.shape[0] // 2
     channels = rho[middle, middle].copy()
     neighbours = np.einsum("yxcc->yx", rho) / rho.shape[-1]

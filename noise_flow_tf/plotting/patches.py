@@ -1,4 +1,4 @@
-"""Rendered patches of real and sampled noise, side by side."""
+"""Rendered patches, side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,12 @@ _LABEL_INCHES = 0.22
 
 @dataclass(frozen=True)
 class Picture:
-    """One rendered patch: `image` uint8 RGB `[H, W, 3]`, and what stands below it.
+    """One rendered patch.
 
-    That is its noise's KL to the real noise, or another `caption`.
+    Attributes:
+        image: uint8 RGB `[H, W, 3]`.
+        kl: of its noise to the dataset's, shown below it.
+        caption: shown below it otherwise.
     """
 
     image: np.ndarray
@@ -24,11 +27,11 @@ class Picture:
 def comparison(
     rows: Mapping[str, Mapping[str, Picture]], title: str = "", inches: float = 1.8
 ) -> Figure:
-    """Rows of rendered patches, as in Figure 5 of the paper.
+    """Draw rows of rendered patches, as in Figure 5 of the paper.
 
     Args:
         rows: by the row's label (camera and ISO), the pictures by the column's title.
-        title: what stands above the figure.
+        title: above the figure.
         inches: the width of a picture.
     """
     columns: Sequence[str] = list(next(iter(rows.values())))
@@ -56,7 +59,7 @@ def comparison(
 
 
 def middle(image: np.ndarray, side: int) -> np.ndarray:
-    """The square of `side` pixels, or less, in the middle of an image `[H, W, ...]`."""
+    """Return the square of `side` pixels, or less, in the middle of an image `[H, W, ...]`."""
     side = min(side, *image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])
     return image[top : top + side, left : left + side]

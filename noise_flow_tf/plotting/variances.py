@@ -1,6 +1,7 @@
 """The variance of noise against the clean intensity."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,24 +9,24 @@ from matplotlib.lines import Line2D
 
 from noise_flow_tf.plotting.charts import COLORS
 
-_DOTS = {"marker": "o", "markersize": 2.5, "linestyle": "", "color": "black"}
-_NLF = {"linestyle": "--", "linewidth": 1.2, "color": COLORS[1]}
-_LINE = {"linestyle": "-", "linewidth": 1.4, "color": COLORS[0]}
+_DOTS: dict[str, Any] = {"marker": "o", "markersize": 2.5, "linestyle": "", "color": "black"}
+_NLF: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "color": COLORS[1]}
+_LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.4, "color": COLORS[0]}
 
 
 def variance_grid(
     groups: Mapping[tuple[str, int], Mapping], nlf: Mapping[tuple[str, int], tuple[float, float]],
     real: str, model: str, titles: Sequence[str],
 ) -> Figure:  # fmt: skip
-    """A small chart for each camera (rows) and ISO level (columns).
+    """Draw a small chart for each camera (rows) and ISO level (columns).
 
     Args:
         groups: by camera and ISO, `clean` and `variance` as `analysis.VarianceOverIntensity` has
             them.
         nlf: by camera and ISO, (beta1, beta2) of the camera's noise level function.
-        real: the name of the real noise, drawn as dots.
+        real: the name of the dataset's noise, drawn as dots.
         model: the name of the model, drawn as a line.
-        titles: what the legend calls the real noise, the noise level function and the model.
+        titles: what the legend calls the dataset's noise, the noise level function and the model.
     """
     cameras = list(dict.fromkeys(camera for camera, _ in groups))
     isos = sorted({iso for _, iso in groups})

@@ -15,7 +15,6 @@ __all__ = [
     "CAMERAS",
     "FORMATS",
     "ISO_LEVELS",
-    "NOISES",
     "OFFLINE",
     "RELEASE_EXCLUSIONS",
     "DenoiseConfig",
@@ -41,9 +40,6 @@ DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained if nothing says so: on the offline dataset, elsewhere, and
 with the release's schedule."""
-
-NOISES = ("gauss", "camera_nlf", "noise_flow", "real")
-"""What a denoiser is trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +113,7 @@ OFFLINE_PAPER = TrainConfig(epochs=60, n_batch_train=46)
 class TrainDenoiserConfig(Run):
     """Of `programs.train_denoiser`."""
 
-    noise: str | None = None
+    noise: str = ""
     model: str | None = None
     gauss_mix: float = 0.0
     depth: int = 9

@@ -1,6 +1,8 @@
 """The dataset that a program works on: its frames and its patches."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import sidd
 from noise_flow_tf.programs.configs import OFFLINE, Patches, TestFrames
@@ -37,13 +39,13 @@ def patches(
     chosen: Sequence[sidd.Frame],
     cameras: Sequence[str],
     sampling: str = "uniform",
-    **other,
+    **other: Any,
 ) -> sidd.Patches:
-    """The patches of frames, with cameras counted through the codes of a model.
+    """Return the patches of frames, with camera indices into the codes of a model.
 
-    `other` are arguments of `sidd.Patches` that no flag says, or other values than the flags'.
+    `other` are arguments of `sidd.Patches` without a flag, or other values than the flags'.
     """
-    asked = {
+    options: dict[str, Any] = {
         "patch_size": config.patch_height,
         "sampling": sampling,
         "patches_per_image": config.n_patches_per_image,
@@ -53,9 +55,22 @@ def patches(
         "parallel_reads": config.n_train_threads,
         "cameras": cameras,
     }
-    return sidd.Patches(chosen, **{**asked, **other})
+    return sidd.Patches(chosen, **(options | other))
 
 
-def told(config: TestFrames) -> str:
-    """What a report calls the dataset."""
-    return str(config.sidd_path or f"the offline stand-in for SIDD ({OFFLINE})")
+def noise_label(config: TestFrames) -> str:
+    """Return what figures and reports call the dataset's own noise: "real" or "simulated"."""
+    return "real" if sidd.read_manifest(root(config)) is None else "simulated"
+
+
+def noise_label_of(file: Path) -> str:
+    """Return "real" or "simulated" for the noise of one file of a dataset."""
+    roots = file.resolve().parents[2:4]  # ROOT/Data/INSTANCE/FILE, and one folder deeper
+    is_offline = any(sidd.read_manifest(root) is not None for root in roots)
+    return "simulated" if is_offline else "real"
+
+
+def title(config: TestFrames) -> str:
+    """Return what a report calls the dataset."""
+    name = str(config.sidd_path or f"the offline stand-in for SIDD in {OFFLINE}")
+    return f"{name} (simulated noise)" if noise_label(config) == "simulated" else name

@@ -1,4 +1,4 @@
-"""Takes the noise from a raw image with a trained denoiser."""
+"""Denoises a raw image with a trained denoiser."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from noise_flow_tf.programs.configs import DenoiseConfig
 
 
 def read_colours(config: DenoiseConfig, path: Path) -> sidd.Metadata:
-    """What rendering needs, from METADATA or as typical of the camera."""
+    """Return what rendering needs, from METADATA or as typical of the camera."""
     metadata = config.metadata or raw_images.beside(path, "NOISY", "METADATA")
     if metadata:
         return sidd.read_metadata(metadata)
@@ -20,7 +20,12 @@ def read_colours(config: DenoiseConfig, path: Path) -> sidd.Metadata:
 
 
 def run(config: DenoiseConfig) -> None:
-    """Does it; raises ValueError or OSError for bad input."""
+    """Denoise the image, write the results, and print its scores if a clean image is known.
+
+    Raises:
+        ValueError: a model, an image or metadata that does not fit.
+        OSError: a file that cannot be written.
+    """
     path, out = Path(config.noisy), Path(config.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
@@ -53,4 +58,4 @@ def run(config: DenoiseConfig) -> None:
             f"{before['ssim']:.4f}, denoised {after['ssim']:.4f}"
         )
     else:
-        print(f"took away a standard deviation of {np.std(noisy.packed - denoised):.5f}")
+        print(f"removed a standard deviation of {np.std(noisy.packed - denoised):.5f}")

@@ -1,6 +1,6 @@
 """Pictures of denoised patches, for training, its report and the evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from noise_flow_tf import plotting
 from noise_flow_tf.denoising import DnCNN, denoise_image
 from noise_flow_tf.programs import pictures
-from noise_flow_tf.programs.run_report import save_figure as save_figure
 
 
 class Examples(pictures.Examples):
@@ -26,7 +25,7 @@ class Examples(pictures.Examples):
 
     def figure(self, networks: Mapping[str, DnCNN]) -> Figure:
         """Draw Figure 8 of the paper: noisy, denoised by each network, and clean, with the PSNR."""
-        shown = {"Noisy": self.noise}
+        shown: dict[str, Sequence[np.ndarray]] = {"Noisy": list(self.noise)}
         shown |= {title: self._denoised(network) for title, network in networks.items()}
         rows = {}
         for i, label in enumerate(self.labels):
@@ -35,7 +34,9 @@ class Examples(pictures.Examples):
                 for title, noise in shown.items()
             }
             rows[label]["Ground truth"] = plotting.Picture(self._render(i, 0.0))
-        return plotting.comparison(rows, "Denoised test images, rendered to sRGB")
+        return plotting.comparison(
+            rows, f"Denoised test images with {self.noise_label} noise, rendered to sRGB"
+        )
 
     def _denoised(self, network: DnCNN) -> list[np.ndarray]:
         """Return what is left of the noise of each example."""

@@ -1,18 +1,21 @@
 """Scores trained noise models on SIDD's test scenes: likelihood, marginal KL, and what these miss.
 
-Writes tables beside the paper's, the scores of every image, and figures.
+Writes tables next to the paper's, the scores of every image, and figures.
 """
 
 import functools
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import architecture, evaluation
+from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import dataset, evaluation_figures, evaluation_report, pictures
 from noise_flow_tf.programs.configs import EvaluateConfig
@@ -23,14 +26,19 @@ NOISE_FLOW = "S-Ax4-G-Ax4-CAM"
 
 
 def run(config: EvaluateConfig) -> None:
-    """Does it; raises ValueError or OSError for bad input."""
+    """Evaluate the models, or draw the figures of an evaluation.
+
+    Raises:
+        ValueError: models, a dataset or results that do not fit.
+        OSError: a file that cannot be written.
+    """
     out = Path(config.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
     if config.draw:
         evaluation_report.load(out)
     else:
-        models = load(config.model)
+        models = load(config.model or [])
         out.mkdir(parents=True, exist_ok=True)
     with RunFolder(out).locked():
         if not config.draw:
@@ -40,13 +48,13 @@ def run(config: EvaluateConfig) -> None:
     print(f"\nreport    {out / 'evaluation.md'}\nfigures   {out / 'figures'}")
 
 
-def load(paths: Sequence[str]) -> dict[str, tuple[str, nf.NoiseFlow]]:
-    """For each model a short name, its path and itself."""
-    loaded = [(path, nf.load(path)) for path in paths]
+def load(paths: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Load models: by a short name, the path and the model."""
+    loaded: list[tuple[str, Any]] = [(path, nf.load(path)) for path in paths]
     cameras = {model.cameras for _, model in loaded}
     if len(cameras) > 1:
         raise ValueError(
-            "the models of --model know other cameras: "
+            "the models of --model support different cameras: "
             + "; ".join(", ".join(codes) for codes in sorted(cameras))
         )
     titles = [architecture.title(model.arch) for _, model in loaded]
@@ -59,14 +67,15 @@ def load(paths: Sequence[str]) -> dict[str, tuple[str, nf.NoiseFlow]]:
 
 
 def evaluate(
-    config: EvaluateConfig, models: Mapping[str, tuple[str, nf.NoiseFlow]], out: Path
-) -> dict:
-    """Measures the models beside both baselines; writes the results to `out` and returns them."""
+    config: EvaluateConfig, models: Mapping[str, tuple[str, Any]], out: Path
+) -> dict[str, Any]:
+    """Measure the models next to both baselines; write the results to `out` and return them."""
     frames = dataset.frames(config, "test")
     ours, (path, best) = list(models.items())[-1]
-    check_known(frames, best)
-    test = dataset.patches(config, frames, best.cameras)
-    stddev = config.gaussian_stddev or gaussian_stddev(config, path, best, test)
+    space = ConditionSpace.of(best)
+    check_known(frames, space)
+    test = dataset.patches(config, frames, space.cameras)
+    stddev = config.gaussian_stddev or gaussian_stddev(config, path, space, test)
     noise_models = {
         "gaussian": nf.GaussianNoise(stddev),
         "camera_nlf": nf.CameraNLF(),
@@ -77,22 +86,20 @@ def evaluate(
     properties = None
     if not config.scores_only:
         by_moments = functools.partial(best, training=True)
-        properties = Properties(noise_models, ours, best.cameras, by_moments, config.seed)
+        properties = Properties(noise_models, ours, space.cameras, by_moments, config.seed)
     images = test.batches(config.n_batch_test, mix_images=False, shuffle=False)
-    for batch, told in evaluation.measure(
+    for batch, measured in evaluation.measure(
         noise_models, tqdm(images, "scoring", unit="batch"), config.seed
     ):
-        scores.add(batch, told)
+        scores.add(batch, measured)
         if properties is not None:
-            properties.add(batch, told)
+            properties.add(batch, measured)
 
+    noise = dataset.noise_label(config)
     results = {
-        "dataset": dataset.told(config),
-        "offline": sidd.read_manifest(dataset.root(config)) is not None,
-        "models": {
-            name: {"path": path, "arch": model.arch, "parameters": model.num_parameters}
-            for name, (path, model) in models.items()
-        },
+        "dataset": dataset.title(config),
+        "offline": noise == "simulated",
+        "models": {name: {"path": path, **_size(model)} for name, (path, model) in models.items()},
         "titles": titles,
         "ours": ours,
         "gaussian_stddev": stddev,
@@ -105,32 +112,36 @@ def evaluate(
     (out / "examples.npz").unlink(missing_ok=True)
     if properties is not None:
         results["properties"] = properties.results()
-        examples = pictures.Examples(test.frames, by_light=True)
-        shown = {
-            "Gaussian": nf.GaussianNoise(stddev),
-            "Camera NLF": nf.CameraNLF(),
-            titles[ours]: best,
-        }
+        examples = pictures.Examples(test.frames, noise, by_light=True)
+        shown = {titles[name]: noise_models[name] for name in ("gaussian", "camera_nlf", ours)}
         pictures.save(out / "examples.npz", examples.comparison(shown, config.seed))
     evaluation_report.write(out, results)
     return results
 
 
-def check_known(frames: Sequence[sidd.Frame], model: nf.NoiseFlow) -> None:
-    """Raises a ValueError where frames have an ISO level or a camera that a model does not know."""
-    isos = sorted({frame.iso for frame in frames} - {*model.iso_levels})
-    cameras = sorted({frame.camera for frame in frames} - {*model.cameras})
-    if cameras or (isos and not model.iso_interpolation):
+def _size(model: Any) -> dict[str, Any]:
+    """Return the architecture and the number of parameters, of any kind of model."""
+    parameters = sum(math.prod(v.shape) for v in getattr(model, "trainable_variables", ()))
+    return {"arch": getattr(model, "arch", type(model).__name__), "parameters": parameters}
+
+
+def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:
+    """Raise a ValueError if frames have an ISO level or a camera outside a model's."""
+    isos = sorted({frame.iso for frame in frames} - {*space.iso_levels})
+    cameras = sorted({frame.camera for frame in frames} - {*space.cameras})
+    if cameras or (isos and not space.iso_interpolation):
         raise ValueError(
-            f"the model knows the cameras {', '.join(model.cameras)} and ISO "
-            f"{', '.join(map(str, model.iso_levels))}, but the test frames have "
+            f"the model knows the cameras {', '.join(space.cameras)} and ISO "
+            f"{', '.join(map(str, space.iso_levels))}, but the test frames have "
             f"{', '.join([*cameras, *(f'ISO {iso}' for iso in isos)])} too; choose with --cam and "
             "--iso"
         )
 
 
-def gaussian_stddev(config, path: str, model: nf.NoiseFlow, test: sidd.Patches) -> float:
-    """The Gaussian baseline: that of the run, where it saw the same data, else measured anew."""
+def gaussian_stddev(
+    config: EvaluateConfig, path: str, space: ConditionSpace, test: sidd.Patches
+) -> float:
+    """Return the Gaussian baseline's: that of the run if it saw the same data, else measured."""
     run = RunFolder(path)
     if run.settings.is_file():
         settings = run.read_settings()
@@ -143,4 +154,4 @@ def gaussian_stddev(config, path: str, model: nf.NoiseFlow, test: sidd.Patches) 
             f"{error}; the Gaussian baseline is fitted to the training noise: give "
             "--gaussian_stddev, or a dataset that has some"
         ) from error
-    return dataset.patches(config, frames, model.cameras).noise_stddev()
+    return dataset.patches(config, frames, space.cameras).noise_stddev()

@@ -1,12 +1,10 @@
 """Scores denoisers as in Table 3 of the paper, on whole test images or on SIDD's validation blocks.
 
-Several runs with the same noise and other seeds become one line with mean and standard deviation.
+Runs with the same noise and different seeds become one line with mean and standard deviation.
 """
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,72 +13,84 @@ from tqdm import tqdm
 
 import sidd
 from noise_flow_tf.denoising import DenoiserRun, DnCNN, denoise_image, scores
-from noise_flow_tf.programs import dataset, sampling_plan
+from noise_flow_tf.denoising.sources import SOURCES
+from noise_flow_tf.programs import dataset, pictures, sampling_plan
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
-from noise_flow_tf.programs.denoiser_report import Examples, save_figure
+from noise_flow_tf.programs.denoiser_report import Examples
+from noise_flow_tf.programs.evaluation_report import csv_text
 from noise_flow_tf.saving import run_folder
 
-_OF_A_KIND = (
+_SAME_TRAINING = (
     "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
     "n_batch_train", "patch_height", "stride", "noise_model",
 )  # fmt: skip
 
 
 class Trained(NamedTuple):
-    """A run, what it was trained on, and its best denoiser."""
+    """A run: its folder, what it was trained on and how, and its best denoiser."""
 
     path: str
-    noise: str
-    seed: int
     settings: dict[str, Any]
     network: DnCNN
 
+    @property
+    def kind(self) -> dict[str, Any]:
+        """The columns that say what it was trained on."""
+        mix = self.settings.get("gauss_mix", 0.0)
+        return {"noise": self.settings["noise"], "gauss_mix": mix, "seed": self.settings["seed"]}
+
+    @property
+    def title(self) -> str:
+        """The paper's name of the denoiser."""
+        return scores.title(self.settings["noise"], self.settings.get("gauss_mix", 0.0))
+
 
 class Image(NamedTuple):
-    """A test image: packed noisy and clean `[h, w, 4]` in [0, 1], and what is known of it."""
+    """A test image: packed noisy and clean `[h, w, 4]` in [0, 1], and its conditions."""
 
     name: str
     noisy: np.ndarray
     clean: np.ndarray
-    known: dict[str, Any]
+    conditions: dict[str, Any]
 
 
 def load_runs(paths: list[str]) -> list[Trained]:
-    """The runs, in the paper's order and by seed."""
+    """Load runs, in the paper's order and by seed."""
     found: dict[tuple[str, int], Trained] = {}
     for path in paths:
-        run = DenoiserRun(path)
-        if not run.settings.is_file():
+        folder = DenoiserRun(path)
+        if not folder.settings.is_file():
             raise ValueError(
                 f"{path} is not a run folder of noise-flow train-denoiser: no settings.json"
             )
-        settings, network = run.read_settings(), run.load()
-        mix = settings.get("gauss_mix")
-        noise = settings["noise"] + (f" ({mix:.0%} Gauss)" if mix else "")
-        key = noise, settings["seed"]
+        settings = folder.read_settings()
+        if settings["noise"] not in SOURCES:
+            raise ValueError(
+                f"{path} was trained on {settings['noise']}, which is none of {', '.join(SOURCES)}"
+            )
+        run = Trained(str(path), settings, folder.load())
+        key = scores.label(run.kind), settings["seed"]
         if key in found:
             raise ValueError(
-                f"{found[key].path} and {path} were both trained on {noise} with seed {key[1]}; "
+                f"{found[key].path} and {path} were both trained on {key[0]} with seed {key[1]}; "
                 "give one of them"
             )
-        found[key] = Trained(str(path), *key, settings, network)
-        first = next(one for one in found.values() if one.noise == noise)
-        for name in _OF_A_KIND:
+        found[key] = run
+        first = next(one for (label, _), one in found.items() if label == key[0])
+        for name in _SAME_TRAINING:
             if settings.get(name) != first.settings.get(name):
                 raise ValueError(
                     f"{first.path} and {path} are not two seeds of one training: --{name} is "
                     f"{first.settings.get(name)} and {settings.get(name)}; evaluate them apart"
                 )
-    order = scores.in_order(run.noise for run in found.values())
-    return sorted(found.values(), key=lambda run: (order.index(run.noise), run.seed))
+    return sorted(found.values(), key=lambda run: (scores.place(run.kind), run.settings["seed"]))
 
 
 def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iterator[Image]:
-    """The frames' images; those that cannot be read go to `left_out`, with the reason."""
+    """Yield the frames' images; those that cannot be read go to `left_out`, with the reason."""
     for frame in frames:
-        camera = None if frame.camera in sidd.CAMERAS else frame.camera
         try:
-            pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, camera)
+            pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
         except sidd.SiddError as error:
             left_out[frame] = str(error)
             tqdm.write(f"skipped: {error}")
@@ -90,107 +100,118 @@ def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iter
         yield Image(name, noisy, pair.clean, {"camera": frame.camera, "iso": frame.iso})
 
 
-def of_blocks(config: EvaluateDenoiserConfig) -> Iterator[Image]:
-    leave_out = sidd.RELEASE_EXCLUSIONS if config.release_exclusions else ()
-    for block in sidd.read_blocks(*config.blocks, leave_out):
+def of_blocks(noisy: str, clean: str, release_exclusions: bool) -> Iterator[Image]:
+    """Yield SIDD's validation blocks, perhaps without the images that the release leaves out."""
+    for block in sidd.read_blocks(
+        noisy, clean, sidd.RELEASE_EXCLUSIONS if release_exclusions else ()
+    ):
         yield Image(f"{block.image:02d}_{block.number:02d}", block.noisy, block.clean, {})
 
 
 def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[dict[str, Any]]:
-    """A row for each image and run, and for each noisy image itself."""
+    """Return one row for each image and run, and for each noisy image itself."""
     rows = []
     for image in images:
-        noisy = scores.score(image.clean, image.noisy)
-        rows.append({"run": "", "noise": "noisy", "seed": "", "image": image.name})
-        rows[-1] |= {**image.known, **noisy}
+        noisy = {"run": "", "noise": "noisy", "gauss_mix": 0.0, "seed": ""}
+        results = [(noisy, image.noisy)]
         for run in runs:
             denoised = denoise_image(run.network, image.noisy, tile)
-            rows.append({"run": run.path, "noise": run.noise, "seed": run.seed})
-            rows[-1] |= {
-                "image": image.name,
-                **image.known,
-                **scores.score(image.clean, denoised),
-            }
+            results.append(({"run": run.path, **run.kind}, denoised))
+        for columns, result in results:
+            about = {**columns, "image": image.name, **image.conditions}
+            rows.append({**about, **scores.score(image.clean, result)})
     if not rows:
         raise ValueError("there is no image to score")
     return rows
 
 
 def write(
-    config,
+    config: EvaluateDenoiserConfig,
     out: Path,
     runs: list[Trained],
     rows: list[dict[str, Any]],
     where: str,
     left_out: list[str],
 ) -> str:
-    """Writes the numbers; gives the table."""
+    """Write `scores.csv`, `report.json` and `report.md`; return the table."""
     overall = scores.summary(rows)
-    table = scores.table(overall)
     margins = scores.margins(rows)
     split = {by: scores.summary(rows, by) for by in ("camera", "iso") if by in rows[0]}
-    count = sum(row["noise"] == "noisy" for row in rows)
-    text = [
-        f"# Denoising, trained on sampled and on real noise: {where}",
-        "",
-        f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over {count} "
-        f"{'blocks' if config.blocks else 'images'}, with the standard deviation over runs with "
-        "other seeds; in parentheses the relative improvement of DnCNN-NF in RMSE and DSSIM, as in "
-        "Table 3 of the paper. Its numbers are of SIDD's validation blocks.",
-        "",
-        table,
-        "",
-        *[
-            f"DnCNN-NF is {scores.told(margin, 2)} dB above {scores.title(noise)} (with the same "
-            f"seed; at least {margin['least']:.2f})."
-            for noise, margin in margins.items()
-        ],
-        "",
-        *[line for by, of in split.items() for line in (scores.table_by(of, by), "")],
-        *[_told(run) for run in runs],
-        "",
-        *[f"Frame left out: {reason}" for reason in left_out],
-    ]
-    if not config.blocks:
-        text += ["![denoised](denoised.png)", ""]
     numbers = {
         "images": where,
-        "count": count,
+        "count": sum(row["noise"] == "noisy" for row in rows),
         "left_out": left_out,
         "scores": overall,
         "margins": margins,
-        **{
-            f"by_{by}": [
-                {"noise": noise, by: value, **score} for (noise, value), score in of.items()
-            ]
-            for by, of in split.items()
-        },
-        "paper": scores.PAPER,
+        **{f"by_{by}": list(of.values()) for by, of in split.items()},
+        "paper": {name: source.paper for name, source in SOURCES.items() if source.paper},
         "runs": [{"path": r.path, "weights": sampling_plan.fingerprint(r.network)} for r in runs],
     }
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    run_folder.write_text(out / "scores.csv", lines.getvalue())
+    table = scores.table(overall)
+    tables = [table, *(scores.table_by(of, by) for by, of in split.items())]
+    run_folder.write_text(out / "scores.csv", csv_text(rows))
     run_folder.write_text(out / "report.json", json.dumps(numbers, indent=2) + "\n")
+    text = _markdown(config, runs, numbers, tables)
     run_folder.write_text(out / "report.md", "\n".join(text))
     return table
 
 
-def _told(run: Trained) -> str:
+def _markdown(
+    config: EvaluateDenoiserConfig, runs: list[Trained], numbers: Mapping, tables: list[str]
+) -> list[str]:
+    """Return the lines of the report, with the whole table first of `tables`."""
+    first, *others = tables
+    text = [
+        f"# Denoising, trained on sampled noise and on that of pairs: {numbers['images']}",
+        "",
+        f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over "
+        f"{numbers['count']} {'blocks' if config.blocks else 'images'}, with the standard "
+        "deviation over runs with different seeds; in parentheses the relative improvement of "
+        "DnCNN-NF in RMSE and DSSIM, as in Table 3 of the paper. Its numbers are of SIDD's "
+        "validation blocks.",
+        "",
+        first,
+        "",
+        *[
+            f"DnCNN-NF is {scores.with_std(margin, 2)} dB above "
+            f"{scores.title(margin['noise'], margin['gauss_mix'])} (with the same seed; at least "
+            f"{margin['least']:.2f})."
+            for margin in numbers["margins"].values()
+        ],
+        "",
+        *[line for table in others for line in (table, "")],
+        *[_described(run) for run in runs],
+        "",
+        *[f"Frame left out: {reason}" for reason in numbers["left_out"]],
+    ]
+    return text if config.blocks else [*text, "![denoised](denoised.png)", ""]
+
+
+def _described(run: Trained) -> str:
     s = run.settings
     steps = s["steps_per_epoch"] * s["epochs"]
+    simulated = SOURCES[s["noise"]].of_dataset and _simulated(s.get("sidd_path"))
     return (
-        f"- {scores.title(run.noise)}, seed {run.seed}: `{run.path}`, depth {s['depth']}, width "
-        f"{s['width']}, noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} "
-        f"patches of {s['patch_height']} x {s['patch_height']} at stride {s['stride']}, schedule "
+        f"- {run.title}, seed {s['seed']}: `{run.path}`, depth {s['depth']}, width {s['width']}, "
+        f"noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} patches of "
+        f"{s['patch_height']} x {s['patch_height']} at stride {s['stride']}, schedule "
         f"{s['schedule']} at {s['lr']:g}"
+        + ("; the noise of its training pairs is simulated" if simulated else "")
     )
 
 
+def _simulated(sidd_path: str | None) -> bool:
+    """Return whether the dataset that a run was trained on is an offline one."""
+    return sidd_path is None or sidd.read_manifest(sidd_path) is not None
+
+
 def run(config: EvaluateDenoiserConfig) -> None:
-    """Does it; raises ValueError or OSError for bad input."""
+    """Score the runs and write the report.
+
+    Raises:
+        ValueError: runs, a dataset or blocks that do not fit.
+        OSError: a file that cannot be written.
+    """
     out = Path(config.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
@@ -198,10 +219,11 @@ def run(config: EvaluateDenoiserConfig) -> None:
     frames = [] if config.blocks else dataset.frames(config, "test")
     left_out: dict[sidd.Frame, str] = {}
     if config.blocks:
-        images, where, total = of_blocks(config), "SIDD's validation blocks", None
+        images = of_blocks(config.blocks[0], config.blocks[1], config.release_exclusions)
+        where, total = "SIDD's validation blocks", None
     else:
         images, total = of_frames(frames, left_out), len(frames)
-        where = f"test images of {dataset.told(config)}"
+        where = f"test images of {dataset.title(config)}"
     out.mkdir(parents=True, exist_ok=True)
     with DenoiserRun(out).locked():
         bar = tqdm(images, "scoring", total=total, unit="image", leave=False)
@@ -209,7 +231,10 @@ def run(config: EvaluateDenoiserConfig) -> None:
         (out / "denoised.png").unlink(missing_ok=True)
         print(f"\n{write(config, out, runs, rows, where, [*left_out.values()])}\n")
         if frames:
-            first = {scores.title(run.noise): run.network for run in reversed(runs)}
-            examples = Examples([frame for frame in frames if frame not in left_out])
-            save_figure(examples.figure(dict(reversed(first.items()))), out / "denoised.png")
+            networks: dict[str, DnCNN] = {}
+            for one in runs:
+                networks.setdefault(one.title, one.network)
+            readable = [frame for frame in frames if frame not in left_out]
+            examples = Examples(readable, dataset.noise_label(config))
+            pictures.save_figure(examples.figure(networks), out / "denoised.png")
     print(f"report    {out / 'report.md'}")

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.programs import evaluation_report, pictures
+from noise_flow_tf.programs.properties import Condition
 
 
 def draw(folder: Path) -> None:
-    """Draws all figures of the results in a folder into `figures` there; none where only the
-    scores were measured.
+    """Draw all figures of the results in a folder into `figures` there; none of scores alone.
 
     Raises:
         ValueError: the folder holds no results.
@@ -29,56 +29,71 @@ def draw(folder: Path) -> None:
             f"version ({error}); evaluate again without --draw"
         ) from error
     (folder / "figures").mkdir(exist_ok=True)
-    figures["samples"] = pictures.comparison_figure(pictures.load(folder / "examples.npz"))
+    examples = pictures.load(folder / "examples.npz")
+    noise = evaluation_report.noise_label(results)
+    figures["samples"] = pictures.comparison_figure(examples, noise)
     for name, figure in figures.items():
-        with sidd.replacing(folder / "figures" / f"{name}.png") as path:
-            figure.savefig(path, format="png")
+        pictures.save_figure(figure, folder / "figures" / f"{name}.png")
 
 
 def from_results(results: Mapping) -> dict[str, Figure]:
-    """By name, the figures of what `evaluation.json` holds."""
+    """Return by name the figures of what `evaluation.json` holds."""
     found, ours = results["properties"], results["ours"]
-    titles = {"real": "Real", **results["titles"]}
-    groups = {_condition(group): told for group, told in found["variance"].items()}
-    cameras = list(sidd.CAMERAS) + sorted({camera for camera, _ in groups} - {*sidd.CAMERAS})
-    in_order = sorted(groups, key=lambda key: (cameras.index(key[0]), key[1]))
-    latents = {titles[name]: _sorted(told, in_order) for name, told in found["latent"].items()}
+    noise = evaluation_report.noise_label(results)
+    titles = {"real": noise.capitalize(), **results["titles"]}
+    latents = {
+        titles[name]: {
+            **of_model,
+            "groups": {
+                f"{camera}, ISO {iso}": group
+                for (camera, iso), group in _in_order(of_model["groups"]).items()
+            },
+        }
+        for name, of_model in found["latent"].items()
+    }
+    by_condition = titles[ours] if ours in found["latent"] else list(latents)[-1]
+    nlf = {key: (row["beta1"], row["beta2"]) for key, row in _in_order(found["nlf"]).items()}
     return {
         "correlation": plotting.correlation_maps(
             {titles[name]: np.array(rho) for name, rho in found["correlation"].items()},
             {titles[name]: error for name, error in found["correlation_error"].items()},
         ),
         "variance": plotting.variance_grid(
-            {key: groups[key] for key in in_order},
-            {_condition(group): nlf for group, nlf in found["nlf"].items()},
+            _in_order(found["variance"]),
+            nlf,
             "real",
             ours,
-            ("real noise", "camera NLF, beta1 y + beta2", titles[ours]),
+            (f"{noise} noise", "camera NLF, beta1 y + beta2", titles[ours]),
         ),
-        "latent": plotting.latent_quantiles(latents, titles[ours]),
-        "temperature": plotting.charts(_temperature_chart(found, titles, ours)),
+        "latent": plotting.latent_quantiles(latents, by_condition, noise),
+        "temperature": plotting.charts(_temperature_chart(found, titles, ours, noise)),
     }
 
 
-def _temperature_chart(found: Mapping, titles: Mapping, ours: str) -> plotting.Chart:
+def _temperature_chart(found: Mapping, titles: Mapping, ours: str, noise: str) -> plotting.Chart:
     temperatures, kl = found["temperatures"], found["kl_over_temperature"]
-    by_moments = {f"{ours} by moments": f"{titles[ours]}, batch norm on the batch's moments"}
-    best = int(np.argmin(kl[ours]))
+    titles = {
+        **titles, f"{ours} by moments": f"{titles[ours]}, batch norm on the batch's moments"
+    }  # fmt: skip
+    marked = {}
+    if ours in kl:
+        best = int(np.argmin(kl[ours]))
+        marked[f"lowest, at {temperatures[best]:g}"] = temperatures[best], kl[ours][best]
     return plotting.Chart(
-        {(titles | by_moments)[name]: (temperatures, values) for name, values in kl.items()},
-        title="Marginal KL divergence over the sampling temperature",
-        xlabel="temperature: standard deviation of the latent",
+        {titles[name]: (temperatures, values) for name, values in kl.items()},
+        title=f"Marginal KL to {noise} noise over temperature",
+        xlabel="sampling temperature: standard deviation of the latent",
         ylabel="KL in nats (logarithmic)",
         logarithmic=True,
-        marked={f"lowest, at {temperatures[best]:g}": (temperatures[best], kl[ours][best])},
+        marked=marked,
     )
 
 
-def _condition(group: str) -> tuple[str, int]:
-    camera, iso = group.split(", ISO ")
-    return camera, int(iso)
-
-
-def _sorted(told: Mapping, in_order: list[tuple[str, int]]) -> dict:
-    names = [f"{camera}, ISO {iso}" for camera, iso in in_order]
-    return {**told, "groups": {name: told["groups"][name] for name in names}}
+def _in_order(records: list[Mapping]) -> dict[Condition, Mapping]:
+    """Return records by camera and ISO, in the order of SIDD's cameras and by ISO."""
+    groups = {(record["camera"], record["iso"]): record for record in records}
+    others = sorted({camera for camera, _ in groups} - {*sidd.CAMERAS})
+    cameras = [*sidd.CAMERAS, *others]
+    return {
+        key: groups[key] for key in sorted(groups, key=lambda key: (cameras.index(key[0]), key[1]))
+    }

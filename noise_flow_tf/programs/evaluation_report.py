@@ -1,4 +1,4 @@
-"""What noise-flow evaluate leaves for a person and for programs to read: Markdown, CSV and JSON."""
+"""What noise-flow evaluate writes for people and programs: Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -14,10 +14,17 @@ from noise_flow_tf.programs import properties
 from noise_flow_tf.saving import run_folder
 
 _CONDITIONS = ("instance", "number", "camera", "iso", "brightness", "patches", "kl_patches")
+_WAYS = {
+    "all": ((), "all"),
+    "camera": (("camera",), "{camera}"),
+    "ISO": (("iso",), "{iso}"),
+    "camera and ISO": (("camera", "iso"), "{camera}, ISO {iso}"),
+}
+"""Ways to group images: the conditions that a group shares, and its label in tables and CSV."""
 
 
 def images(rows: Iterable[Mapping], frames: Sequence[sidd.Frame]) -> list[dict[str, Any]]:
-    """The rows of `evaluation.ImageScores`, with what is known of each image's frame."""
+    """Return the rows of `evaluation.ImageScores`, with what is known about each image's frame."""
     named = []
     for row in rows:
         frame = frames[row["frame"]]
@@ -26,32 +33,48 @@ def images(rows: Iterable[Mapping], frames: Sequence[sidd.Frame]) -> list[dict[s
     return named
 
 
-def summaries(results: Mapping) -> dict[str, dict[str, dict]]:
-    """For each way to group the images, by group, their number and the scores of each model."""
-    rows = results["images"]
-    ways = {
-        "all": lambda row: "all",
-        "camera": lambda row: row["camera"],
-        "ISO": lambda row: row["iso"],
-        "camera and ISO": lambda row: (row["camera"], row["iso"]),
-    }
+def summaries(results: Mapping) -> dict[str, list[dict[str, Any]]]:
+    """Return for each way to group the images one record per group.
+
+    A record has the conditions that the group shares, the number of `images`, and the `scores` of
+    each model.
+    """
     found = {}
-    for way, key in ways.items():
-        members: dict[Any, list] = {}
-        for row in rows:
-            members.setdefault(key(row), []).append(row)
-        found[way] = {
-            ", ISO ".join(map(str, group)) if isinstance(group, tuple) else str(group): {
-                "images": len(its),
-                "scores": evaluation.summarise(its),
+    for way, (columns, _) in _WAYS.items():
+        members: dict[tuple, list] = {}
+        for row in results["images"]:
+            members.setdefault(tuple(row[name] for name in columns), []).append(row)
+        found[way] = [
+            {
+                **dict(zip(columns, group, strict=True)),
+                "images": len(rows),
+                "scores": evaluation.summarise(rows),
             }
-            for group, its in sorted(members.items())
-        }
+            for group, rows in sorted(members.items())
+        ]
     return found
 
 
+def labelled(found: Mapping, way: str) -> dict[str, dict[str, Any]]:
+    """Return the groups of `summaries` by their labels."""
+    return {_WAYS[way][1].format(**record): record for record in found[way]}
+
+
+def as_json(found: Mapping) -> dict[str, Any]:
+    """Return `summaries` in the form of JSON: by the condition, if it is one, else as records."""
+    return {
+        way: found[way]
+        if len(columns) > 1
+        else {
+            label: {name: record[name] for name in ("images", "scores")}
+            for label, record in labelled(found, way).items()
+        }
+        for way, (columns, _) in _WAYS.items()
+    }
+
+
 def load(folder: Path) -> dict[str, Any]:
-    """The results that `write` left in a folder.
+    """Return the results that `write` left in a folder.
 
     Raises:
         ValueError: there are none, or they cannot be read.
@@ -66,19 +89,23 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def write(out: Path, results: Mapping) -> None:
-    """Writes `evaluation.json`, `evaluation.md`, `scores.csv` and `images.csv`."""
+    """Write `evaluation.json`, `evaluation.md`, `scores.csv` and `images.csv`."""
     found = summaries(results)
-    text = json.dumps({**results, "summaries": found}, indent=2)
+    text = json.dumps({**results, "summaries": as_json(found)}, indent=2)
     run_folder.write_text(out / "evaluation.json", text + "\n")
-    run_folder.write_text(out / "scores.csv", _csv(_score_lines(found)))
-    run_folder.write_text(out / "images.csv", _csv(_image_lines(results)))
+    run_folder.write_text(out / "scores.csv", csv_text(_score_lines(found)))
+    run_folder.write_text(out / "images.csv", csv_text(_image_lines(results)))
     run_folder.write_text(out / "evaluation.md", "\n".join(_markdown(results, found)))
 
 
+def noise_label(results: Mapping) -> str:
+    """Return what `dataset.noise_label` said when the results were measured."""
+    return "simulated" if results["offline"] else "real"
+
+
 def source(results: Mapping) -> str:
-    """One sentence on what the numbers are from."""
-    rows = results["images"]
-    where = f"{len(rows)} test images of {results['dataset']}"
+    """Return one sentence on what the numbers are from."""
+    where = f"{len(results['images'])} test images of {results['dataset']}"
     if results["offline"]:
         return (
             f"All numbers here are from {where}, whose sensors are made up: they say nothing of "
@@ -87,24 +114,11 @@ def source(results: Mapping) -> str:
     return f"All numbers here are from {where}."
 
 
-def explained(ours: str) -> str:
-    """What the numbers of the tables mean."""
-    return (
-        "NLL in nats per dimension and marginal KL divergence in nats, with standard errors over "
-        "images. (The frames of one scene are not independent; with two of each, errors over "
-        "scenes are up to sqrt(2) times as large.) In parentheses is the relative improvement of "
-        f"{ours}, as the paper computes it: that of the likelihood, exp(difference of NLL) - 1, "
-        "and the part of the divergence that is gone. The KL floor is the divergence between two "
-        "samples of the same model, which is what patches of this size give where the model is "
-        "perfect."
-    )
-
-
 def table_1(results: Mapping, found: Mapping) -> str:
-    """Table 1: all test images, beside the paper's numbers where the models are the paper's."""
-    scores = found["all"]["all"]["scores"]
-    beside = tables.PAPER_TABLE_1 if list(scores) == list(tables.TITLES) else None
-    return tables.table(scores, results["titles"], results["ours"], beside)
+    """Return Table 1: all test images, and the paper's numbers if the models are the paper's."""
+    (everything,) = found["all"]
+    paper = tables.PAPER_TABLE_1 if list(everything["scores"]) == list(tables.TITLES) else None
+    return tables.table(everything["scores"], results["titles"], results["ours"], paper)
 
 
 def _markdown(results: Mapping, found: Mapping) -> list[str]:
@@ -120,27 +134,28 @@ def _markdown(results: Mapping, found: Mapping) -> list[str]:
         "",
         *models,
         "",
-        explained(results["titles"][results["ours"]]),
+        tables.explained(results["titles"][results["ours"]]),
         "",
         table_1(results, found),
         "",
     ]
     for way in ("camera", "ISO", "camera and ISO"):
-        lines += [f"## By {way}", "", tables.groups(way, found[way], results["titles"]), ""]
+        groups = tables.groups(way, labelled(found, way), results["titles"])
+        lines += [f"## By {way}", "", groups, ""]
     lines += [f"Frame left out: {reason}" for reason in results["left_out"]]
     if "properties" in results:
-        lines += properties.text(results["properties"], results["titles"], results["ours"])
+        lines += properties.text(
+            results["properties"], results["titles"], results["ours"], noise_label(results)
+        )
     return lines
 
 
 def _score_lines(found: Mapping) -> Iterable[dict[str, Any]]:
-    for way, groups in found.items():
-        for group, summary in groups.items():
-            for model, scores in summary["scores"].items():
-                yield {
-                    "by": way, "group": group, "images": summary["images"], "model": model,
-                    **scores,
-                }  # fmt: skip
+    for way in found:
+        for label, record in labelled(found, way).items():
+            group = {"by": way, "group": label, "images": record["images"]}
+            for model, scores in record["scores"].items():
+                yield {**group, "model": model, **scores}
 
 
 def _image_lines(results: Mapping) -> Iterable[dict[str, Any]]:
@@ -150,7 +165,8 @@ def _image_lines(results: Mapping) -> Iterable[dict[str, Any]]:
             yield {**conditions, "model": model, **scores}
 
 
-def _csv(lines: Iterable[dict[str, Any]]) -> str:
+def csv_text(lines: Iterable[Mapping[str, Any]]) -> str:
+    """Return lines as CSV, with the columns of the first one."""
     lines = list(lines)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What noise-flow paper leaves to look at: the figures of the paper, and the report."""
+"""What noise-flow paper writes for people: the figures of the paper, and the report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,28 +28,29 @@ _BASELINES = ("gaussian", "camera_nlf")
 
 
 def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
-    """Draws Figures 4, 6 and 7 from the histories of runs and the results of the evaluation."""
-    nlf = nlf_chart(evaluation_report.load(out / "evaluation")["images"])
-    charts = {name: history_charts(runs[name]) for name in (ours, FORMULAS)}
+    """Draw Figures 4, 6 and 7 from the histories of runs and the results of the evaluation."""
+    results = evaluation_report.load(out / "evaluation")
+    noise = evaluation_report.noise_label(results)
+    nlf = nlf_chart(results["images"], noise)
+    charts = {name: history_charts(runs[name], noise) for name in (ours, FORMULAS)}
     figures = {"figure4": [charts[ours]["nll"], charts[ours]["kl"]]}
     for name, ending in ((FORMULAS, ""), (ours, "_release")):
         figures[f"figure6{ending}"] = [charts[name]["beta"], charts[name]["gain"]]
         figures[f"figure7{ending}"] = [charts[name]["camera_factor_of_gain"], nlf]
     (out / "figures").mkdir(exist_ok=True)
     for name, parts in figures.items():
-        with sidd.replacing(out / "figures" / f"{name}.png") as path:
-            plotting.charts(*parts).savefig(path, format="png")
+        pictures.save_figure(plotting.charts(*parts), out / "figures" / f"{name}.png")
 
 
-def history_charts(run: RunFolder) -> dict[str, plotting.Chart]:
-    """What a run measured and learned over its epochs."""
+def history_charts(run: RunFolder, noise: str) -> dict[str, plotting.Chart]:
+    """Chart what a run measured and learned over its epochs, on real or simulated `noise`."""
     settings = run.read_settings()
     rows = run.read_history(settings["epochs"])
-    return pictures.history(rows, settings["baselines"]["scores"], run.load().summaries())
+    return pictures.history(rows, settings["baselines"]["scores"], run.load().summaries(), noise)
 
 
-def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:
-    """Figure 7b: beta1 of the cameras' noise level functions against ISO."""
+def nlf_chart(images: Sequence[Mapping], noise: str) -> plotting.Chart:
+    """Chart Figure 7b: beta1 of the cameras' noise level functions against ISO."""
     series = {}
     for camera in sidd.CAMERAS:
         of_iso: dict[int, list[float]] = {}
@@ -61,7 +62,7 @@ def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:
             series[camera] = (isos, [sum(of_iso[iso]) / len(of_iso[iso]) for iso in isos])
     return plotting.Chart(
         series,
-        title="Camera NLF: beta1 in METADATA",
+        title=f"Camera NLF of {noise} noise: beta1 in METADATA",
         xlabel="ISO level",
         ylabel="beta1 (raw intensity)",
         loglog=True,
@@ -69,64 +70,36 @@ def nlf_chart(images: Sequence[Mapping]) -> plotting.Chart:
 
 
 def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
-    """Writes `report.md` and `report.json`, and prints Tables 1 and 2."""
+    """Write `report.md` and `report.json`, and print Tables 1 and 2."""
     results = evaluation_report.load(out / "evaluation")
     if "properties" not in results:
         raise ValueError(f"{out / 'evaluation'} has scores only; run again without --draw")
     found = evaluation_report.summaries(results)
-    scores = found["all"]["all"]["scores"]
+    scores = found["all"][0]["scores"]
     titles = tables.TITLES | {ours: "Noise Flow"}
-    first = tables.table(
-        {name: scores[name] for name in (*_BASELINES, ours)},
-        titles,
-        ours,
-        tables.PAPER_TABLE_1,
-    )
-    ablation = results["models"]
+    of_paper = {name: scores[name] for name in (*_BASELINES, ours)}
+    first = tables.table(of_paper, titles, ours, tables.PAPER_TABLE_1)
     differences = {
-        metric: {
-            name: evaluation.paired_difference(results["images"], name, ours, metric)
-            for name in ablation
+        metric.name: {
+            name: evaluation.paired_difference(results["images"], name, ours, metric.name)
+            for name in results["models"]
         }
-        for metric in ("nll", "kl")
+        for metric in tables.compared()
     }
-    second = table_2(ablation, scores, differences, ours)
+    second = table_2(results["models"], scores, differences, ours)
     starts = [run.read_settings() for run in runs.values()]
     minutes = sum(
         row["seconds"] for run, s in zip(runs.values(), starts, strict=True)
         for row in run.read_history(s["epochs"])
     ) / 60  # fmt: skip
-    text = [
-        f"# Noise Flow, Section 4 of the paper, on {results['dataset']}",
-        "",
-        evaluation_report.source(results),
-        "",
-        evaluation_report.explained("Noise Flow"),
-        "",
-        "## Table 1",
-        "",
-        first,
-        "",
-        "## Table 2",
-        "",
-        second,
-        "",
-        "The differences from Noise Flow are paired, image by image, and so tell models apart "
-        "that differ by less than the standard errors of their scores. The other variants have "
-        "the form of the original release, which differs from the paper's equations.",
-        "",
-        "## Figures",
-        "",
-        *_shown("figures", _CAPTIONS),
-        *properties.text(results["properties"], titles, ours, "evaluation/figures"),
-        "",
+    training = (
         f"Training took {minutes:.0f} minutes in all, seed {starts[-1]['seed']}; each variant's "
-        "own report is in its folder.",
-        "",
-    ]
+        "own report is in its folder."
+    )
+    text = _markdown(results, titles, ours, (first, second), training)
     run_folder.write_text(out / "report.md", "\n".join(text))
     numbers = {
-        "summaries": found,
+        "summaries": evaluation_report.as_json(found),
         "differences": differences,
         "training_minutes": minutes,
         "versions": starts[-1]["versions"],
@@ -135,27 +108,66 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     print(f"\n{first}\n\n{second}\n\nreport    {out / 'report.md'}")
 
 
-def table_2(models: Mapping, scores: Mapping, differences: Mapping, ours: str) -> str:
-    """Table 2: each variant's scores, how far it is from Noise Flow, and the paper's numbers."""
+def _markdown(
+    results: Mapping, titles: Mapping[str, str], ours: str, both: tuple[str, str], training: str
+) -> list[str]:
+    """Return the lines of the report: `both` tables, figures, and a sentence on the training."""
+    noise = evaluation_report.noise_label(results)
+    return [
+        f"# Noise Flow, Section 4 of the paper, on {results['dataset']}",
+        "",
+        evaluation_report.source(results),
+        "",
+        tables.explained("Noise Flow"),
+        "",
+        "## Table 1",
+        "",
+        both[0],
+        "",
+        "## Table 2",
+        "",
+        both[1],
+        "",
+        "The differences from Noise Flow are paired, image by image, and so tell models apart "
+        "that differ by less than the standard errors of their scores. The other variants have "
+        "the form of the original release, which differs from the paper's equations.",
+        "",
+        "## Figures",
+        "",
+        *properties.captioned("figures", _CAPTIONS),
+        *properties.text(results["properties"], titles, ours, noise, "evaluation/figures"),
+        "",
+        training,
+        "",
+    ]
+
+
+def table_2(
+    models: Mapping[str, Mapping],
+    scores: Mapping[str, Mapping],
+    differences: Mapping[str, Mapping],
+    ours: str,
+) -> str:
+    """Return Table 2: each variant's scores, how far it is from Noise Flow, the paper's numbers."""
+    metrics = tables.compared()
     heads = ["Model", "parameters"]
-    heads += [f"{metric}{end}" for metric in ("NLL", "KL") for end in ("", ", above Noise Flow")]
+    heads += [f"{metric.title}{end}" for metric in metrics for end in ("", ", above Noise Flow")]
     rows = [[*heads, "NLL in the paper (SIDD)", "KL in the paper (SIDD)"]]
     for name, model in models.items():
         title = f"{name} (Noise Flow)" if name == ours else _TITLES.get(name, name)
         cells = [title, str(model["parameters"])]
-        for metric, digits in (("nll", 4), ("kl", 4)):
+        for metric in metrics:
             value = tables.with_improvement(metric, scores[name], scores[ours], name == ours)
-            difference, error = differences[metric][name]
-            told = "-" if name == ours else f"{difference:+.{digits}f}"
-            if error is not None and name != ours:
-                told += f" ± {error:.{digits}f}"
-            cells += [value, told]
+            cells += [
+                value,
+                "-" if name == ours else _signed(metric, *differences[metric.name][name]),
+            ]
         rows.append([*cells, *tables.PAPER_TABLE_2.get(name, ["-", "-"])])
     return tables.markdown(rows)
 
 
-def _shown(folder: str, captions: Mapping[str, str]) -> list[str]:
-    lines = []
-    for name, caption in captions.items():
-        lines += [f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", ""]
-    return lines
+def _signed(metric: evaluation.Metric, difference: float | None, error: float | None) -> str:
+    if difference is None:
+        return "-"
+    digits = metric.difference_digits
+    return f"{difference:+.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")

@@ -1,4 +1,4 @@
-"""Rendered pictures of real and sampled noise, for training and for the report."""
+"""Rendered pictures of a dataset's and of sampled noise, for training and for reports."""
 
 import json
 import zipfile
@@ -14,6 +14,7 @@ import sidd
 from noise_flow_tf import plotting, protocol
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.layers import tag
+from noise_flow_tf.saving.files import replacing
 
 _SIDE = 64
 _LIGHTS = {"N": "normal light", "L": "low light", "H": "bright light"}
@@ -24,18 +25,29 @@ _LOGARITHMIC = ("beta", "gain")
 class Examples:
     """Patches of test frames, one for each ISO level, with all that is needed to show them."""
 
-    def __init__(self, frames: Sequence[sidd.Frame], side: int = _SIDE, by_light: bool = False):
-        """Reads patches of `side` packed pixels, or less, from the middle of the frames.
+    def __init__(
+        self,
+        frames: Sequence[sidd.Frame],
+        noise: str,
+        side: int = _SIDE,
+        by_light: bool = False,
+    ) -> None:
+        """Read patches from the middle of the frames.
 
-        With `by_light`, there is one for each ISO level in normal and one in low light, as far as
-        the frames have them.
+        Args:
+            frames: what to choose from.
+            noise: what their noise is, as `dataset.noise_label` says: "real" or "simulated".
+            side: of the patches in packed pixels, or less in smaller frames.
+            by_light: for each ISO level, one in normal and one in low light, as far as the frames
+                have them.
         """
+        self.noise_label = noise
         of_light = [[f for f in frames if f.brightness == light] for light in _SHOWN_LIGHTS]
         kinds = of_light if by_light and any(of_light) else [frames]
         chosen = [frame for kind in kinds for frame in _varied(kind)]
         chosen.sort(key=lambda frame: frame.iso)
         pairs = [
-            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, _other(frame.camera))
+            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
             for frame in chosen
         ]
         side = min([side, *(length for pair in pairs for length in pair.clean.shape[:2])])
@@ -52,15 +64,15 @@ class Examples:
         self.noise = np.stack([plotting.middle(pair.noise, side) for pair in pairs])
 
     def sample(self, model: Any, seed: int = 0) -> np.ndarray:
-        """Noise `[N, h, w, 4]` of a noise model for the examples."""
+        """Sample noise `[N, h, w, 4]` of a noise model for the examples."""
         batch = {"clean": self.clean, "iso": self.iso, "camera": self.camera, "nlf": self._nlf}
         return protocol.sample(protocol.distribution(model, batch), (seed, 0)).numpy()
 
     def strips(self, model: Any) -> dict[str, np.ndarray]:
-        """For each example clean, real and sampled side by side, uint8 RGB."""
+        """Return each example clean, with its noise and with sampled noise, as uint8 RGB."""
         sampled = self.sample(model)
         return {
-            f"clean, real, sampled/{label}": np.concatenate(
+            f"clean, {self.noise_label}, sampled/{label}": np.concatenate(
                 [self._render(i, noise) for noise in (0.0, self.noise[i], sampled[i])], axis=1
             )
             for i, label in enumerate(self.labels)
@@ -69,7 +81,7 @@ class Examples:
     def comparison(
         self, models: Mapping[str, Any], seed: int = 0
     ) -> dict[str, dict[str, plotting.Picture]]:
-        """By label, the samples of each model beside the real noise, with the KL on each."""
+        """Return by label the samples of each model, with their KL, and the example itself."""
         samples = {title: self.sample(model, seed) for title, model in models.items()}
         rows = {}
         for i, label in enumerate(self.labels):
@@ -79,7 +91,7 @@ class Examples:
                 )
                 for title, noise in samples.items()
             }
-            row["Real"] = plotting.Picture(self._render(i, self.noise[i]))
+            row[self.noise_label.capitalize()] = plotting.Picture(self._render(i, self.noise[i]))
             row["Clean"] = plotting.Picture(self._render(i, 0.0))
             rows[label] = row
         return rows
@@ -88,45 +100,49 @@ class Examples:
         return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
 
 
-def _other(camera: str) -> str | None:
-    """The code of a camera that SIDD does not have, whose maker says nothing."""
-    return None if camera in sidd.CAMERAS else camera
+def comparison_figure(rows: Mapping[str, Mapping[str, plotting.Picture]], noise: str) -> Figure:
+    """Draw `Examples.comparison`, as Figure 5 of the paper; `noise` as in `Examples`."""
+    return plotting.comparison(
+        rows, f"Sampled and {noise} noise of the test set, rendered to sRGB (KL in nats)"
+    )
 
 
-def comparison_figure(rows: Mapping[str, Mapping[str, plotting.Picture]]) -> Figure:
-    """The figure of `Examples.comparison`, as Figure 5 of the paper."""
-    return plotting.comparison(rows, "Noise of the test set, rendered to sRGB (KL in nats)")
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, next to its place first."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def save(path: Path, rows: Mapping[str, Mapping[str, plotting.Picture]]) -> None:
-    """Keeps rows of pictures in an .npz file."""
-    kept = [
+    """Save rows of pictures in an .npz file."""
+    all_of_them = [
         (label, title, picture) for label, row in rows.items() for title, picture in row.items()
     ]
-    about = [[label, title, picture.kl] for label, title, picture in kept]
-    images = {str(number): picture.image for number, (_, _, picture) in enumerate(kept)}
-    with sidd.replacing(path) as beside, beside.open("wb") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **images)
+    about = [[label, title, picture.kl] for label, title, picture in all_of_them]
+    images = {str(number): picture.image for number, (_, _, picture) in enumerate(all_of_them)}
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **images}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load(path: Path) -> dict[str, dict[str, plotting.Picture]]:
-    """The rows of pictures that `save` kept.
+    """Return the rows of pictures that `save` wrote.
 
     Raises:
         ValueError: they are missing or damaged.
     """
     rows: dict[str, dict[str, plotting.Picture]] = {}
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            for number, (label, title, kl) in enumerate(json.loads(str(kept["about"]))):
-                rows.setdefault(label, {})[title] = plotting.Picture(kept[str(number)], kl)
+        with np.load(path, allow_pickle=False) as arrays:
+            for number, (label, title, kl) in enumerate(json.loads(str(arrays["about"]))):
+                rows.setdefault(label, {})[title] = plotting.Picture(arrays[str(number)], kl)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} holds no pictures of noise-flow evaluate: {error}") from error
     return rows
 
 
 def _varied(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
-    """For each ISO level a frame, of another camera than the levels before where there is one."""
+    """Choose a frame for each ISO level, if possible of another camera than the levels before."""
     chosen: dict[int, sidd.Frame] = {}
     for iso in sorted({frame.iso for frame in frames}):
         seen = {frame.camera for frame in chosen.values()}
@@ -139,14 +155,16 @@ def history(
     rows: Sequence[Mapping[str, float]],
     baselines: Mapping[str, Mapping[str, float]],
     summaries: Mapping[str, Collection[str]],
+    noise: str,
 ) -> dict[str, plotting.Chart]:
-    """What training measured and learned against the epoch, as in Figures 4, 6 and 7 of the paper.
+    """Chart what training measured and learned, as in Figures 4, 6 and 7 of the paper.
 
     Args:
-        rows: one an epoch, as in `history.csv`.
+        rows: one per epoch, as in `history.csv`.
         baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are drawn as lines
             across.
         summaries: by group, the labels of what the model learns, as `NoiseFlow.summaries` has them.
+        noise: what the dataset's noise is, as in `Examples`.
 
     Returns:
         By name `nll`, `kl`, and one chart for each kind of learned value that the model has.
@@ -158,7 +176,7 @@ def history(
     curves = {
         "nll": plotting.Chart(
             {"training": against_epoch(rows, "nll"), "test": against_epoch(rows, "val_nll")},
-            title="Negative log-likelihood",
+            title=f"Negative log-likelihood of {noise} noise",
             xlabel="epoch",
             ylabel="NLL in nats per dimension",
             levels=levels["nll"],
@@ -166,7 +184,7 @@ def history(
         ),
         "kl": plotting.Chart(
             {"test": against_epoch(rows, "val_kl")},
-            title="Marginal KL divergence, sampled to real",
+            title=f"Marginal KL divergence, sampled to {noise}",
             xlabel="epoch",
             ylabel="KL in nats (logarithmic)",
             levels=levels["kl"],
@@ -176,7 +194,7 @@ def history(
     for group, labels in summaries.items():
         curves[group.replace(" ", "_")] = plotting.Chart(
             {label: against_epoch(rows, tag(group, label)) for label in labels},
-            title=f"Learned {group}",
+            title=f"Learned {group}, from {noise} noise",
             xlabel="epoch",
             ylabel=f"{group} (logarithmic)" if group in _LOGARITHMIC else group,
             logarithmic=group in _LOGARITHMIC,
@@ -185,7 +203,7 @@ def history(
 
 
 def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> float | None:
-    """The highest NLL to show: not those of the first epochs, which would flatten the rest."""
+    """Return the highest NLL to show: those of the first epochs would flatten the rest."""
     measured = against_epoch(rows, "nll")[1]
     if not measured or not all(measured[-1] < level for level in levels):
         return None
@@ -196,6 +214,6 @@ def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> floa
 def against_epoch(
     rows: Sequence[Mapping[str, float]], name: str
 ) -> tuple[list[float], list[float]]:
-    """The epochs in which something was measured, and what."""
+    """Return the epochs in which something was measured, and what."""
     measured = [row for row in rows if name in row]
     return [row["epoch"] for row in measured], [row[name] for row in measured]

@@ -1,25 +1,18 @@
-"""What noise-flow evaluate measures beside likelihood and KL, and says about it."""
+"""What noise-flow evaluate measures besides the metrics, and says about it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from noise_flow_tf.evaluation import analysis, tables
+from noise_flow_tf.evaluation import Measured, analysis, tables
+from noise_flow_tf.protocol import NoiseModel
 
-CAPTIONS = {
-    "samples": "Figures 1 and 5: noise of each model, with its marginal KL divergence to the real "
-    "noise in nats, the real noise and the clean patch, rendered to sRGB.",
-    "correlation": "Correlation coefficients of the noise, averaged over images, in the "
-    "orientation of the file; the error is the RMS over all lags of up to two packed pixels and "
-    "all pairs of channels.",
-    "variance": "Variance of the noise against the clean intensity, for each camera and ISO level.",
-    "latent": "The latent of the real noise: a perfect model makes white standard-normal noise "
-    "of it.",
-    "temperature": "Marginal KL over the sampling temperature.",
-}
 _MAX_LAG = 2
 _RELEASE_TEMPERATURE = 0.6
+
+Condition = tuple[str, int]
+"""A camera and an ISO level."""
 
 
 class Properties:
@@ -27,19 +20,22 @@ class Properties:
 
     def __init__(
         self,
-        models: Mapping[str, Any],
+        models: Mapping[str, NoiseModel],
         ours: str,
         cameras: Sequence[str],
-        by_moments: Any,
+        by_moments: NoiseModel,
         seed: int,
-    ):
-        """Measures a model beside the baselines.
+    ) -> None:
+        """Measure a model next to the baselines.
 
-        `models` are by name as `evaluation` takes them, `ours` is the name of the model; the
-        batches' camera indices count through `cameras`; `by_moments` is the model with batch norm
-        on the moments of the batch.
+        Args:
+            models: by name, as `evaluation.measure` takes them.
+            ours: the name of the model.
+            cameras: the codes that the batches' camera indices count through.
+            by_moments: the model with batch norm on the moments of the batch.
+            seed: of the samples at each temperature.
         """
-        self._cameras, self._ours = cameras, ours
+        self._cameras = cameras
         self._sampled = ["camera_nlf", ours]
         self._correlation = {
             name: analysis.Correlation(_MAX_LAG) for name in ("real", *self._sampled)
@@ -50,28 +46,35 @@ class Properties:
         self._temperature = analysis.KLOverTemperature(
             at_temperatures | {f"{ours} by moments": by_moments}, seed
         )
-        self._nlf: dict[str, list[np.ndarray]] = {}
+        self._nlf: dict[Condition, list[np.ndarray]] = {}
         self._image: list[tuple[Mapping, Mapping]] = []
 
-    def add(self, batch: Mapping[str, np.ndarray], told: Mapping[str, Any]) -> None:
-        """Adds a batch of one image, and what `evaluation.measure` tells of it."""
+    def add(self, batch: Mapping[str, np.ndarray], measured: Mapping[str, Measured]) -> None:
+        """Add a batch of one image, and what `evaluation.measure` yields with it."""
         if self._image and batch["frame"][0] != self._image[0][0]["frame"][0]:
             self._finish_image()
-        self._image.append((batch, {name: told[name] for name in self._latent}))
+        self._image.append((batch, measured))
         self._temperature.add(batch)
 
     def results(self) -> dict[str, Any]:
-        """All of it, as JSON can hold it."""
+        """Return everything as JSON can hold it; groups are records with `camera` and `iso`.
+
+        Models without a latent are neither in `latent` nor in `kl_over_temperature`.
+        """
         self._finish_image()
         rho = {name: one.mean() for name, one in self._correlation.items()}
+        latent = {name: one.results() for name, one in self._latent.items()}
+        nlf = {group: np.mean(rows, axis=0).tolist() for group, rows in self._nlf.items()}
         return {
             "correlation": {name: one.tolist() for name, one in rho.items()},
             "correlation_error": {
                 name: analysis.correlation_error(rho[name], rho["real"]) for name in self._sampled
             },
-            "variance": self._variance.results(),
-            "nlf": {group: np.mean(nlf, axis=0).tolist() for group, nlf in self._nlf.items()},
-            "latent": {name: one.results() for name, one in self._latent.items()},
+            "variance": _records(self._variance.results()),
+            "nlf": _records({group: {"beta1": b1, "beta2": b2} for group, (b1, b2) in nlf.items()}),
+            "latent": {
+                name: {**one, "groups": _records(one["groups"])} for name, one in latent.items()
+            },
             "temperatures": list(analysis.TEMPERATURES),
             "kl_over_temperature": self._temperature.results(),
             "kl_above_temperature_1": self._temperature.above_one(),
@@ -80,67 +83,113 @@ class Properties:
     def _finish_image(self) -> None:
         if not self._image:
             return
-        batches, told = zip(*self._image, strict=True)
+        batches, measured = zip(*self._image, strict=True)
         self._image = []
         noise, clean = (np.concatenate([b[name] for b in batches]) for name in ("noise", "clean"))
-        group = f"{self._cameras[int(batches[0]['camera'][0])]}, ISO {int(batches[0]['iso'][0])}"
+        group = self._cameras[int(batches[0]["camera"][0])], int(batches[0]["iso"][0])
         noises = {"real": noise}
         for name in self._sampled:
-            noises[name] = np.concatenate([one[name].sample for one in told])
+            noises[name] = np.concatenate([one[name].sample for one in measured])
         for name, values in noises.items():
             self._correlation[name].add(values)
         self._variance.add(group, clean, noises)
         self._nlf.setdefault(group, []).append(batches[0]["nlf"][0].astype(float))
-        for name, calibration in self._latent.items():
-            calibration.add(group, np.concatenate([one[name].latent for one in told]))
+        for name, calibration in list(self._latent.items()):
+            latents = [one[name].latent for one in measured]
+            if any(latent is None for latent in latents):
+                del self._latent[name]
+            else:
+                calibration.add(group, np.concatenate(latents))
+
+
+def _records(groups: Mapping[Any, Mapping]) -> list[dict[str, Any]]:
+    return [{"camera": camera, "iso": iso, **group} for (camera, iso), group in groups.items()]
+
+
+def captions(noise: str) -> dict[str, str]:
+    """Return by name of the figure what it shows; `noise` is the dataset's, real or simulated."""
+    return {
+        "samples": "Figures 1 and 5: noise of each model, with its marginal KL divergence to the "
+        f"{noise} noise in nats, the {noise} noise and the clean patch, rendered to sRGB.",
+        "correlation": f"Correlation coefficients of the {noise} noise and of the models', "
+        "averaged over images, in the orientation of the file; the error is the RMS over all lags "
+        "of up to two packed pixels and all pairs of channels.",
+        "variance": f"Variance of the {noise} noise and of the model's against the clean "
+        "intensity, for each camera and ISO level.",
+        "latent": f"The latent of the {noise} noise: a perfect model makes white standard-normal "
+        "noise of it.",
+        "temperature": f"Marginal KL to the {noise} noise over the sampling temperature.",
+    }
+
+
+def captioned(folder: str, captions: Mapping[str, str]) -> list[str]:
+    """Return Markdown that shows the figures of a folder, by name, above their captions."""
+    return [
+        line
+        for name, caption in captions.items()
+        for line in (f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", "")
+    ]
 
 
 def text(
-    found: Mapping, titles: Mapping[str, str], ours: str, figures: str = "figures"
+    found: Mapping, titles: Mapping[str, str], ours: str, noise: str, figures: str = "figures"
 ) -> list[str]:
-    """Markdown lines on what `Properties.results` found; the figures are in a folder `figures`."""
+    """Return Markdown on `Properties.results`.
+
+    Args:
+        found: the results.
+        titles: of the models, by name.
+        ours: the name of the model.
+        noise: what the dataset's noise is, "real" or "simulated".
+        figures: the folder of the figures, relative to the report.
+    """
     errors, mine = found["correlation_error"], titles[ours]
     share = errors[ours] / errors["camera_nlf"]
     latent = [["latent of", "mean", "variance", "excess kurtosis", "whiteness error"]]
-    for name, told in found["latent"].items():
-        every = told["all"]
-        cells = [every[k] for k in ("mean", "variance", "excess_kurtosis", "whiteness")]
+    for name, of_model in found["latent"].items():
+        cells = [of_model["all"][k] for k in ("mean", "variance", "excess_kurtosis", "whiteness")]
         latent.append([titles[name], *(f"{value:.4f}" for value in cells)])
+    without = "" if ours in found["latent"] else f" {mine} has no latent, and is left out."
+    pictures = {
+        name: captioned(figures, {name: caption}) for name, caption in captions(noise).items()
+    }
     return [
         "## Correlation",
         "",
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
         f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: {share:.0%} of it.",
         "",
-        *_picture(figures, "correlation"),
+        *pictures["correlation"],
         "## Variance against intensity",
         "",
-        *_picture(figures, "variance"),
+        *pictures["variance"],
         "## Calibration of the latent",
         "",
         "Perfect are mean 0, variance 1, excess kurtosis 0 and whiteness error 0 (the RMS of the "
-        "latent's correlation coefficients).",
+        f"latent's correlation coefficients).{without}",
         "",
         tables.markdown(latent),
         "",
-        *_picture(figures, "latent"),
+        *pictures["latent"],
         "## Sampling temperature",
         "",
         temperature_text(found, titles, ours),
         "",
-        *_picture(figures, "temperature"),
+        *pictures["temperature"],
         "## Patches",
         "",
-        *_picture(figures, "samples"),
+        *pictures["samples"],
     ]
 
 
 def temperature_text(found: Mapping, titles: Mapping[str, str], ours: str) -> str:
-    """What temperature is right here, and why the release took another."""
+    """Return which temperature is right here, and why the release took another."""
+    if ours not in found["kl_over_temperature"]:
+        return f"{titles[ours]} has no latent, and so no temperature."
     temperatures = found["temperatures"]
     kl = dict(zip(temperatures, found["kl_over_temperature"][ours], strict=True))
     by_moments = found["kl_over_temperature"][f"{ours} by moments"]
-    best = min(kl, key=kl.get)
+    best = min(kl, key=kl.__getitem__)
     best_by_moments = temperatures[int(np.argmin(by_moments))]
     difference, error = found["kl_above_temperature_1"][ours][temperatures.index(best)]
     if best == 1:
@@ -158,7 +207,3 @@ def temperature_text(found: Mapping, titles: Mapping[str, str], ours: str) -> st
         "norm on the moments of the batch, another trait of that script, puts the lowest at "
         f"{best_by_moments:g}."
     )
-
-
-def _picture(folder: str, name: str) -> list[str]:
-    return [f"![{CAPTIONS[name]}]({folder}/{name}.png)", "", f"*{CAPTIONS[name]}*", ""]

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from noise_flow_tf.programs import dataset
+from noise_flow_tf.programs import dataset, pictures
 from noise_flow_tf.programs.configs import Run
-from noise_flow_tf.saving.files import replacing, write_text
+from noise_flow_tf.saving.files import write_text
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
@@ -44,7 +43,7 @@ def write(
 ) -> None:
     """Write pictures, `report.md` and `report.json`; print the summary and where things are."""
     for name, figure in section.figures.items():
-        save_figure(figure, run.pictures / f"{name}.png")
+        pictures.save_figure(figure, run.pictures / f"{name}.png")
     settings = run.read_settings()
     minutes = sum(row["seconds"] for row in rows) / 60
     steps = settings["steps_per_epoch"] * len(rows)
@@ -55,7 +54,7 @@ def write(
         f"{config.seed}. {section.best}"
     )
     paragraphs = [
-        f"# {section.title} on {dataset.told(config)}",
+        f"# {section.title} on {dataset.title(config)}",
         *section.text,
         training,
         "\n".join(map(_describe_start, settings["starts"])),
@@ -64,7 +63,7 @@ def write(
     ]
     numbers = {
         **section.numbers,
-        "dataset": dataset.told(config),
+        "dataset": dataset.title(config),
         "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
         "left_out": list(left_out),
         "seed": config.seed,
@@ -77,12 +76,6 @@ def write(
     print(f"pictures  {run.pictures}")
     print(f"model     {run.saved_model}")
     print(f"curves    tensorboard --logdir {run.tensorboard}")
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with replacing(path) as partial:
-        figure.savefig(partial, format="png")
 
 
 def _describe_start(start: Mapping[str, Any]) -> str:

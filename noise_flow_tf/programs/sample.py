@@ -11,7 +11,7 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import plotting
-from noise_flow_tf.programs import raw_images, sampling_plan
+from noise_flow_tf.programs import dataset, raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
 from noise_flow_tf.saving.files import replacing
@@ -26,6 +26,7 @@ class Source:
     raw: raw_images.Raw
     metadata: sidd.Metadata
     real: np.ndarray | None
+    noise_label: str = "real"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def read_source(config: SampleConfig, item: Item, metadata: sidd.Metadata) -> So
             f"{real_path}: has packed shape {list(real.shape)}, but {item.path} has "
             f"{list(raw.packed.shape)}"
         )
-    return Source(raw, metadata, real)
+    return Source(raw, metadata, real, dataset.noise_label_of(Path(real_path)))
 
 
 def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> list[Job]:
@@ -126,18 +127,16 @@ def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
             raw_images.save(path, path.suffix[1:].lower(), sidd.unpack(packed), as_given)
     summary = f"{metadata.camera}, ISO {metadata.iso}: standard deviation {noise.std():.5f}"
     if real is not None:
-        summary += f" (real {np.std(real - clean):.5f}), KL {kl:.4f} nats"
+        summary += f" ({source.noise_label} {np.std(real - clean):.5f}), KL {kl:.4f} nats"
     return summary
 
 
 def draw_figure(source: Source, noisy: np.ndarray, kl: float | None) -> Figure:
     """Draw clean | sampled | real, the whole image and its middle."""
-    images = {"Clean": source.raw.packed, "Sampled": noisy, "Real": source.real}
-    rendered = {
-        name: raw_images.render(image, source.metadata)
-        for name, image in images.items()
-        if image is not None
-    }
+    images = {"Clean": source.raw.packed, "Sampled": noisy}
+    if source.real is not None:
+        images[f"{source.noise_label.capitalize()} noise"] = source.real
+    rendered = {name: raw_images.render(image, source.metadata) for name, image in images.items()}
     rows = {
         "whole image": {
             name: plotting.Picture(rgb, kl if name == "Sampled" else None)

@@ -107,29 +107,27 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             "Camera NLF": nf.CameraNLF(),
             "Noise Flow": best,
         }
-        charts = pictures.history(rows, baselines, best.summaries())
+        noise = self._examples.noise_label
+        charts = pictures.history(rows, baselines, best.summaries(), noise)
         table = tables.table(scores)
         return run_report.Section(
             title=architecture.title(self.config.arch),
             text=[
-                "Test NLL in nats per dimension and marginal KL divergence in nats, with standard "
-                "errors over images; in parentheses the relative improvement of Noise Flow, as in "
-                "Table 1 of the paper. The KL floor is the divergence between two samples of the "
-                "same model.",
+                tables.explained("Noise Flow"),
                 table,
             ],
             best="The best weights by test NLL were kept, as in the original release.",
             numbers={"test": scores},
             summary=table,
             figures={
-                "samples": pictures.comparison_figure(self._examples.comparison(models)),
+                "samples": pictures.comparison_figure(self._examples.comparison(models), noise),
                 **{name: plotting.charts(chart) for name, chart in charts.items()},
             },
         )
 
     @cached_property
     def _examples(self) -> pictures.Examples:
-        return pictures.Examples(self.test.frames)
+        return pictures.Examples(self.test.frames, dataset.noise_label(self.config))
 
     @property
     def _images(self) -> tf.data.Dataset:

@@ -12,8 +12,7 @@ import tensorflow as tf
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import denoising, plotting
-from noise_flow_tf.conditions import ConditionSpace
-from noise_flow_tf.denoising import DenoiserRun, DnCNN, scores
+from noise_flow_tf.denoising import DenoiserRun, DnCNN, scores, sources
 from noise_flow_tf.denoising.trainer import RELEASE_DROPS
 from noise_flow_tf.programs import dataset, pictures, run_report, running, sampling_plan
 from noise_flow_tf.programs.configs import DENOISER_EPOCHS, TrainDenoiserConfig
@@ -54,7 +53,8 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
         self.validation = denoising.noisy_batches(
             self.test.batches(config.n_batch_test, shuffle=False), denoising.real
         )
-        self._source = make_source(config, self.train.nlf_table(), self._model)
+        table = self.train.nlf_table()
+        self._source = sources.make(config.noise, table, self._model, config.gauss_mix)
         steps = self.train.num_batches(config.n_batch_train, drop_remainder=True)
         if not steps:
             raise ValueError(
@@ -105,12 +105,15 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
 
     def section(self, best: DnCNN, rows: list[dict[str, float]]) -> run_report.Section:
         config = self.config
-        title = scores.title(config.noise)
+        title = scores.title(config.noise, config.gauss_mix)
         curves = {
             name: pictures.against_epoch(rows, column)
             for name, column in (("training", "psnr"), ("test", "val_psnr"))
         }
-        chart = plotting.Chart(curves, f"PSNR of {title}", "epoch", "PSNR in dB")
+        label = self._examples.noise_label
+        chart = plotting.Chart(
+            curves, f"PSNR of {title}, {label} test noise", "epoch", "PSNR in dB"
+        )
         chosen = max((row for row in rows if "val_psnr" in row), key=lambda row: row["val_psnr"])
         epoch, psnr = int(chosen["epoch"]), chosen["val_psnr"]
         mix = f", {config.gauss_mix:.0%} of the batches Gaussian" if config.gauss_mix else ""
@@ -137,7 +140,7 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
 
     @cached_property
     def _examples(self) -> Examples:
-        return Examples(self.test.frames)
+        return Examples(self.test.frames, dataset.noise_label(self.config))
 
 
 def check_shares(batch_size: int, replicas: int) -> None:
@@ -147,20 +150,3 @@ def check_shares(batch_size: int, replicas: int) -> None:
             f"--n_batch_train {batch_size} leaves some of the {replicas} devices without a patch; "
             f"take at least {replicas}, or fewer devices"
         )
-
-
-def make_source(
-    config: TrainDenoiserConfig,
-    table: dict[tuple[str, int], tuple[float, float]],
-    model: nf.NoiseFlow | None,
-) -> denoising.sources.Source:
-    """The noise to train on; `table` has the NLF of each pair of camera and ISO."""
-    if config.noise == "noise_flow":
-        levels = ConditionSpace.of(model).iso_levels
-        pairs = [(camera, iso) for camera, iso in table if iso in levels]
-        source = denoising.ModelNoise(model, pairs)
-    elif config.noise == "camera_nlf":
-        source = denoising.TableNLF(list(table.values()))
-    else:
-        source = {"gauss": denoising.Gauss(), "real": denoising.real}[config.noise]
-    return denoising.GaussMix(source, config.gauss_mix) if config.gauss_mix else source

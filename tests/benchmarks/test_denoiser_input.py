@@ -3,7 +3,7 @@ import json
 import noise_flow_tf as nf
 import sidd
 from benchmarks import denoiser_input
-from noise_flow_tf.programs.configs import NOISES
+from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.saving import saved_model
 
 
@@ -17,7 +17,7 @@ def test_every_noise_is_timed(tmp_path, monkeypatch, capsys):
     denoiser_input.main([*flags, "--n_batch_train", "2", "--steps", "3", "--json"])
     *_, last = capsys.readouterr().out.splitlines()
     told = json.loads(last)
-    assert set(told) == set(NOISES)
+    assert set(told) == set(SOURCES)
     for times in told.values():
         assert 0 < times["waited"] < times["step"]
         assert times["input_alone"] > 0

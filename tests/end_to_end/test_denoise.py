@@ -12,7 +12,8 @@ import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import denoising
 from noise_flow_tf.cli import denoise, evaluate_denoiser, parsing, train_denoiser
-from noise_flow_tf.programs.configs import NOISES
+from noise_flow_tf.denoising.sources import SOURCES
+from noise_flow_tf.programs import evaluate_denoiser as evaluate_denoisers
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.training.interruption import Interrupted, Interruption
 
@@ -43,7 +44,7 @@ def begin(dataset, noise_model):
 def runs(begin, tmp_path_factory):
     """A run of each noise, interrupted within its second epoch and resumed."""
     root, found = tmp_path_factory.mktemp("runs"), {}
-    for noise in NOISES:
+    for noise in SOURCES:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Interruption, "wanted", lambda self, step=0: step == 8)
             with pytest.raises(Interrupted, match="epoch 2, after step 2"):
@@ -56,7 +57,7 @@ def runs(begin, tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("noise", SOURCES)
 def test_each_variant_trains_and_resumes(runs, noise):
     run = runs[noise]
     rows = run.read_history(2)
@@ -115,6 +116,7 @@ def test_evaluation_writes_the_table_by_camera_and_iso(runs, dataset, tmp_path, 
     np.testing.assert_allclose(float(rows[0]["psnr"]), psnr, atol=1e-3)
     text = (out / "report.md").read_text()
     assert "48.52" in text and "| camera |" in text and "| iso " in text
+    assert text.count("the noise of its training pairs is simulated") == 1
     with Image.open(out / "denoised.png") as picture:
         assert picture.width > picture.height / 2
 
@@ -149,22 +151,40 @@ def test_runs_of_other_settings_are_not_two_seeds(runs, tmp_path):
         evaluate_denoiser.main([str(runs["gauss"].path), str(other.path)])
 
 
-def test_validation_blocks_are_scored_without_the_excluded_images(runs, tmp_path):
+@pytest.mark.parametrize(("flags", "count"), [(["--release_exclusions"], 2), ([], 6)])
+def test_validation_blocks_are_scored(runs, tmp_path, flags, count):
     random = np.random.default_rng(0)
     clean = random.uniform(0.2, 0.8, size=(3, 2, 32, 32)).astype(np.float32)
     paths = [tmp_path / f"Validation{kind}BlocksRaw.mat" for kind in ("Noisy", "Gt")]
     for path, array in zip(paths, (clean + np.float32(0.01), clean), strict=True):
         scipy.io.savemat(path, {path.stem: array})
     out = tmp_path / "out"
-    blocks = ["--blocks", *map(str, paths)]
-    evaluate_denoiser.main(
-        [str(runs["real"].path), *blocks, "--release_exclusions", "--out", str(out)]
-    )
+    blocks = ["--blocks", *map(str, paths), *flags]
+    evaluate_denoiser.main([str(runs["real"].path), *blocks, "--out", str(out)])
     found = json.loads((out / "report.json").read_text())
-    assert found["count"] == 2
+    assert found["count"] == count
     np.testing.assert_allclose(found["scores"]["noisy"]["psnr"]["mean"], 40, atol=1e-3)
     assert "by_camera" not in found
     assert not (out / "denoised.png").exists()
+    text = (out / "report.md").read_text()
+    assert f"over {count} blocks" in text and "its training pairs is simulated" in text
+
+
+def test_tiles_and_cameras_reach_the_scoring(runs, dataset, tmp_path, monkeypatch):
+    tiles = []
+
+    def denoised(network, noisy, tile):
+        tiles.append(tile)
+        return noisy
+
+    monkeypatch.setattr(evaluate_denoisers, "denoise_image", denoised)
+    flags = ["--sidd_path", str(dataset), "--out", str(tmp_path), "--cam", "S6", "--tile", "24"]
+    evaluate_denoiser.main([str(runs["gauss"].path), *flags, "--start_ts_im_idx", "11"])
+    assert tiles == [24]
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["count"] == 1 and [row["camera"] for row in found["by_camera"]] == ["S6"] * 2
+    text = (tmp_path / "report.md").read_text()
+    assert "(simulated noise)" in text and "its training pairs" not in text
 
 
 def test_denoise_writes_raw_and_srgb_in_the_form_given(runs, dataset, tmp_path, capsys):
@@ -194,6 +214,45 @@ def test_denoise_takes_arrays_of_any_even_size(runs, tmp_path, shape):
     denoised = np.load(tmp_path / "out" / "image_denoised.npy", allow_pickle=False)
     assert denoised.shape == shape
     assert denoised.min() >= 0 and denoised.max() <= 1
+
+
+@pytest.mark.parametrize("orientation", ["file", "upright"])
+def test_denoise_flags(runs, dataset, tmp_path, monkeypatch, capsys, orientation):
+    """Each flag by its effect: orientation, clean image, colours, tile."""
+    tiles, denoise_image = [], denoising.denoise_image
+
+    def recorded(network, noisy, tile):
+        tiles.append(tile)
+        return denoise_image(network, noisy, tile)
+
+    monkeypatch.setattr(denoising, "denoise_image", recorded)
+    clean = np.random.default_rng(0).uniform(0.2, 0.6, size=(24, 40)).astype(np.float32)
+    np.save(tmp_path / "clean.npy", clean)
+    np.save(tmp_path / "noisy.npy", clean + np.float32(0.1))
+    flags = ["--model", str(runs["real"].path), "--noisy", str(tmp_path / "noisy.npy")]
+    flags += ["--orientation", orientation, "--tile", "8"]
+    rendered = {}
+    metadata = [f.metadata for f in sidd.select_frames(sidd.index(dataset), "test")]
+    for name, more in {
+        "typical": ["--clean", str(tmp_path / "clean.npy")],
+        "S6": ["--camera", "S6"],
+        "metadata": ["--metadata", str(metadata[-1])],
+    }.items():
+        denoise.main([*flags, *more, "--out", str(tmp_path / name)])
+        with Image.open(tmp_path / name / "noisy_noisy_srgb.png") as picture:
+            rendered[name] = np.asarray(picture).astype(int)
+    text = capsys.readouterr().out
+    assert "PSNR 20.00 dB, denoised " in text
+    assert text.count("removed a standard deviation of") == 2
+    assert tiles == [8] * 3
+    upright = orientation == "upright"
+    packed = sidd.pack((clean + np.float32(0.1)).T if upright else clean + np.float32(0.1))
+    expected = sidd.unpack(denoise_image(runs["real"].load(), packed))
+    found = np.load(tmp_path / "typical" / "noisy_denoised.npy", allow_pickle=False)
+    np.testing.assert_allclose(found.T if upright else found, expected, atol=1e-5)
+    assert rendered["typical"].shape[:2] == (clean.shape if upright else clean.T.shape)
+    for name in ("S6", "metadata"):
+        assert np.abs(rendered[name] - rendered["typical"]).mean() > 1, name
 
 
 @pytest.mark.parametrize(

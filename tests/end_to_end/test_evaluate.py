@@ -15,6 +15,7 @@ from noise_flow_tf.programs import paper as papers
 from noise_flow_tf.programs import pictures
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.training.interruption import Interrupted, Interruption
+from sidd.offline import synthetic
 
 FIGURES = ("correlation", "latent", "samples", "temperature", "variance")
 
@@ -60,11 +61,12 @@ def test_what_kl_does_not_see(results):
     assert set(found["correlation"]) == {"real", "camera_nlf", "noise_flow"}
     errors = found["correlation_error"]
     assert errors["camera_nlf"] > 0.03
-    assert (
-        found["variance"].keys()
-        == found["nlf"].keys()
-        == found["latent"]["noise_flow"]["groups"].keys()
-    )
+    groups = [
+        [(group["camera"], group["iso"]) for group in records]
+        for records in (found["variance"], found["nlf"], found["latent"]["noise_flow"]["groups"])
+    ]
+    assert groups[0] == groups[1] == groups[2]
+    assert ("IP", 100) in groups[0]
     assert found["temperatures"] == pytest.approx(np.arange(0.4, 1.25, 0.1))
     assert {len(kl) for kl in found["kl_over_temperature"].values()} == {9}
 
@@ -86,10 +88,10 @@ def test_damaged_results_are_told(results, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(results, copy)
     told = json.loads((copy / "evaluation.json").read_text())
-    del told["properties"]["latent"]
-    (copy / "evaluation.json").write_text(json.dumps(told))
-    with pytest.raises(ValueError, match="lacks what the figures show.*without --draw"):
-        evaluate.main(["--draw", "--out", str(copy)])
+    for damaged in ({}, {**told["properties"], "variance": {"S6, ISO 100": {}}}):
+        (copy / "evaluation.json").write_text(json.dumps({**told, "properties": damaged}))
+        with pytest.raises(ValueError, match="lacks what the figures show.*without --draw"):
+            evaluate.main(["--draw", "--out", str(copy)])
     shutil.copy(results / "evaluation.json", copy)
     (copy / "examples.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match="examples.npz holds no pictures"):
@@ -120,7 +122,59 @@ def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
     assert scores[run] == pytest.approx(scores[f"{run}/saved_model"])
     assert (told["gaussian_stddev"], told["ours"]) == (0.05, f"{run}/saved_model")
     assert set(told["summaries"]["camera"]) == {"S6"}
-    assert not (tmp_path / "two" / "figures").exists()
+    assert "properties" not in told and not (tmp_path / "two" / "figures").exists()
+    frames = sidd.select_frames(sidd.index(dataset), "test", cameras=["S6"])
+    noise = [sidd.read_pair(f.noisy, f.clean, f.metadata).noise.astype(float) for f in frames]
+    nll = np.mean(np.square(noise)) / (2 * 0.05**2) + np.log(0.05 * np.sqrt(2 * np.pi))
+    assert scores["gaussian"]["nll"] == pytest.approx(nll, abs=1e-4)
+
+
+def test_each_flag_reaches_the_measurement(run_folder, dataset, results, tmp_path):
+    def evaluated(*flags):
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        evaluate.main([
+            "--model", str(run_folder[0]), "--sidd_path", str(dataset), "--scores_only",
+            "--out", str(out), *flags,
+        ])  # fmt: skip
+        return json.loads((out / "evaluation.json").read_text())
+
+    before = json.loads((results / "evaluation.json").read_text())
+    assert {(row["patches"], row["kl_patches"]) for row in before["images"]} == {(4, 1)}
+    other = evaluated("--n_batch_test", "2", "--seed", "3", "--iso", "100", "800")
+    assert {(row["patches"], row["kl_patches"]) for row in other["images"]} == {(4, 2)}
+    assert set(other["summaries"]["ISO"]) == {"100", "800"}
+    small = evaluated("--patch_height", "16", "--iso", "100", "800")
+    assert small["patch_size"] == 16 and {row["patches"] for row in small["images"]} == {16}
+    again = evaluated("--n_batch_test", "2", "--iso", "100", "800")
+    name = "noise_flow"
+    for row, same in zip(other["images"], again["images"], strict=True):
+        assert row["scores"][name]["nll"] == pytest.approx(same["scores"][name]["nll"], abs=1e-6)
+        assert row["scores"][name]["kl"] != same["scores"][name]["kl"]
+
+
+def test_noise_of_the_offline_dataset_is_called_simulated(results, run_folder, dataset, tmp_path):
+    rows = pictures.load(results / "examples.npz")
+    assert [list(row) for row in rows.values()] == [
+        ["Gaussian", "Camera NLF", "Noise Flow", "Simulated", "Clean"]
+    ] * len(rows)
+    text = (results / "evaluation.md").read_text() + (run_folder[0] / "report.md").read_text()
+    assert text.count("(simulated noise)") >= 3
+    assert "real noise" not in text
+    events = "".join(
+        path.read_bytes().decode(errors="ignore")
+        for path in (run_folder[0] / "tensorboard" / "pictures").iterdir()
+    )
+    assert "clean, simulated, sampled/" in events and "real" not in events
+
+    copy = tmp_path / "sidd"
+    shutil.copytree(dataset, copy)
+    (copy / synthetic.MANIFEST).unlink()
+    out = tmp_path / "out"
+    evaluate.main(["--model", str(run_folder[0]), "--sidd_path", str(copy), "--out", str(out)])
+    assert "Real" in next(iter(pictures.load(out / "examples.npz").values()))
+    text = (out / "evaluation.md").read_text()
+    assert "simulated" not in text and "made up" not in text
+    assert "divergence to the real noise" in text
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def row(noise, seed, psnr, ssim=0.9, **known):
 
 
 def test_table_has_the_improvements_of_the_paper():
-    rows = [row(noise, 0, s["psnr"], s["ssim"]) for noise, s in scores.PAPER.items()]
+    rows = [row(name, 0, **source.paper) for name, source in sources.SOURCES.items()]
     lines = scores.table(scores.summary(rows)).splitlines()
     assert lines[2].startswith("| DnCNN-Gauss")
     for line, (psnr, ssim) in zip(
@@ -267,7 +267,7 @@ def test_summary_and_margins_are_over_runs():
     np.testing.assert_allclose(found["noise_flow"]["psnr"]["mean"], 42.0)
     np.testing.assert_allclose(found["noise_flow"]["psnr"]["std"], 2**0.5)
     margins = scores.margins(rows)
-    assert margins["real"] == {"mean": 0.5, "std": None, "least": 0.5}
+    assert margins["real"].items() >= {"mean": 0.5, "std": None, "least": 0.5}.items()
     assert margins["gauss"]["least"] == 1.0
     by_iso = scores.summary([r for r in rows if "iso" in r], "iso")
     np.testing.assert_allclose(by_iso["noise_flow", 100]["psnr"]["mean"], 41.5)

@@ -103,7 +103,7 @@ def test_standard_errors_are_over_images():
     alone = evaluation.summarise(rows[:1])["m"]
     assert alone["nll"] == values[0]
     assert alone["nll_stderr"] is None
-    assert tables.number("nll", alone) == f"{values[0]:.3f}"
+    assert tables.number(evaluation.METRICS["nll"], alone) == f"{values[0]:.3f}"
 
 
 def test_paired_differences_tell_close_models_apart():
@@ -151,7 +151,7 @@ def test_tables_have_errors_and_groups():
     score = {"nll": -2.0, "nll_stderr": 0.5, "kl": 0.1, "kl_stderr": None, "kl_floor": 0.01}
     better = {**score, "nll": -3.0, "kl": 0.05}
     text = tables.table(
-        {"gaussian": score, "noise_flow": better}, beside={"paper": ["-1", "**-2**"]}
+        {"gaussian": score, "noise_flow": better}, extra_rows={"paper": ["-1", "**-2**"]}
     )
     assert "| NLL      | -2.000 ± 0.500 (171.8%) | **-3.000 ± 0.500** |" in text
     assert "| KL       | 0.1000 (50.0%) " in text

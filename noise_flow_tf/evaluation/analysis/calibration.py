@@ -1,5 +1,6 @@
-"""Whether the latent of real noise is the standard normal that a perfect model makes of it."""
+"""Whether the latent of noise is the standard normal that a perfect model makes of it."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,18 @@ class Calibration:
 
     >>> calibration = Calibration()
     >>> calibration.add("S6", np.random.default_rng(0).normal(size=(50, 32, 32, 4)))
-    >>> told = calibration.results()["all"]
-    >>> [round(abs(told[name]), 1) for name in ("mean", "variance", "excess_kurtosis")]
+    >>> results = calibration.results()["all"]
+    >>> [round(abs(results[name]), 1) for name in ("mean", "variance", "excess_kurtosis")]
     [0.0, 1.0, 0.0]
     """
 
-    def __init__(self):
-        self._powers: dict[str, np.ndarray] = {}
+    def __init__(self) -> None:
+        self._powers: dict[Hashable, np.ndarray] = {}
         self._histogram = np.zeros(len(_EDGES) + 1)
         self._correlation = Correlation(max_lag=1)
 
-    def add(self, group: str, latent: np.ndarray) -> None:
-        """Adds the latent of one image's noise, all patches `[N, h, w, 4]`, to its group."""
+    def add(self, group: Hashable, latent: np.ndarray) -> None:
+        """Add the latent of one image's noise, all patches `[N, h, w, 4]`, to its group."""
         values = np.asarray(latent, np.float64).ravel()
         powers = np.array([np.sum(values**k) for k in range(5)])
         self._powers[group] = self._powers.get(group, 0.0) + powers
@@ -35,7 +36,7 @@ class Calibration:
         self._correlation.add(latent)
 
     def results(self) -> dict[str, Any]:
-        """`all`, and below `groups` each group: `mean`, `variance`, `excess_kurtosis`.
+        """Return `all`, and below `groups` each group: `mean`, `variance`, `excess_kurtosis`.
 
         `all` has also `whiteness`, the RMS of the correlation coefficients of neighbours and
         channels, 0 for white noise; and `quantiles`, a list of (standard normal's, latent's).

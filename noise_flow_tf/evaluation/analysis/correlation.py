@@ -21,17 +21,17 @@ class Correlation:
     ((3, 3, 4, 4), 1.0, True)
     """
 
-    def __init__(self, max_lag: int = 2):
-        """Looks at lags of up to `max_lag` packed pixels in each direction."""
+    def __init__(self, max_lag: int = 2) -> None:
+        """Look at lags of up to `max_lag` packed pixels in each direction."""
         if max_lag < 0:
             raise ValueError(f"max_lag must not be negative; got {max_lag}")
         self.max_lag = max_lag
         self._images: list[np.ndarray] = []
 
     def add(self, noise: np.ndarray) -> None:
-        """Adds the noise of one image, `[N, h, w, C]`: all its patches, each above `max_lag` wide.
+        """Add the noise of one image, `[N, h, w, C]`: all its patches, each above `max_lag` wide.
 
-        An image with a channel that does not vary at all says nothing, and is passed over.
+        An image with a channel that does not vary at all says nothing, and is skipped.
 
         Raises:
             ValueError: patches of another rank, or too small for `max_lag`.
@@ -58,7 +58,7 @@ class Correlation:
         self._images.append(rho / np.outer(stddev, stddev))
 
     def mean(self) -> np.ndarray:
-        """The coefficients, `[2 max_lag + 1, 2 max_lag + 1, C, C]`, lag 0 in the middle.
+        """Return the coefficients, `[2 max_lag + 1, 2 max_lag + 1, C, C]`, lag 0 in the middle.
 
         Raises:
             ValueError: there is no image.
@@ -69,9 +69,10 @@ class Correlation:
 
 
 def correlation_error(rho: np.ndarray, real: np.ndarray) -> float:
-    """The RMS difference of two sets of coefficients, but for each channel with itself at lag 0.
+    """Return the RMS difference of two sets of coefficients.
 
-    White noise has the RMS of the real coefficients themselves.
+    Each channel with itself at lag 0 does not count. White noise has the RMS of the real
+    coefficients themselves.
     """
     known = np.zeros(real.shape, bool)
     known[real.shape[0] // 2, real.shape[1] // 2] = np.eye(real.shape[-1], dtype=bool)
@@ -79,7 +80,7 @@ def correlation_error(rho: np.ndarray, real: np.ndarray) -> float:
 
 
 def _shifted(noise: np.ndarray, dy: int, dx: int) -> np.ndarray:
-    """The pixels that have one (dy, dx) further inside the patch."""
+    """Return the pixels that have one (dy, dx) further inside the patch."""
     height, width = noise.shape[1:3]
     rows = slice(max(0, -dy), height - max(0, dy))
     columns = slice(max(0, -dx), width - max(0, dx))

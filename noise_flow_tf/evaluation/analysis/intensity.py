@@ -1,6 +1,6 @@
 """How the variance of noise grows with the clean intensity."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,18 @@ class VarianceOverIntensity:
     >>> clean = rng.uniform(size=(20, 32, 32, 4))
     >>> bins = VarianceOverIntensity()
     >>> bins.add("S6", clean, {"real": rng.normal(size=clean.shape) * np.sqrt(0.01 * clean)})
-    >>> told = bins.results()["S6"]
-    >>> bool(np.allclose(told["variance"]["real"], 0.01 * np.array(told["clean"]), rtol=0.2))
+    >>> results = bins.results()["S6"]
+    >>> bool(np.allclose(results["variance"]["real"], 0.01 * np.array(results["clean"]), rtol=0.2))
     True
     """
 
-    def __init__(self, fewest: int = 1000):
-        """Leaves out bins with fewer than `fewest` values, whose variance is not known well."""
+    def __init__(self, fewest: int = 1000) -> None:
+        """Leave out bins with fewer than `fewest` values, whose variance is not known well."""
         self._fewest = fewest
-        self._groups: dict[str, dict[str, Any]] = {}
+        self._groups: dict[Hashable, dict[str, Any]] = {}
 
-    def add(self, group: str, clean: np.ndarray, noises: Mapping[str, np.ndarray]) -> None:
-        """Adds clean intensities and, of the same shape, each source's noise for them."""
+    def add(self, group: Hashable, clean: np.ndarray, noises: Mapping[str, np.ndarray]) -> None:
+        """Add clean intensities and, of the same shape, each source's noise for them."""
         bins = np.clip(np.digitize(clean.ravel(), EDGES) - 1, 0, len(EDGES) - 2)
         sums = self._groups.setdefault(group, {"count": 0.0, "clean": 0.0, "noise": {}})
         sums["count"] += _sums(bins)
@@ -41,21 +41,21 @@ class VarianceOverIntensity:
             )
             sums["noise"][source] = sums["noise"].get(source, 0.0) + moments
 
-    def results(self) -> dict[str, dict[str, Any]]:
-        """By group, lists over its bins: `count`, mean `clean`, and `variance` of each source."""
-        told = {}
+    def results(self) -> dict[Hashable, dict[str, Any]]:
+        """Return by group lists over bins: `count`, mean `clean`, `variance` of each source."""
+        results = {}
         for group, sums in self._groups.items():
-            kept = sums["count"] >= self._fewest
-            count = sums["count"][kept]
-            told[group] = {
+            enough = sums["count"] >= self._fewest
+            count = sums["count"][enough]
+            results[group] = {
                 "count": count.astype(int).tolist(),
-                "clean": (sums["clean"][kept] / count).tolist(),
+                "clean": (sums["clean"][enough] / count).tolist(),
                 "variance": {
-                    source: (squares[kept] / count - np.square(total[kept] / count)).tolist()
+                    source: (squares[enough] / count - np.square(total[enough] / count)).tolist()
                     for source, (total, squares) in sums["noise"].items()
                 },
             }
-        return told
+        return results
 
 
 def _sums(bins: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:

@@ -1,12 +1,11 @@
 """Marginal KL over the sampling temperature."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.evaluation import KL_STRIDE
-from noise_flow_tf.evaluation.metrics import divergence, histogram
+from noise_flow_tf.evaluation.metrics import KL_STRIDE, divergence, histogram
 from noise_flow_tf.protocol import NoiseModel, distribution
 from noise_flow_tf.protocol import sample as draw
 
@@ -15,47 +14,58 @@ TEMPERATURES = tuple(round(0.1 * tenths, 1) for tenths in range(4, 13))
 
 
 class KLOverTemperature:
-    """The marginal KL of models' samples at each of `TEMPERATURES`, of every 5th patch."""
+    """The marginal KL of models' samples at each of `TEMPERATURES`, of every 5th patch.
 
-    def __init__(self, models: Mapping[str, NoiseModel], seed: int = 0):
-        """Compiles each of the `models` once, for all temperatures; `seed` is of the latents."""
+    Models without a latent, which have no temperature, are left out.
+    """
+
+    def __init__(self, models: Mapping[str, NoiseModel], seed: int = 0) -> None:
+        """Compile each of the `models` once, for all temperatures; `seed` is of the latents."""
         self._samplers = {name: _sampler(model) for name, model in models.items()}
         self._seed = seed
         self._number = 0
-        self._kl = {name: [[] for _ in TEMPERATURES] for name in models}
+        self._kl: dict[str, list[list[float]]] = {}
 
     def add(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Adds a batch of `{"noise", "clean", "iso", "camera", "nlf"}`."""
-        few = {name: tf.convert_to_tensor(values[::KL_STRIDE]) for name, values in batch.items()}
+        """Add a batch of `{"noise", "clean", "iso", "camera", "nlf"}`."""
+        subset = {name: tf.convert_to_tensor(values[::KL_STRIDE]) for name, values in batch.items()}
         seed = tf.constant([self._seed, self._number])
         self._number += 1
-        real = [histogram(patch) for patch in few["noise"].numpy()]
+        real = [histogram(patch) for patch in subset["noise"].numpy()]
         for name, sample in self._samplers.items():
-            for temperature, values in zip(TEMPERATURES, self._kl[name], strict=True):
-                noise = sample(few, tf.constant(temperature), seed).numpy()
-                values += [divergence(p, histogram(n)) for p, n in zip(real, noise, strict=True)]
+            for number, temperature in enumerate(TEMPERATURES):
+                noise = sample(subset, tf.constant(temperature), seed)
+                if noise is None:
+                    break
+                values = self._kl.setdefault(name, [[] for _ in TEMPERATURES])[number]
+                values += [
+                    divergence(p, histogram(n)) for p, n in zip(real, noise.numpy(), strict=True)
+                ]
 
     def results(self) -> dict[str, list[float]]:
-        """By model, the mean over patches for each of `TEMPERATURES`, in nats."""
+        """Return by model the mean over patches for each of `TEMPERATURES`, in nats."""
         return {name: [float(np.mean(kl)) for kl in lists] for name, lists in self._kl.items()}
 
     def above_one(self) -> dict[str, list[list[float]]]:
-        """By model, for each of `TEMPERATURES` (difference, standard error) to the KL at 1.
+        """Return by model, for each of `TEMPERATURES`, (difference, standard error) to the KL at 1.
 
         The differences are paired, patch by patch; the errors take the patches as independent.
         """
         one = TEMPERATURES.index(1.0)
-        told = {}
+        results = {}
         for name, lists in self._kl.items():
             differences = np.array(lists) - np.array(lists[one])
             errors = differences.std(axis=1, ddof=1) / np.sqrt(differences.shape[1])
-            told[name] = np.stack([differences.mean(axis=1), errors], axis=1).tolist()
-        return told
+            results[name] = np.stack([differences.mean(axis=1), errors], axis=1).tolist()
+        return results
 
 
-def _sampler(model: NoiseModel):
+def _sampler(model: NoiseModel) -> Callable[..., tf.Tensor | None]:
     @tf.function(reduce_retracing=True, autograph=False)
-    def sample(batch, temperature, seed):
-        return draw(distribution(model, batch), seed, temperature)
+    def sample(
+        batch: Mapping[str, tf.Tensor], temperature: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor | None:
+        p = distribution(model, batch)
+        return draw(p, seed, temperature) if hasattr(p, "noise_of") else None
 
     return sample
