@@ -164,6 +164,12 @@ def test_intensity_below_zero_has_the_variance_of_zero(image):
     np.testing.assert_allclose(scale.numpy().ravel(), [0.2, 0.2, 0.2, 0.29**0.5], rtol=1e-6)
 
 
+def test_intensity_above_one_goes_on_as_below(image):
+    bright = tf.constant([[[[1.0, 1.1, 1.5, 0.5]]]])
+    scale = bijectors.SignalDependent(bright, [0.5], [0.04]).forward(tf.ones([1, 1, 1, 4]))
+    np.testing.assert_allclose(scale.numpy().ravel() ** 2, [0.54, 0.59, 0.79, 0.29], rtol=1e-6)
+
+
 def test_refuses_images_of_another_size_than_the_intensity(image):
     layer = bijectors.SignalDependent(tf.zeros([2, 1, 1, 4]), 1.0, [0.1, 0.1])
     for use in (layer.forward, layer.inverse, lambda x: layer.inverse_log_det_jacobian(x, 3)):

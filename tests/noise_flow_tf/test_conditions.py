@@ -96,9 +96,75 @@ def test_levels_between(graph):
         ({"cameras": ("S6", "S6")}, "each once; got S6, S6"),
         ({"cameras": ()}, "each once; got none"),
         ({"iso_levels": (400, 100)}, "rising whole numbers; got 400, 100"),
+        ({"iso_levels": (100, 100, 400)}, "rising whole numbers; got 100, 100, 400"),
+        ({"iso_levels": (0, 100)}, "rising whole numbers; got 0, 100"),
         ({"iso_levels": (0.5, 100)}, "rising whole numbers"),
     ],
 )
 def test_refuses_tables(options, message):
     with pytest.raises(ValueError, match=message):
         conditions.ConditionSpace(**options)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_each_step_between_levels_has_its_own_length(graph):
+    """Linear in log ISO: from 100 to 400 there are two doublings, from 400 to 800 one."""
+    table = tf.constant([0.0, 1.0, 3.0, 4.0, 8.0])
+    iso = 100 * 2 ** np.float32([0.5, 1.5, 2.25, 3.5, 4.75])
+
+    def values(iso):
+        resolved = BETWEEN.resolve(tf.zeros([5, 1, 3, 4]), iso, "S6")
+        return resolved.at_iso(table), resolved.iso, resolved.iso_index
+
+    found, same, index = (tf.function(values) if graph else values)(tf.constant(iso))
+    np.testing.assert_allclose(found, [0.25, 0.75, 1.5, 3.5, 7.0], atol=1e-5)
+    np.testing.assert_array_equal(same, iso)
+    assert index.numpy().tolist() == [0, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        ["IP", "G4", "S6"],
+        [b"IP", b"G4", b"S6"],
+        np.array([b"IP", "G4", b"S6"], object),
+        np.array([0, 4, 2], np.uint8),
+        tf.constant(["IP", "G4", "S6"]),
+    ],
+    ids=["text", "bytes", "both", "uint8", "tensor"],
+)
+def test_forms_of_several_cameras(camera):
+    assert conditions.camera_index(camera).numpy().tolist() == [0, 4, 2]
+    resolved = conditions.resolve(CLEAN, [3200, 100, 800], camera)
+    assert resolved.camera.numpy().tolist() == [0, 4, 2]
+    assert resolved.iso_index.numpy().tolist() == [4, 0, 2]
+
+
+def test_the_index_has_the_shape_of_what_is_given():
+    assert conditions.camera_index(b"G4").shape == []
+    assert conditions.camera_index(tf.constant("G4")).shape == []
+    table = np.array([["IP", b"GP", "S6"], [b"N6", "G4", "IP"]], object)
+    assert conditions.camera_index(table).numpy().tolist() == [[0, 1, 2], [3, 4, 0]]
+    assert conditions.iso_index([[100, 1600], [3200, 400]]).numpy().tolist() == [[0, 3], [4, 1]]
+
+
+OWN = conditions.ConditionSpace(("B8", "A7"), (50, 6400))
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_own_cameras_and_levels_end_where_they_do(graph):
+    def resolve(iso, camera):
+        resolved = OWN.resolve(tf.zeros([2, 3, 1, 4]), iso, camera)
+        return resolved.iso_index, resolved.camera
+
+    resolve = tf.function(resolve) if graph else resolve
+    for cameras in ([1, 0], ["A7", "B8"]):
+        index, camera = resolve(tf.constant([6400, 50]), tf.constant(cameras))
+        assert index.numpy().tolist() == [1, 0]
+        assert camera.numpy().tolist() == [1, 0]
+    refused = tf.errors.InvalidArgumentError if graph else ValueError
+    for camera in (2, 4, "S6"):
+        with pytest.raises(refused, match="unknown camera"):
+            resolve(tf.constant(50), tf.constant(camera))
+    with pytest.raises(refused, match="unknown ISO"):
+        resolve(tf.constant(100), tf.constant(0))

@@ -132,6 +132,15 @@ def test_slices(p, noise):
         _assert_near(sliced.log_prob(part), expected)
         assert sliced.sample(seed=1).shape == part.shape
     _assert_near(p[1:][1].log_prob(noise[2]), whole[2])
+    table = p[:, tf.newaxis]
+    for slices, expected, part in (
+        ((slice(1, None), 0), whole[1:], noise[1:]),
+        ((..., 0), whole, noise),
+        ((0,), whole[:1], noise[:1]),
+        ((-1, ..., tf.newaxis), whole[2:, None], noise[2:, None]),
+    ):
+        assert table[slices].batch_shape == expected.shape, slices
+        _assert_near(table[slices].log_prob(part), expected)
 
 
 def test_copies(p, noise):

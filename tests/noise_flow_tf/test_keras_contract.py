@@ -163,11 +163,15 @@ def test_xla_stops_at_a_bad_batch_and_moves_nothing_by_it(batches, what):
 
 
 def test_xla_trains_as_without(batches):
-    losses = [
-        _trainer(jit_compile=jit).fit(batches, epochs=3, verbose=0).history["nll"]
-        for jit in (False, True)
-    ]
+    trainers = [_trainer(jit_compile=jit) for jit in (False, True)]
+    losses = [t.fit(batches, epochs=3, verbose=0).history["nll"] for t in trainers]
     np.testing.assert_allclose(*losses, atol=2e-5)
+    averages = [
+        np.concatenate([v.numpy() for v in t.noise_model.variables if v.name.startswith("var")])
+        for t in trainers
+    ]
+    np.testing.assert_allclose(*averages, rtol=0.02)
+    assert averages[0].max() < 0.5  # of the 1 that they begin at
 
 
 def test_a_bad_batch_moves_neither_weights_nor_averages(batches):

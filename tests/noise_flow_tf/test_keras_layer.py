@@ -123,6 +123,44 @@ def test_a_seed_always_gives_the_same_numbers(version, small_noise_model):
     np.testing.assert_allclose(found, FIRST_DRAWS, rtol=1e-4)
 
 
+def test_every_seed_has_numbers_of_its_own(small_noise_model):
+    image = tf.fill([1, 1, 2, 4], 0.4)
+    layers = [make("tf_keras", small_noise_model, seed=seed) for seed in (0, 1, 2**31, None, None)]
+    drawn = {layer(image, training=True).numpy().tobytes() for layer in layers}
+    assert len(drawn) == len(layers)
+
+
+def test_a_model_with_cameras_and_levels_of_its_own(version):
+    model = nf.NoiseFlow("sdn5|gain4", seed=0, cameras=("A7", "B8"), iso_levels=(50, 6400))
+    pairs = [(50, "B8"), (6400, 0)]
+    layer = make(version, model, conditions=pairs, weights=[0, 1])
+    assert layer.get_config()["conditions"] == [[50, "B8"], [6400, "A7"]]
+    image = tf.constant(CLEAN)
+    only = make(version, model, conditions=[(6400, "A7")])
+    np.testing.assert_array_equal(layer(image, training=True), only(image, training=True))
+    again = type(layer).from_config(layer.get_config())
+    assert again.noise_model.condition_space == model.condition_space
+    np.testing.assert_array_equal(
+        again(image, training=True),
+        make(version, model, conditions=pairs, weights=[0, 1])(image, training=True),
+    )
+    for wrong in ((100, "A7"), (50, "S6"), (50, 2)):
+        with pytest.raises(ValueError, match="unknown"):
+            make(version, model, conditions=[wrong])
+
+
+def test_temperature_and_clip(version, small_noise_model):
+    image = tf.constant(CLEAN)
+    warm, cool, cold, clipped = (
+        make(version, small_noise_model, **options)(image, training=True).numpy()
+        for options in ({}, {"temperature": 0.25}, {"temperature": 0}, {"clip": True})
+    )
+    np.testing.assert_allclose(cool - CLEAN, (warm - CLEAN) / 4, atol=1e-6)
+    np.testing.assert_array_equal(cold, CLEAN)
+    np.testing.assert_array_equal(clipped, np.clip(warm, 0, 1))
+    assert warm.min() < 0 and warm.max() > 1
+
+
 def test_noise_is_the_models_own_and_new_in_every_call(version, noise_model):
     layer = make(version, noise_model)
     image = tf.fill([64, 16, 16, 4], 0.4)
@@ -449,6 +487,7 @@ def test_the_class_of_tf_keras_in_a_fresh_process(version, small_noise_model, tm
         ({"weights": [1, 2]}, r"one for each of the 1 conditions, .* got \[1, 2\]"),
         ({"weights": [-1]}, "not negative"),
         ({"weights": [0]}, "not all zero"),
+        ({"conditions": [(100, "S6"), (100, "IP")], "weights": [-1, 2]}, "not negative"),
         ({"temperature": -1}, "temperature must be finite and not negative; got -1"),
     ],
 )

@@ -183,6 +183,84 @@ def test_seed_fixes_the_initial_values():
     assert not np.array_equal(one.layers[0].lower, other.layers[0].lower)
 
 
+def test_every_bit_of_the_seed_counts():
+    one, other = (nf.NoiseFlow("unc", seed=1 + high) for high in (0, 2**16))
+    assert not np.array_equal(one.layers[0].lower, other.layers[0].lower)
+    again = nf.NoiseFlow("unc"), nf.NoiseFlow("unc")
+    assert not np.array_equal(*(model.layers[0].lower for model in again))
+
+
+def test_begins_where_the_release_begins(numbers_of):
+    """All but what is drawn; that has the release's spread."""
+    numbers = numbers_of("training_trajectory")
+    ours = nf.release.variables(nf.NoiseFlow(seed=0))
+    drawn = ("l_1/W", "l_2/W", "log_S", "L_vec", "U_vec", "sign_S", "P_matpar")
+    for name, value in ours.items():
+        if not any(part in name for part in drawn):
+            np.testing.assert_array_equal(value, numbers[f"init/{name}"], name)
+    for name in ("l_1/W", "l_2/W"):
+        found, expected = (
+            np.concatenate([v[n].ravel() for n in v if n.endswith(name)])
+            for v in (ours, {n: numbers[n] for n in numbers if n.startswith("init/")})
+        )
+        assert found.std() == pytest.approx(expected.std(), rel=0.15)
+
+
+def test_kernels_begin_larger_in_wider_networks():
+    network = nf.NoiseFlow("unc", width=64, seed=0).layers[0].network
+    for kernel in (network.kernel1, network.kernel2):
+        assert np.std(kernel) == pytest.approx(0.05 * 64 / 512, rel=0.05)
+
+
+def test_interpolation_can_be_allowed_later_and_changes_nothing_else():
+    model = nf.NoiseFlow("S-G-CAM", cameras=("A7", "B8"), iso_levels=(50, 800))
+    model.iso_interpolation = True
+    assert (model.cameras, model.iso_levels) == (("A7", "B8"), (50, 800))
+    model(np.zeros((1, 2, 3, 4)), 200, "B8")
+    model.iso_interpolation = False
+    with pytest.raises(ValueError, match="unknown ISO 200; the model knows ISO 50, 800$"):
+        model(np.zeros((1, 2, 3, 4)), 200, "B8")
+
+
+def test_a_part_of_a_batch_in_training_is_in_training(perturbed, batch):
+    model = perturbed("sdn5|unc|gain4")
+    given = batch["clean"], batch["iso"], batch["camera"]
+    part = model(*given, training=True)[1:4].log_prob(batch["noise"][1:4])
+    alone = model(*(values[1:4] for values in given), training=True)
+    np.testing.assert_allclose(part, alone.log_prob(batch["noise"][1:4]), rtol=1e-5)
+    evaluated = model(*given).log_prob(batch["noise"])[1:4]
+    assert np.abs(part - evaluated).min() > 1e-3
+
+
+def test_a_training_pass_moves_the_averages_of_all_steps(batch):
+    model = nf.NoiseFlow("unc|sdn4|unc|unc", seed=0)
+    p = model(batch["clean"], 100, "S6", training=True)
+    moved = [id(average) for average, _ in p.one_pass(batch["noise"]).moved]
+    averages = [id(v) for v in model.variables if v.name.startswith(("mean", "variance"))]
+    assert sorted(moved) == sorted(averages) and len(averages) == 12
+
+
+def test_summaries_of_models_that_have_learned():
+    """The numbers that the formulas use: exp of betas, exp(v) ISO, exp of camera factors."""
+    own = {"cameras": ("A7", "B8"), "iso_levels": (50, 800)}
+    signal, gain = nf.NoiseFlow("sdn5", **own), nf.NoiseFlow("eq16", **own)
+    signal.layers[0].cam_params.assign(np.log([[2.0, 3], [5, 7], [11, 13]]))
+    signal.layers[0].gain_params.assign(np.log([0.5, 0.25]))
+    gain.layers[0].log_psi.assign(np.log([1.5, 2.5]))
+    gain.layers[0].v.assign(np.log([0.1, 0.2]))
+    for model, factors, gains in (
+        (signal, {"beta1": (2, 3), "beta2": (5, 7), "gain": (11, 13)}, (25, 200)),
+        (gain, {"gain": (1.5, 2.5)}, (5, 160)),
+    ):
+        learned = model.summaries()
+        for factor, expected in factors.items():
+            values = learned[f"camera factor of {factor}"]
+            assert list(values) == ["A7", "B8"]
+            np.testing.assert_allclose(list(values.values()), expected, rtol=1e-6)
+        assert list(learned["gain"]) == ["ISO 50", "ISO 800"]
+        np.testing.assert_allclose(list(learned["gain"].values()), gains, rtol=1e-6)
+
+
 def test_starts_with_a_rotation_in_the_order_of_fill_triangular():
     import tensorflow_probability as tfp
 

@@ -85,6 +85,50 @@ def test_two_cameras_one_after_the_other():
     assert nf.Trainer(model, "P9").num_trained == 3
 
 
+def test_a_model_of_another_make_stays_what_it_is():
+    """Width, cameras, levels and ISO values between them."""
+    own = {"cameras": ("A7", "B8"), "iso_levels": (50, 800, 6400), "iso_interpolation": True}
+    model = nf.NoiseFlow("sdn5|unc|eq16", width=6, seed=0, **own)
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        variable.assign_add(rng.uniform(0.01, 0.1, variable.shape))
+    added = model.with_camera("P9")
+    assert (added.width, added.cameras) == (6, ("A7", "B8", "P9"))
+    assert (added.iso_levels, added.iso_interpolation) == (own["iso_levels"], True)
+    given = CLEAN[:3, :, :5], [50, 100, 6400], ["B8", "A7", "A7"]
+    noise = NOISE[:3, :, :5]
+    np.testing.assert_array_equal(added(*given).log_prob(noise), model(*given).log_prob(noise))
+
+
+def test_trains_a_camera_that_is_not_the_last():
+    model, column = trained("S-G-CAM"), 2
+    before = [variable.numpy() for variable in model.variables]
+    batch = next(iter(pairs())) | {"camera": tf.fill([5], column)}
+    nf.fit_camera(model, "S6", tf.data.Dataset.from_tensors(batch), steps=3)
+    for variable, old in zip(model.variables, before, strict=True):
+        moved = np.argwhere(variable.numpy() != old)
+        if variable is model.layers[0].cam_params:
+            assert moved.tolist() == [[row, column] for row in range(3)]
+        else:
+            assert not len(moved)
+
+
+def test_takes_the_steps_and_the_rate_that_are_asked_for():
+    """Adam's first step has the length of the rate; half a cosine over 2 steps halves the second.
+
+    The gradient of one camera on one batch hardly changes over so little.
+    """
+    model = trained("sdn6|gain4")
+    table = model.layers[0].cam_params
+    before = table.numpy()
+    batch = next(iter(pairs())) | {"camera": tf.fill([5], 1)}
+    nf.fit_camera(model, "GP", tf.data.Dataset.from_tensors(batch), steps=1, learning_rate=1e-3)
+    np.testing.assert_allclose(abs(table - before)[0, 1], 1e-3, rtol=0.01)
+    before = table.numpy()
+    nf.fit_camera(model, "GP", tf.data.Dataset.from_tensors(batch), steps=2, learning_rate=1e-3)
+    np.testing.assert_allclose(abs(table - before)[0, 1], 1.5e-3, rtol=0.01)
+
+
 @pytest.mark.parametrize(
     ("arch", "name", "message"),
     [

@@ -39,6 +39,44 @@ def test_loads_a_checkpoint_by_the_names_in_the_release(numbers_of, tmp_path):
         np.testing.assert_array_equal(value, given[name], name, strict=True)
 
 
+def _write(prefix, model):
+    names, tensors = zip(*nf.release.variables(model).items(), strict=True)
+    tf.raw_ops.SaveV2(
+        prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors
+    )
+    return prefix
+
+
+@pytest.mark.parametrize(
+    ("arch", "width"),
+    [
+        ("sdn4|gain4", 4),
+        ("sdn6|unc|gain4", 6),
+        ("unc|unc", 3),
+        ("unc|sdn5|unc|unc|gain4", 1),
+        ("sdn5|unc", 5),
+    ],
+)
+def test_loads_checkpoints_of_any_architecture_and_width(arch, width, tmp_path):
+    model = nf.NoiseFlow(arch, width, seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        variable.assign_add(rng.uniform(0.01, 0.1, variable.shape))
+    loaded = nf.load_release(_write(str(tmp_path / "model"), model))
+    assert (loaded.arch, loaded.width) == (arch, width)
+    for ours, theirs in zip(loaded.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_order_that_names_do_not_tell_can_be_given(tmp_path):
+    model = nf.NoiseFlow("gain4|unc|sdn4", seed=0)
+    prefix = _write(str(tmp_path / "model"), model)
+    assert nf.load_release(prefix).arch == "sdn4|unc|gain4"
+    assert nf.load_release(prefix, "gain4|unc|sdn4").arch == "gain4|unc|sdn4"
+    with pytest.raises(ValueError, match="does not fit a Noise Flow: .* architecture 'sdn4'"):
+        nf.load_release(prefix, "sdn4")
+
+
 def test_takes_an_optimisers_slots_and_does_without_what_nothing_reads():
     model = nf.NoiseFlow("S-G")
     mapping = {n: v for n, v in nf.release.variables(model).items() if "rescaling" not in n}
@@ -61,6 +99,10 @@ def test_names_a_shape_that_does_not_fit():
     wide = nf.release.variables(nf.NoiseFlow("unc", width=8))
     with pytest.raises(ValueError, match=r"must have shape .* at width 4; got"):
         nf.release.assign(nf.NoiseFlow("unc"), wide)
+    mapping = nf.release.variables(nf.NoiseFlow("sdn5"))
+    name = "model/sdn_gain/cam_params"
+    with pytest.raises(ValueError, match=r"cam_params must have shape \(3, 5\) .*; got \(5, 3\)"):
+        nf.release.assign(nf.NoiseFlow("sdn5"), mapping | {name: mapping[name].T})
 
 
 def test_paper_layers_have_no_names_in_the_release():

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
+from noise_flow_tf.sampling.tiling import tiles
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.saving.run_folder import RunFolder
 
@@ -73,6 +74,87 @@ def test_temperature_scales_the_latent():
     warm, cool = (nf.sample_image(model, clean, 100, 0, temperature=t) for t in (1.0, 0.6))
     np.testing.assert_allclose(cool, 0.6 * warm, rtol=1e-5)
     assert warm.std() == pytest.approx(np.sqrt(0.0051), rel=0.02)
+
+
+def test_temperature_of_a_batch():
+    clean = np.random.default_rng(0).uniform(0.1, 0.9, (3, 5, 8, 4)).astype(np.float32)
+    model = nf.CameraNLF([0.01, 0.02, 0.03], 1e-4)
+    warm, cool, cold = (
+        nf.sampling.sample_noise(model, clean, 100, 0, seed=3, temperature=t).numpy()
+        for t in (1.0, 0.25, 0.0)
+    )
+    np.testing.assert_allclose(cool, warm / 4, rtol=1e-5)
+    assert not np.any(cold)
+    z = warm / np.sqrt(np.reshape([0.01, 0.02, 0.03], (3, 1, 1, 1)) * clean + 1e-4)
+    np.testing.assert_allclose(z.std(axis=(1, 2, 3)), 1, atol=0.2)
+    assert np.abs(np.corrcoef(z.reshape(3, -1))[0, 1:]).max() < 0.3
+    other = nf.sampling.sample_noise(model, clean, 100, 0, seed=4).numpy()
+    assert not np.array_equal(other, warm)
+
+
+def test_without_temperature_there_is_no_noise():
+    noise = nf.sample_image(MODELS["camera_nlf"](), np.full((5, 8, 4), 0.5), 100, 0, temperature=0)
+    assert not np.any(noise)
+
+
+def test_every_seed_has_noise_of_its_own():
+    model, clean = nf.GaussianNoise(0.1), np.full((3, 5, 4), 0.5)
+    seeds = (0, 1, 2**16, 2**16 + 1, 2**30, 2**31 - 2, 2**31 - 1)
+    drawn = [nf.sample_image(model, clean, 100, 0, seed=seed) for seed in seeds]
+    assert len({noise.tobytes() for noise in drawn}) == len(seeds)
+    for seed in (-1, 2**31):
+        with pytest.raises(ValueError, match="seed must be a whole number from 0 to 2147483647"):
+            nf.sample_image(model, clean, 100, 0, seed=seed)
+
+
+def test_tiles_of_one_pixel():
+    model = nf.NoiseFlow("sdn5|unc|gain4", seed=0)
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign_add(rng.normal(0, 0.3, variable.shape))
+    clean = rng.uniform(size=(3, 7, 4))
+    whole = nf.sample_image(model, clean, 800, "S6", seed=3)
+    tiled = nf.sample_image(model, clean, 800, "S6", seed=3, tile=1)
+    np.testing.assert_allclose(tiled, whole, atol=1e-6 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "margin"), [((40, 70), 16, 4), ((7, 1), 3, 2), ((9, 64), 31, 40)]
+)
+def test_tiles_cover_the_image_once_and_are_no_larger_than_asked(size, tile, margin):
+    covered = np.zeros(size, int)
+    places = list(tiles(size, tile, margin))
+    for inner, outer in places:
+        covered[inner] += 1
+        for i, o, length in zip(inner, outer, size, strict=True):
+            assert 0 < i.stop - i.start <= tile
+            assert o.start <= max(0, i.start - margin) and min(length, i.stop + margin) <= o.stop
+            assert o.start >= 0 and o.stop <= length
+    assert (covered == 1).all()
+    assert len({tuple(side.stop - side.start for side in outer) for _, outer in places}) == 1
+
+
+def test_a_model_with_cameras_and_levels_of_its_own():
+    """Each image of a batch, and each whole image, under the conditions that are its own."""
+    model = nf.NoiseFlow("sdn5|gain4", cameras=("A7", "B8", "P9"), iso_levels=(50, 6400))
+    signal, gain = model.layers
+    signal.beta2.assign(-30.0)
+    signal.cam_params.assign(np.log([[1.0, 2, 3], [1, 1, 1], [1, 1, 1]]))
+    signal.gain_params.assign([-5.0, 0.0])
+    gain.gain_val.assign(0.5)
+    clean = np.random.default_rng(0).uniform(0.1, 0.9, (4, 3, 5, 4)).astype(np.float32)
+    iso, camera = [50, 6400, 50, 6400], ["P9", "A7", "A7", "B8"]
+    slopes = np.exp([-15.0, -5.0, -5.0, -10.0]) / ([50 * np.exp(-5), 6400, 50 * np.exp(-5), 6400])
+    expected = 0.5 * np.sqrt(slopes[:, None, None, None] * clean + np.exp(-30.0))
+    np.testing.assert_allclose(nf.predicted_scale(model, clean, iso, camera), expected, rtol=1e-4)
+    latent = nf.sample_image(nf.GaussianNoise(1.0), clean[0], 100, 0, seed=9)
+    for i in range(4):
+        for given in (camera[i], model.cameras.index(camera[i])):
+            noise = nf.sample_image(model, clean[i], iso[i], given, seed=9)
+            np.testing.assert_allclose(noise, expected[i] * latent, rtol=1e-4)
+    for wrong in ((100, "A7"), (50, "S6"), (50, 3)):
+        with pytest.raises(ValueError, match="unknown"):
+            nf.sample_image(model, clean[0], *wrong)
 
 
 @pytest.mark.parametrize(

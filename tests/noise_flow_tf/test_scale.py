@@ -58,3 +58,5 @@ def test_exact_where_nothing_mixes_pixels():
 def test_refuses_a_scale_that_depends_on_the_surroundings():
     with pytest.raises(ValueError, match="flow step on the data side of its signal layer"):
         nf.predicted_scale(nf.NoiseFlow("unc|sdn5|gain4"), np.zeros((1, 2, 2, 4)), 100, "S6")
+    for arch, has_scale in (("unc|sdn5|gain4", False), ("sdn5|unc|eq16", True), ("unc", True)):
+        assert nf.NoiseFlow(arch).has_scale is has_scale

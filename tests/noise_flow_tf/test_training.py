@@ -35,6 +35,24 @@ def test_trainer_learns_and_reports_nats_per_dimension(trainer):
     np.testing.assert_allclose(history["nll"], np.array(history["loss"]) / 256, rtol=1e-5)
 
 
+def test_a_step_follows_the_mean_over_the_batch():
+    """With one gain g, the NLL of n is D log g + n^2 / 2 g^2: its slope is D / g - n^2 / g^3."""
+    model, batch = nf.NoiseFlow("gain4"), next(iter(make_batches(count=7)))
+    trainer = nf.Trainer(model)
+    trainer.compile(tf_keras.optimizers.SGD(1e-3))
+    told = trainer.fit(tf.data.Dataset.from_tensors(batch), verbose=0).history
+    squares = np.sum(batch["noise"].numpy() ** 2, axis=(1, 2, 3))
+    gain = model.layers[0].gain_val.numpy()
+    assert gain == pytest.approx(1 - 1e-3 * np.mean(256 - squares), rel=1e-5)
+    nll = 128 * np.log(2 * np.pi) + np.mean(squares) / 2
+    assert told["loss"][0] == pytest.approx(nll, rel=1e-5)
+    assert told["nll"][0] == pytest.approx(nll / 256, rel=1e-5)
+    assert told["latent_stddev"][0] == pytest.approx(np.sqrt(np.mean(squares) / 256), rel=1e-5)
+    batch = {**batch, "noise": batch["noise"] * 0 + 2.0}  # a latent with a mean
+    told = trainer.evaluate(tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True)
+    assert told["latent_stddev"] == pytest.approx(2 / gain, rel=1e-5)
+
+
 def test_evaluation_is_the_models_own_log_prob(trainer):
     batches = make_batches(count=20)
     told = trainer.evaluate(batches, return_dict=True, verbose=0)
@@ -152,8 +170,11 @@ print(json.dumps([train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
 
 def test_schedules():
     cosine = schedules.learning_rate("cosine", 1e-2, 1000)
-    rates = np.array([cosine(step) for step in (1, 50, 525, 1000)])
-    np.testing.assert_allclose(rates, [4e-4, 1e-2, 5.005e-3, 1e-5], rtol=0.05)
+    rates = np.array([cosine(step) for step in (0, 25, 50, 525, 1000)])
+    np.testing.assert_allclose(rates, [2e-4, 5.1e-3, 1e-2, 5.005e-3, 1e-5], rtol=1e-4)
+    for steps in (1, 2):
+        shortest = schedules.learning_rate("cosine", 1e-2, steps)
+        assert float(shortest(1)) == pytest.approx(1e-2)
     assert schedules.learning_rate("release", 1e-4, 1000) == 1e-4
     assert schedules.adam("release", 1e-4, 10).epsilon == 1e-8
     with pytest.raises(ValueError, match="unknown schedule 'linear'; allowed are cosine"):
@@ -163,6 +184,8 @@ def test_schedules():
 def test_evaluation_epochs_of_short_runs():
     assert schedules.evaluation_epochs(3, 50) == [1, 2, 3]
     assert schedules.evaluation_epochs(1, 1) == [1]
+    assert schedules.evaluation_epochs(12, 7) == list(range(1, 13))
+    assert schedules.evaluation_epochs(115, 60)[9:] == [10, *range(11, 101, 10), 115]
 
 
 def test_divergence_ends_training_before_the_weights_move(trainer):
@@ -375,3 +398,49 @@ def test_one_replica(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert strategies.choose("auto", 1).num_replicas_in_sync == 1
     assert not isinstance(strategies.choose("none", 1), tf.distribute.MirroredStrategy)
+
+
+def test_replicas_read_their_own_shares_in_turn():
+    def share(place):
+        return tf.data.Dataset.from_tensors(place[0] * 10 + place[1]).repeat()
+
+    creator = strategies.in_shares(share)
+    for pipelines, number, expected in (
+        (2, 1, [24, 34, 24]),
+        (1, 0, [4, 14, 24]),
+        (4, 3, [34] * 3),
+    ):
+        context = tf.distribute.InputContext(pipelines, number, num_replicas_in_sync=4)
+        found = [int(value) for value in creator(context).take(3)]
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("cluster", "kind", "number", "chief"),
+    [
+        ({"worker": ["a:1", "b:1"]}, "worker", 0, True),
+        ({"worker": ["a:1", "b:1"]}, "worker", 1, False),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "chief", 0, True),
+        ({"chief": ["a:1"], "worker": ["b:1"]}, "worker", 0, False),
+        ({"worker": ["a:1"]}, "worker", 0, True),
+    ],
+)
+def test_one_process_keeps_what_is_trained(cluster, kind, number, chief):
+    class Strategy:
+        cluster_resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(cluster), task_type=kind, task_id=number
+        )
+
+    assert strategies.is_chief(Strategy()) is chief
+    assert strategies.num_workers(Strategy()) == sum(map(len, cluster.values()))
+
+
+@pytest.mark.parametrize(("highest", "kept"), [(False, "epoch-2"), (True, "epoch-3")])
+def test_the_first_of_the_best_epochs_is_kept(trainer, tmp_path, highest, kept):
+    checkpoints = Checkpoints(trainer, tmp_path / "last", 3)
+    best = BestWeights(tmp_path / "best", checkpoints, "score", highest)
+    best.set_model(trainer)
+    for epoch, score in enumerate([1.0, -2.0, 3.0, -2.0, 3.0, 0.5]):
+        best.on_epoch_end(epoch, {"score": score})
+        best.on_epoch_end(epoch, {})
+    assert [prefix.name for prefix in newest_first(tmp_path / "best")] == [kept]

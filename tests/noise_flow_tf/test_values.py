@@ -115,6 +115,18 @@ def test_xla_makes_unknown_conditions_nan(arch, unknown):
         assert not np.isfinite(noise[1]).any()
 
 
+def test_xla_gives_no_density_to_what_it_draws_for_unknown_conditions():
+    model = nf.NoiseFlow("unc", seed=0)
+
+    @tf.function(jit_compile=True)
+    def log_prob(camera):
+        return model(tf.fill(SHAPE, 0.5), 100, camera).experimental_sample_and_log_prob(
+            seed=(0, 1)
+        )[1]
+
+    assert np.isfinite(log_prob(tf.constant([0, 7]))).tolist() == [True, False]
+
+
 def test_slightly_below_zero_has_the_noise_of_zero(model):
     """As black level subtraction leaves it."""
     dark, black = np.zeros((2, *SHAPE), np.float32)
