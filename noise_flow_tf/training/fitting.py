@@ -64,16 +64,15 @@ def fit(
         task: what is trained.
         length: for how long.
         strategy: where.
-        run: the folder whose checkpoints and history training resumes.
+        run: the folder whose training is resumed.
         writing: the folder to write to if that is another one.
 
     Returns:
-        The history, one row per epoch.
+        The history.
 
     Raises:
-        DivergedError: a loss or a gradient was not finite.
+        ValueError: checkpoints that cannot be read, or a DivergedError.
         Interrupted: a signal came; the state is saved.
-        ValueError: checkpoints that cannot be read.
         OSError: a file that cannot be written.
     """
     writing = writing or run
@@ -84,8 +83,9 @@ def fit(
     done, _ = checkpoints.position
     model = next(iter(trainer.checkpointed.values()))
     history = callbacks.History(writing.history, model, run.read_history(done))
-    replicas = strategy.num_replicas_in_sync
-    print(f"{trainer.num_trained} parameters to train, on {replicas} device(s)")
+    print(
+        f"{trainer.num_trained} parameters to train, on {strategy.num_replicas_in_sync} device(s)"
+    )
     with Interruption(strategy) as interruption:
         kept: list[Any] = [
             callbacks.StopOnDivergence(),
@@ -95,9 +95,8 @@ def fit(
             callbacks.keras_curves(writing.tensorboard),
             CheckpointCallback(checkpoints, interruption, length.checkpoint_every),
         ]
-        if length.average_batches:
-            recent = task.batches().take(length.average_batches)
-            kept.insert(0, callbacks.ReestimateAverages(recent))
+        if count := length.average_batches:
+            kept.insert(0, callbacks.ReestimateAverages(task.batches().take(count)))
         try:
             trainer.fit(
                 strategies.in_shares(lambda shard: task.batches(shard, checkpoints.step)),
