@@ -13,7 +13,7 @@ from noise_flow_tf.programs.configs import DenoiseConfig
 
 def read_colours(config: DenoiseConfig, path: Path) -> sidd.Metadata:
     """Return what rendering needs, from METADATA or as typical of the camera."""
-    metadata = config.metadata or raw_images.beside(path, "NOISY", "METADATA")
+    metadata = config.metadata or raw_images.companion(path, "NOISY", "METADATA")
     if metadata:
         return sidd.read_metadata(metadata)
     return sidd.typical_metadata(config.camera, sidd.ISO_LEVELS[0])
@@ -32,7 +32,7 @@ def run(config: DenoiseConfig) -> None:
     network = denoising.load(config.model)
     noisy = raw_images.read_image(path, config.orientation)
     colours = read_colours(config, path)
-    clean_path = config.clean or raw_images.beside(path, "NOISY", "GT")
+    clean_path = config.clean or raw_images.companion(path, "NOISY", "GT")
     clean = raw_images.read_image(Path(clean_path), config.orientation) if clean_path else None
     if clean and clean.packed.shape != noisy.packed.shape:
         raise ValueError(

@@ -131,10 +131,9 @@ def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:
     cameras = sorted({frame.camera for frame in frames} - {*space.cameras})
     if cameras or (isos and not space.iso_interpolation):
         raise ValueError(
-            f"the model knows the cameras {', '.join(space.cameras)} and ISO "
-            f"{', '.join(map(str, space.iso_levels))}, but the test frames have "
-            f"{', '.join([*cameras, *(f'ISO {iso}' for iso in isos)])} too; choose with --cam and "
-            "--iso"
+            f"the test frames have {', '.join([*cameras, *(f'ISO {iso}' for iso in isos])}; "
+            f"supported cameras: {', '.join(space.cameras)}; supported ISO levels: "
+            f"{', '.join(map(str, space.iso_levels))}; choose with --cam and --iso"
         )
 
 

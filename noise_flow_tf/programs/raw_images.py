@@ -74,9 +74,6 @@ def companion(path: Path, own: str, kind: str) -> Path | None:
     return other if f"_{own}_RAW" in path.name and other.is_file() else None
 
 
-beside = companion
-
-
 def read_photograph(path: Path, log: Callable[[str], None]) -> np.ndarray:
     """Read an ordinary picture as viewers show it: upright RGB `[H, W, 3]`, uint8 or uint16.
 

@@ -1,5 +1,6 @@
 """One device, several, or several machines: where training runs."""
 
+import functools
 import json
 import os
 import signal
@@ -50,10 +51,20 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
     gpus = tf.config.list_physical_devices("GPU")
     if name in MIRRORING and replicas:
         kind = "GPU" if gpus else "CPU"
-        return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(replicas)])
+        return _mirrored(tuple(f"{kind}:{number}" for number in range(replicas)))
     if name == "mirrored" or (name == "auto" and gpus):
-        return tf.distribute.MirroredStrategy()
+        return _mirrored(None)
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...] | None) -> tf.distribute.MirroredStrategy:
+    """Return the process's strategy over devices, None for all GPUs.
+
+    A second one would number its collective operations from the start again, and TensorFlow ends
+    with an error if one of the same number had another shape.
+    """
+    return tf.distribute.MirroredStrategy(None if devices is None else list(devices))
 
 
 def prepare(name: str, replicas: int | None = None) -> None:

@@ -134,17 +134,20 @@ def test_each_step_between_levels_has_its_own_length(graph):
     ids=["text", "bytes", "both", "uint8", "tensor"],
 )
 def test_forms_of_several_cameras(camera):
-    assert conditions.camera_index(camera).numpy().tolist() == [0, 4, 2]
+    assert conditions.ConditionSpace().camera_index(camera).numpy().tolist() == [0, 4, 2]
     resolved = conditions.resolve(CLEAN, [3200, 100, 800], camera)
     assert resolved.camera.numpy().tolist() == [0, 4, 2]
     assert resolved.iso_index.numpy().tolist() == [4, 0, 2]
 
 
 def test_the_index_has_the_shape_of_what_is_given():
-    assert conditions.camera_index(b"G4").shape == []
-    assert conditions.camera_index(tf.constant("G4")).shape == []
+    assert conditions.ConditionSpace().camera_index(b"G4").shape == []
+    assert conditions.ConditionSpace().camera_index(tf.constant("G4")).shape == []
     table = np.array([["IP", b"GP", "S6"], [b"N6", "G4", "IP"]], object)
-    assert conditions.camera_index(table).numpy().tolist() == [[0, 1, 2], [3, 4, 0]]
+    assert conditions.ConditionSpace().camera_index(table).numpy().tolist() == [
+        [0, 1, 2],
+        [3, 4, 0],
+    ]
     assert conditions.iso_index([[100, 1600], [3200, 400]]).numpy().tolist() == [[0, 3], [4, 1]]
 
 

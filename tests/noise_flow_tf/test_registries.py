@@ -98,7 +98,7 @@ def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, mon
         config = TrainConfig(logdir=str(run), arch=arch, sidd_path=dataset, epochs=1, cache=cache)
         train.run(config)
     monkeypatch.setattr(paper, "VARIANTS", dict.fromkeys(runs, ""))
-    monkeypatch.setattr(paper, "train", lambda *flags: None)
+    monkeypatch.setattr(train, "run", lambda config: None)
     paper.run(PaperConfig(out=str(out), full=True, sidd_path=dataset, cache=str(tmp_path / "c")))
 
     folder = out / "evaluation"

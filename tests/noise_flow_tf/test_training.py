@@ -119,8 +119,6 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import json
 import numpy as np, tensorflow as tf, tf_keras
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import noise_flow_tf as nf
 from tests.examples import learned, make_batches
 
@@ -136,7 +134,8 @@ def train(strategy):
     values = {{n: v.tolist() for n, v in learned(trainer.noise_model).items()}}
     return strategy.num_replicas_in_sync, history.history["nll"], values
 
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from noise_flow_tf.training import strategies
+strategy = strategies.choose("mirrored", 2)
 with strategy.scope():
     trainer = nf.Trainer(nf.NoiseFlow("S-G", seed=0))
     trainer.compile(tf_keras.optimizers.Adam(1e-3))
@@ -155,7 +154,7 @@ for culprit in (1, 6):
         raise AssertionError("not seen")
 assert before == {{n: v.tolist() for n, v in learned(trainer.noise_model).items()}}
 
-print(json.dumps([train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
+print(json.dumps([train(strategies.choose("mirrored", 2)),
                   train(tf.distribute.get_strategy())]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
