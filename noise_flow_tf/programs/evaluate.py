@@ -131,7 +131,7 @@ def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:
     cameras = sorted({frame.camera for frame in frames} - {*space.cameras})
     if cameras or (isos and not space.iso_interpolation):
         raise ValueError(
-            f"the test frames have {', '.join([*cameras, *(f'ISO {iso}' for iso in isos])}; "
+            f"the test frames have {', '.join([*cameras, *(f'ISO {iso}' for iso in isos)])}; "
             f"supported cameras: {', '.join(space.cameras)}; supported ISO levels: "
             f"{', '.join(map(str, space.iso_levels))}; choose with --cam and --iso"
         )

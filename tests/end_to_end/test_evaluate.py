@@ -188,7 +188,10 @@ def test_noise_of_the_offline_dataset_is_called_simulated(results, run_folder, d
         (["--model", "RUN", "--cam", "XX"], "unknown camera XX"),
         (["--model", "RUN", "--start_ts_im_idx", "90", "--end_ts_im_idx", "91"], "no test frame"),
         (["--model", "RUN", "--out", "README.md"], "README.md is a file"),
-        (["--model", "FEW"], "knows the cameras IP, S6 and .* test frames have G.* too; choose"),
+        (
+            ["--model", "FEW"],
+            "test frames have G.*; supported cameras: IP, S6; supported ISO levels: .*choose",
+        ),
     ],
 )
 def test_errors(run_folder, dataset, tmp_path, monkeypatch, flags, message):

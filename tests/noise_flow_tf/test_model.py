@@ -218,7 +218,7 @@ def test_interpolation_can_be_allowed_later_and_changes_nothing_else():
     assert (model.cameras, model.iso_levels) == (("A7", "B8"), (50, 800))
     model(np.zeros((1, 2, 3, 4)), 200, "B8")
     model.iso_interpolation = False
-    with pytest.raises(ValueError, match="unknown ISO 200; the model knows ISO 50, 800$"):
+    with pytest.raises(ValueError, match="unknown ISO 200; supported ISO levels: 50, 800$"):
         model(np.zeros((1, 2, 3, 4)), 200, "B8")
 
 

@@ -215,7 +215,7 @@ def test_cameras_of_the_models_own(folder, run):
     assert (row["iso"], row["camera"]) == ("50", "B8")
     noise = np.load(folder / "out" / "b_noise.npy")
     np.testing.assert_allclose(noise, expected_noise(own, row), atol=1e-6)
-    with pytest.raises(ValueError, match="b.npy: unknown ISO 100; the model knows ISO 50, 200"):
+    with pytest.raises(ValueError, match="b.npy: unknown ISO 100; supported ISO levels: 50, 200"):
         run(own, iso=100, **given)
     (row,) = run(own, iso=100, iso_interpolation=True, **given)
     noise = np.load(folder / "out" / "b_noise.npy")
