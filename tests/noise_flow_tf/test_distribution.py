@@ -110,8 +110,9 @@ def test_clean_images_of_one_pixel_are_not_spread(model, noise):
     def log_prob(clean, noise):
         return model(clean, ISO, CAMERA).log_prob(noise)
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="height, width and channels"):
-        log_prob(tf.fill([BATCH, 1, 1, 4], 0.5), noise)
+    for height, width in ((1, 1), (1, 10), (6, 1)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="height, width and channels"):
+            log_prob(tf.fill([BATCH, height, width, 4], 0.5), noise)
 
 
 def test_slices(p, noise):

@@ -55,6 +55,22 @@ def test_exact_where_nothing_mixes_pixels():
     np.testing.assert_allclose(scale, np.sqrt(0.01 * clean + 1e-4), rtol=1e-6)
 
 
+@pytest.mark.parametrize("arch", ["eq12|unc|eq16|unc", "eq12|eq16|unc"])
+def test_the_papers_layers_share_the_gain_of_each_image(arch):
+    """Fresh flow steps turn the channels, which leaves white noise of one gain as it is."""
+    model = nf.NoiseFlow(arch, seed=0)
+    signal, gain = model.layers[0], model.layers[arch.split("|").index("eq16")]
+    signal.b1.assign(-2.0)
+    signal.b2.assign(-3.0)
+    gain.v.assign(np.log(np.float32([0.02, 0.01, 0.004, 0.003, 0.001])))
+    gain.log_psi.assign(np.log(np.float32([1, 2, 3, 4, 5])))
+    clean = np.random.default_rng(0).uniform(size=(3, 3, 5, 4)).astype(np.float32)
+    gamma = np.reshape([0.02 * 100 * 3, 0.001 * 3200 * 1, 0.004 * 800 * 5], (3, 1, 1, 1))
+    expected = np.sqrt(np.exp(-2) * clean / gamma + np.exp(-3)) * gamma
+    scale = nf.predicted_scale(model, clean, [100, 3200, 800], ["S6", "IP", "G4"])
+    np.testing.assert_allclose(scale, expected, rtol=0.02)
+
+
 def test_refuses_a_scale_that_depends_on_the_surroundings():
     with pytest.raises(ValueError, match="flow step on the data side of its signal layer"):
         nf.predicted_scale(nf.NoiseFlow("unc|sdn5|gain4"), np.zeros((1, 2, 2, 4)), 100, "S6")
