@@ -3,8 +3,7 @@
 Runs with the same noise and different seeds become one line with mean and standard deviation.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +16,7 @@ from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.programs import dataset, pictures, sampling_plan
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples
-from noise_flow_tf.programs.evaluation_report import csv_text
-from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving import files
 
 _SAME_TRAINING = (
     "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
@@ -148,43 +146,29 @@ def write(
         "runs": [{"path": r.path, "weights": sampling_plan.fingerprint(r.network)} for r in runs],
     }
     table = scores.table(overall)
-    tables = [table, *(scores.table_by(of, by) for by, of in split.items())]
-    run_folder.write_text(out / "scores.csv", csv_text(rows))
-    run_folder.write_text(out / "report.json", json.dumps(numbers, indent=2) + "\n")
-    text = _markdown(config, runs, numbers, tables)
-    run_folder.write_text(out / "report.md", "\n".join(text))
-    return table
-
-
-def _markdown(
-    config: EvaluateDenoiserConfig, runs: list[Trained], numbers: Mapping, tables: list[str]
-) -> list[str]:
-    """Return the lines of the report, with the whole table first of `tables`."""
-    first, *others = tables
-    text = [
-        f"# Denoising, trained on sampled noise and on that of pairs: {numbers['images']}",
-        "",
+    paragraphs = [
+        f"# Denoising, trained on sampled noise and on that of pairs: {where}",
         f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over "
         f"{numbers['count']} {'blocks' if config.blocks else 'images'}, with the standard "
         "deviation over runs with different seeds; in parentheses the relative improvement of "
         "DnCNN-NF in RMSE and DSSIM, as in Table 3 of the paper. Its numbers are of SIDD's "
         "validation blocks.",
-        "",
-        first,
-        "",
-        *[
+        table,
+        "\n".join(
             f"DnCNN-NF is {scores.with_std(margin, 2)} dB above "
             f"{scores.title(margin['noise'], margin['gauss_mix'])} (with the same seed; at least "
             f"{margin['least']:.2f})."
-            for margin in numbers["margins"].values()
-        ],
-        "",
-        *[line for table in others for line in (table, "")],
-        *[_described(run) for run in runs],
-        "",
-        *[f"Frame left out: {reason}" for reason in numbers["left_out"]],
+            for margin in margins.values()
+        ),
+        *(scores.table_by(of, by) for by, of in split.items()),
+        "\n".join(map(_described, runs)),
+        "\n".join(f"Frame left out: {reason}" for reason in left_out),
+        "" if config.blocks else "![denoised](denoised.png)",
     ]
-    return text if config.blocks else [*text, "![denoised](denoised.png)", ""]
+    files.write_csv(out / "scores.csv", rows)
+    files.write_json(out / "report.json", numbers)
+    files.write_markdown(out / "report.md", paragraphs)
+    return table
 
 
 def _described(run: Trained) -> str:

@@ -37,9 +37,7 @@ class Properties:
         """
         self._cameras = cameras
         self._sampled = ["camera_nlf", ours]
-        self._correlation = {
-            name: analysis.Correlation(_MAX_LAG) for name in ("real", *self._sampled)
-        }
+        self._correlation = {n: analysis.Correlation(_MAX_LAG) for n in ("real", *self._sampled)}
         self._variance = analysis.VarianceOverIntensity()
         self._latent = {name: analysis.Calibration() for name in ("gaussian", *self._sampled)}
         at_temperatures = {name: models[name] for name in self._sampled}
@@ -122,19 +120,18 @@ def captions(noise: str) -> dict[str, str]:
     }
 
 
-def captioned(folder: str, captions: Mapping[str, str]) -> list[str]:
-    """Return Markdown that shows the figures of a folder, by name, above their captions."""
-    return [
-        line
+def captioned(folder: str, captions: Mapping[str, str]) -> dict[str, str]:
+    """Return Markdown, by name, that shows each figure of a folder above its caption."""
+    return {
+        name: f"![{caption}]({folder}/{name}.png)\n\n*{caption}*"
         for name, caption in captions.items()
-        for line in (f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", "")
-    ]
+    }
 
 
 def text(
     found: Mapping, titles: Mapping[str, str], ours: str, noise: str, figures: str = "figures"
 ) -> list[str]:
-    """Return Markdown on `Properties.results`.
+    """Return paragraphs of Markdown on `Properties.results`.
 
     Args:
         found: the results.
@@ -150,35 +147,24 @@ def text(
         cells = [of_model["all"][k] for k in ("mean", "variance", "excess_kurtosis", "whiteness")]
         latent.append([titles[name], *(f"{value:.4f}" for value in cells)])
     without = "" if ours in found["latent"] else f" {mine} has no latent, and is left out."
-    pictures = {
-        name: captioned(figures, {name: caption}) for name, caption in captions(noise).items()
-    }
+    pictures = captioned(figures, captions(noise))
     return [
         "## Correlation",
-        "",
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
         f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: {share:.0%} of it.",
-        "",
-        *pictures["correlation"],
+        pictures["correlation"],
         "## Variance against intensity",
-        "",
-        *pictures["variance"],
+        pictures["variance"],
         "## Calibration of the latent",
-        "",
         "Perfect are mean 0, variance 1, excess kurtosis 0 and whiteness error 0 (the RMS of the "
         f"latent's correlation coefficients).{without}",
-        "",
         tables.markdown(latent),
-        "",
-        *pictures["latent"],
+        pictures["latent"],
         "## Sampling temperature",
-        "",
         temperature_text(found, titles, ours),
-        "",
-        *pictures["temperature"],
+        pictures["temperature"],
         "## Patches",
-        "",
-        *pictures["samples"],
+        pictures["samples"],
     ]
 
 

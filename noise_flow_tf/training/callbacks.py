@@ -1,7 +1,5 @@
 """What a run shows and keeps while it trains."""
 
-import csv
-import io
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from noise_flow_tf.layers import tag, tagged
-from noise_flow_tf.saving.files import write_text
+from noise_flow_tf.saving.files import write_csv
 from noise_flow_tf.training.divergence import DivergedError
 
 Logs = dict[str, float] | None
@@ -160,9 +158,4 @@ class History(tf_keras.callbacks.Callback):
         measured = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._begun, 3)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, **measured, **learned})
-        columns = dict.fromkeys(name for row in self.rows for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self._path, text.getvalue())
+        write_csv(self._path, self.rows)
