@@ -49,12 +49,11 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             make_model(self.config)  # before anything is read, whether that can be done
 
     def open(
-        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+        self, train: running.Frames, test: running.Frames, strategy: tf.distribute.Strategy
     ) -> int:
-        self._fresh = make_model(self.config)
-        cameras = self._fresh.cameras
-        config = replace(self.config, arch=self._fresh.arch, width=self._fresh.width)
-        self.config = config
+        self._fresh = model = make_model(self.config)
+        cameras = model.cameras
+        self.config = config = replace(self.config, arch=model.arch, width=model.width)
         self.train = dataset.patches(config, train, cameras, config.patch_sampling)
         self.test = dataset.patches(config, test, cameras)
         self.validation = self.test.batches(config.n_batch_test, shuffle=False)
@@ -112,10 +111,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
         table = tables.table(scores)
         return run_report.Section(
             title=architecture.title(self.config.arch),
-            text=[
-                tables.explained("Noise Flow"),
-                table,
-            ],
+            text=[tables.explained("Noise Flow"), table],
             best="The best weights by test NLL were kept, as in the original release.",
             numbers={"test": scores},
             summary=table,

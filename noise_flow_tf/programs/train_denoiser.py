@@ -39,14 +39,14 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
     free_on_resume = running.Training.free_on_resume | {"model"}
 
     def open(
-        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+        self, train: running.Frames, test: running.Frames, strategy: tf.distribute.Strategy
     ) -> int:
         config = self.config
         check_shares(config.n_batch_train, strategy.num_replicas_in_sync)
         with tf.device("CPU"):  # where tf.data runs
             self._model = nf.load(config.model) if config.model else None
-        frames = [*train, *test]
-        cameras = list(dict.fromkeys([*sidd.CAMERAS, *(frame.camera for frame in frames)]))
+        of_frames = (frame.camera for frame in [*train, *test])
+        cameras = list(dict.fromkeys([*sidd.CAMERAS, *of_frames]))
         self.train = dataset.patches(config, train, cameras, stride=config.stride)
         count = math.ceil(config.n_test_patches / len(test))
         self.test = dataset.patches(config, test, cameras, "random", patches_per_image=count)
@@ -106,13 +106,14 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
     def section(self, best: DnCNN, rows: list[dict[str, float]]) -> run_report.Section:
         config = self.config
         title = scores.title(config.noise, config.gauss_mix)
-        curves = {
-            name: pictures.against_epoch(rows, column)
-            for name, column in (("training", "psnr"), ("test", "val_psnr"))
-        }
-        label = self._examples.noise_label
         chart = plotting.Chart(
-            curves, f"PSNR of {title}, {label} test noise", "epoch", "PSNR in dB"
+            {
+                "training": pictures.against_epoch(rows, "psnr"),
+                "test": pictures.against_epoch(rows, "val_psnr"),
+            },
+            title=f"PSNR of {title}, {self._examples.noise_label} test noise",
+            xlabel="epoch",
+            ylabel="PSNR in dB",
         )
         chosen = max((row for row in rows if "val_psnr" in row), key=lambda row: row["val_psnr"])
         epoch, psnr = int(chosen["epoch"]), chosen["val_psnr"]
@@ -127,10 +128,7 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
             best=f"Kept are the weights of epoch {epoch}, with {psnr:.2f} dB the best on "
             f"{self.test.num_patches} test patches; `noise-flow evaluate-denoiser` scores them on "
             "whole images.",
-            numbers={
-                "noise": config.noise,
-                "best": {"epoch": epoch, "psnr_of_test_patches": psnr},
-            },
+            numbers={"noise": config.noise, "best": {"epoch": epoch, "psnr_of_test_patches": psnr}},
             summary=f"{psnr:.2f} dB on the test patches after epoch {epoch}",
             figures={
                 "psnr": plotting.charts(chart),

@@ -23,9 +23,8 @@ _BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}
 class LearnedCurves(tf_keras.callbacks.Callback):
     """Write what the model has learned to TensorBoard after each epoch.
 
-    Those are `NoiseFlow.summaries()`: beta1, beta2, the gain of every ISO level and the camera
-    factors, each kind drawn together under "Custom scalars"; and NLL and KL of the baselines as
-    level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
+    Those are `NoiseFlow.summaries()`, each group drawn together under "Custom scalars"; and NLL and
+    KL of the baselines as level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
     """
 
     def __init__(
@@ -63,7 +62,8 @@ class LearnedCurves(tf_keras.callbacks.Callback):
                     tf.summary.scalar(tag, scores[metric])
 
     def on_train_end(self, logs: Logs = None) -> None:
-        for writer in (self._learned, *(writer for _, writer in self._baselines.values())):
+        self._learned.close()
+        for _, writer in self._baselines.values():
             writer.close()
 
 
@@ -99,13 +99,10 @@ class ReestimateAverages(tf_keras.callbacks.Callback):
 
 
 class MarginalKL(tf_keras.callbacks.Callback):
-    """Add the marginal KL of the test set to the logs as `val_kl` after each evaluation.
-
-    Callbacks that use it come after this one.
-    """
+    """Add the marginal KL of the test set to the logs, `val_kl`, for the callbacks after this."""
 
     def __init__(self, measure: Callable[[], float]) -> None:
-        """`measure` as `evaluation.sampled_kl` gives it."""
+        """Take the function that `evaluation.sampled_kl` returns."""
         super().__init__()
         self._measure = measure
 
@@ -142,7 +139,7 @@ class History(tf_keras.callbacks.Callback):
     ) -> None:
         """Write to `path`; `rows` are those of earlier epochs if a run is resumed.
 
-        `noise_model` is what is trained; the columns have its `summaries()` if it has some.
+        The columns include the `summaries()` of `noise_model` if it has some.
         """
         super().__init__()
         self.rows = [dict(row) for row in rows]
