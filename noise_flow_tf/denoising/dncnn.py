@@ -42,11 +42,7 @@ class DnCNN(tf_keras.Model):
     """
 
     def __init__(
-        self,
-        depth: int = 9,
-        width: int = 32,
-        seed: int | None = None,
-        noise_scale: float = 1.0,
+        self, depth: int = 9, width: int = 32, seed: int | None = None, noise_scale: float = 1.0
     ) -> None:
         """Make a fresh network.
 
@@ -96,7 +92,7 @@ class DnCNN(tf_keras.Model):
 
     @property
     def recipe(self) -> dict[str, float]:
-        """The arguments, beside the seed, that make a network of this kind."""
+        """The arguments, besides the seed, that make a network of this kind."""
         return {"depth": self.depth, "width": self.width, "noise_scale": self.noise_scale}
 
     @property
@@ -129,10 +125,7 @@ class _BatchNorm(tf_keras.layers.BatchNormalization):
 def _mean_over_batch(
     images: tf.Tensor, context: tf.distribute.ReplicaContext
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return how many pixels the images of all replicas have, and the mean of each channel.
-
-    A replica without an image adds nothing.
-    """
+    """Return the number of pixels of all replicas, some perhaps without any, and their mean."""
     count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype)
     total = tf.concat([tf.reduce_sum(images, axis=[0, 1, 2]), [count]], axis=0)
     total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)

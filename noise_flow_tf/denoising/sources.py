@@ -100,7 +100,7 @@ class ModelNoise:
         If there is a GPU, make or load the model under `tf.device("CPU")`: tf.data runs there.
 
         Raises:
-            ValueError: no pair, or a camera or ISO that the model does not know.
+            ValueError: no pair, or a camera or ISO that the model does not support.
         """
         import numpy as np
 
@@ -108,10 +108,10 @@ class ModelNoise:
 
         if not pairs:
             raise ValueError("the noise model needs at least one pair of camera and ISO")
-        known = ConditionSpace.of(model)
+        space = ConditionSpace.of(model)
         cameras, isos = zip(*pairs, strict=True)
-        known.iso_index(list(isos))
-        self._cameras = np.array([int(known.camera_index(c)) for c in cameras], np.int32)
+        space.iso_index(list(isos))
+        self._cameras = np.array([int(space.camera_index(c)) for c in cameras], np.int32)
         self._isos = np.array(isos, np.int32)
         self._model = model
 
@@ -272,7 +272,6 @@ def make(name: str, table: Table, model: NoiseModel | None, gauss_mix: float = 0
 
 
 def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
-    """Return noise of the model for those pairs of the table whose ISO level it has."""
     from noise_flow_tf.conditions import ConditionSpace
 
     levels = ConditionSpace.of(model).iso_levels

@@ -40,7 +40,7 @@ class Trained(NamedTuple):
     @property
     def title(self) -> str:
         """The paper's name of the denoiser."""
-        return scores.title(self.settings["noise"], self.settings.get("gauss_mix", 0.0))
+        return scores.title(self.kind["noise"], self.kind["gauss_mix"])
 
 
 class Image(NamedTuple):
@@ -100,17 +100,16 @@ def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iter
 
 def of_blocks(noisy: str, clean: str, release_exclusions: bool) -> Iterator[Image]:
     """Yield SIDD's validation blocks, perhaps without the images that the release leaves out."""
-    for block in sidd.read_blocks(
-        noisy, clean, sidd.RELEASE_EXCLUSIONS if release_exclusions else ()
-    ):
+    left_out = sidd.RELEASE_EXCLUSIONS if release_exclusions else ()
+    for block in sidd.read_blocks(noisy, clean, left_out):
         yield Image(f"{block.image:02d}_{block.number:02d}", block.noisy, block.clean, {})
 
 
 def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[dict[str, Any]]:
     """Return one row for each image and run, and for each noisy image itself."""
     rows = []
+    noisy = {"run": "", "noise": "noisy", "gauss_mix": 0.0, "seed": ""}
     for image in images:
-        noisy = {"run": "", "noise": "noisy", "gauss_mix": 0.0, "seed": ""}
         results = [(noisy, image.noisy)]
         for run in runs:
             denoised = denoise_image(run.network, image.noisy, tile)
@@ -174,7 +173,9 @@ def write(
 def _described(run: Trained) -> str:
     s = run.settings
     steps = s["steps_per_epoch"] * s["epochs"]
-    simulated = SOURCES[s["noise"]].of_dataset and _simulated(s.get("sidd_path"))
+    path = s.get("sidd_path")
+    is_offline = path is None or sidd.read_manifest(path) is not None
+    simulated = SOURCES[s["noise"]].of_dataset and is_offline
     return (
         f"- {run.title}, seed {s['seed']}: `{run.path}`, depth {s['depth']}, width {s['width']}, "
         f"noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} patches of "
@@ -182,11 +183,6 @@ def _described(run: Trained) -> str:
         f"{s['schedule']} at {s['lr']:g}"
         + ("; the noise of its training pairs is simulated" if simulated else "")
     )
-
-
-def _simulated(sidd_path: str | None) -> bool:
-    """Return whether the dataset that a run was trained on is an offline one."""
-    return sidd_path is None or sidd.read_manifest(sidd_path) is not None
 
 
 def run(config: EvaluateDenoiserConfig) -> None:

@@ -12,7 +12,7 @@ from noise_flow_tf.programs import properties
 from noise_flow_tf.saving import files
 
 _CONDITIONS = ("instance", "number", "camera", "iso", "brightness", "patches", "kl_patches")
-_WAYS = {
+_WAYS: dict[str, tuple[tuple[str, ...], str]] = {
     "all": ((), "all"),
     "camera": (("camera",), "{camera}"),
     "ISO": (("iso",), "{iso}"),
@@ -43,11 +43,8 @@ def summaries(results: Mapping) -> dict[str, list[dict[str, Any]]]:
         for row in results["images"]:
             members.setdefault(tuple(row[name] for name in columns), []).append(row)
         found[way] = [
-            {
-                **dict(zip(columns, group, strict=True)),
-                "images": len(rows),
-                "scores": evaluation.summarise(rows),
-            }
+            dict(zip(columns, group, strict=True))
+            | {"images": len(rows), "scores": evaluation.summarise(rows)}
             for group, rows in sorted(members.items())
         ]
     return found
@@ -61,13 +58,13 @@ def labelled(found: Mapping, way: str) -> dict[str, dict[str, Any]]:
 def as_json(found: Mapping) -> dict[str, Any]:
     """Return `summaries` in the form of JSON: by the condition, if it is one, else as records."""
     return {
-        way: found[way]
-        if len(columns) > 1
+        way: records
+        if len(_WAYS[way][0]) > 1
         else {
-            label: {name: record[name] for name in ("images", "scores")}
+            label: {"images": record["images"], "scores": record["scores"]}
             for label, record in labelled(found, way).items()
         }
-        for way, (columns, _) in _WAYS.items()
+        for way, records in found.items()
     }
 
 

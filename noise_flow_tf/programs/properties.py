@@ -11,6 +11,7 @@ from noise_flow_tf.protocol import NoiseModel
 _MAX_LAG = 2
 _RELEASE_TEMPERATURE = 0.6
 
+Models = Mapping[str, NoiseModel]
 Condition = tuple[str, int]
 """A camera and an ISO level."""
 
@@ -19,12 +20,7 @@ class Properties:
     """Correlation, variance over intensity, calibration of the latent, KL over temperature."""
 
     def __init__(
-        self,
-        models: Mapping[str, NoiseModel],
-        ours: str,
-        cameras: Sequence[str],
-        by_moments: NoiseModel,
-        seed: int,
+        self, models: Models, ours: str, cameras: Sequence[str], by_moments: NoiseModel, seed: int
     ) -> None:
         """Measure a model next to the baselines.
 
@@ -85,9 +81,9 @@ class Properties:
         self._image = []
         noise, clean = (np.concatenate([b[name] for b in batches]) for name in ("noise", "clean"))
         group = self._cameras[int(batches[0]["camera"][0])], int(batches[0]["iso"][0])
-        noises = {"real": noise}
-        for name in self._sampled:
-            noises[name] = np.concatenate([one[name].sample for one in measured])
+        noises = {"real": noise} | {
+            name: np.concatenate([one[name].sample for one in measured]) for name in self._sampled
+        }
         for name, values in noises.items():
             self._correlation[name].add(values)
         self._variance.add(group, clean, noises)
@@ -141,7 +137,6 @@ def text(
         figures: the folder of the figures, relative to the report.
     """
     errors, mine = found["correlation_error"], titles[ours]
-    share = errors[ours] / errors["camera_nlf"]
     latent = [["latent of", "mean", "variance", "excess kurtosis", "whiteness error"]]
     for name, of_model in found["latent"].items():
         cells = [of_model["all"][k] for k in ("mean", "variance", "excess_kurtosis", "whiteness")]
@@ -151,7 +146,8 @@ def text(
     return [
         "## Correlation",
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
-        f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: {share:.0%} of it.",
+        f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: "
+        f"{errors[ours] / errors['camera_nlf']:.0%} of it.",
         pictures["correlation"],
         "## Variance against intensity",
         pictures["variance"],

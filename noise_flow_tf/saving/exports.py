@@ -32,11 +32,6 @@ def noise_model(model: Any) -> "_Export":
     return (_ExportWithScale if model.has_scale else _Export)(model)
 
 
-def denoiser(network: Any) -> "_Denoiser":
-    """Return a `DnCNN` with its signature."""
-    return _Denoiser(network)
-
-
 def _image(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, None, None, 4], tf.float32, name)
 
@@ -97,7 +92,9 @@ class _ExportWithScale(_Export):
         return super().signatures() | {"scale": self.scale}
 
 
-class _Denoiser(tf.Module):
+class Denoiser(tf.Module):
+    """A `DnCNN` with its signature."""
+
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network

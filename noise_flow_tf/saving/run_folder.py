@@ -121,7 +121,7 @@ class RunFolder:
             yield
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write all settings anew."""
+        """Replace all settings."""
         write_json(self.settings, {"format": FORMAT, "kind": self.kind.name, **settings})
 
     def _is_empty(self) -> bool:

@@ -46,7 +46,7 @@ def load_saved_model(path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> Any:
 
 
 def recipe(model: Any, kind: Kind = NOISE_MODEL) -> dict[str, Any]:
-    """Return what `restore` needs beside the weights, as JSON can hold it.
+    """Return what `restore` needs besides the weights, as JSON can hold it.
 
     Raises:
         ValueError: a model of another kind.
