@@ -35,9 +35,6 @@ class DnCNN(tf_keras.Model):
     shorter by far. It changes neither what the network can compute nor how many parameters it has.
 
     Attributes:
-        depth: how many convolutions.
-        width: their hidden channels, the paper's "filters".
-        noise_scale: what the last convolution gives is multiplied by; 1 in the release.
         receptive_field: how far from a pixel, in packed pixels, its surroundings matter.
     """
 
@@ -47,10 +44,11 @@ class DnCNN(tf_keras.Model):
         """Make a fresh network.
 
         Args:
-            depth: at least 2.
-            width: at least 1.
+            depth: how many convolutions; at least 2.
+            width: their hidden channels, the paper's "filters"; at least 1.
             seed: of the initial values; None for others each time.
-            noise_scale: above 0, in units of raw intensity.
+            noise_scale: what the output of the last convolution is multiplied by, in units of raw
+                intensity; above 0, and 1 in the release.
 
         Raises:
             ValueError: depth, width or noise_scale out of range.

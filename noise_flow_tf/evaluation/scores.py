@@ -22,15 +22,12 @@ Scores = dict[str, dict[str, float | None]]
 def measure(
     models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Measured]]]:
-    """Go through a test set once, with all models side by side.
+    """Yield each batch of a test set, and by name what each model says about it.
 
     Args:
         models: by name.
         batches: of `{"noise", "clean", "iso", "camera", "nlf"}`, in a fixed order.
         seed: of the samples.
-
-    Yields:
-        Each batch, and by name what each model says about it.
 
     Raises:
         ValueError: there is no batch.
@@ -172,9 +169,9 @@ def evaluate(models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: i
 
 
 def sampled_kl(model: NoiseModel, batches: Iterable[Batch], seed: int = 0) -> Callable[[], float]:
-    """Return a function that measures the marginal KL of a model as it is then, compiled once.
+    """Return a function, compiled once, that measures the present marginal KL of a model in nats.
 
-    It samples every 5th patch of each batch alone, and returns the mean over them, in nats.
+    It samples every 5th patch of each batch alone, and returns the mean over them.
     """
 
     @tf.function(reduce_retracing=True, autograph=False)

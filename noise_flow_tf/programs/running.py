@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,11 +23,6 @@ from noise_flow_tf.training.fitting import Length, Task, fit
 Config = TypeVar("Config", bound=Run)
 Frames = list[sidd.Frame]
 
-_FREE_ON_RESUME = frozenset({
-    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
-    "n_train_threads", "checkpoint_every",
-})  # fmt: skip
-
 
 class Training(Task, Protocol[Config]):
     """What training a kind of model has of its own, beside a `training.fitting.Task`.
@@ -40,7 +35,10 @@ class Training(Task, Protocol[Config]):
     folder: type[RunFolder]
     needed: Collection[str] = ("steps_per_epoch", "data", "starts")
     """Settings that a run of an earlier version may lack, and cannot be resumed without."""
-    free_on_resume: frozenset[str] = _FREE_ON_RESUME
+    free_on_resume: frozenset[str] = frozenset({
+        "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
+        "n_train_threads", "checkpoint_every",
+    })  # fmt: skip
     """Settings that may be others when a run is resumed."""
 
     config: Config
@@ -130,12 +128,10 @@ def start() -> dict[str, object]:
     """Return how training starts: command, versions, and the commit if git knows it."""
     root = Path(__file__).resolve().parents[2]
     git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        if not (root / ".git").exists():
-            raise OSError("installed: a repository around it is somebody else's")
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
+    commit = "unknown"
+    if (root / ".git").exists():  # else it is installed, and a repository around it is another's
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     return {"command": sys.argv, "git_commit": commit, "versions": run_folder.versions()}
 
 
@@ -146,11 +142,11 @@ def to_write(run: RunFolder, settings: Mapping[str, Any], chief: bool) -> Iterat
         with run.locked():
             run.write_settings({"versions": run_folder.versions(), **settings})
             yield run
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        own = type(run)(Path(folder) / "worker")
-        own.create(settings)
-        yield own
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            own = type(run)(Path(folder) / "worker")
+            own.create(settings)
+            yield own
 
 
 def check_settings(training: Training[Config], settings: Mapping[str, Any]) -> None:

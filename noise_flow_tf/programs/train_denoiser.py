@@ -24,9 +24,8 @@ from noise_flow_tf.training.steps import CheckedTrainer
 
 def run(config: TrainDenoiserConfig) -> None:
     """Train, or resume, the run in `config.logdir`, and write its report; see `running.run`."""
-    running.run(
-        DenoiserTraining, replace(config, logdir=config.logdir or f"runs/dncnn_{config.noise}")
-    )
+    logdir = config.logdir or f"runs/dncnn_{config.noise}"
+    running.run(DenoiserTraining, replace(config, logdir=logdir))
 
 
 class DenoiserTraining(running.Training[TrainDenoiserConfig]):
@@ -79,11 +78,11 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
 
     def trainer(self, length: Length) -> CheckedTrainer:
         config = self.config
-        drops = {epoch * length.steps_per_epoch: by for epoch, by in RELEASE_DROPS.items()}
         network = DnCNN(config.depth, config.width, config.seed, config.noise_scale)
         trainer = denoising.DenoiserTrainer(network)
-        steps = length.epochs * length.steps_per_epoch
-        trainer.compile(schedules.adam(config.schedule, config.lr, steps, drops))
+        steps = length.steps_per_epoch
+        drops = {epoch * steps: by for epoch, by in RELEASE_DROPS.items()}
+        trainer.compile(schedules.adam(config.schedule, config.lr, length.epochs * steps, drops))
         return trainer
 
     def batches(self, shard: tuple[int, int] = (0, 1), first_batch: int = 0) -> tf.data.Dataset:

@@ -40,11 +40,10 @@ class LearnedCurves(tf_keras.callbacks.Callback):
         }
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        charts = []
-        for group, values in self._noise_model.summaries().items():
-            tags = [f"^{tag(group, label)}$" for label in values]
-            lines = layout_pb2.MultilineChartContent(tag=tags)
-            charts.append(layout_pb2.Chart(title=group, multiline=lines))
+        charts = [
+            layout_pb2.Chart(title=group, multiline={"tag": [f"^{tag(group, x)}$" for x in values]})
+            for group, values in self._noise_model.summaries().items()
+        ]
         category = layout_pb2.Category(title="what the model has learned", chart=charts)
         layout = custom_scalar.pb(layout_pb2.Layout(category=[category])).value[0]
         with self._learned.as_default():
