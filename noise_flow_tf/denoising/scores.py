@@ -172,10 +172,8 @@ def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str
 def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Return Table 3 in Markdown: PSNR and SSIM by what was trained on, and the paper's numbers.
 
-    In parentheses the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper.
-
-    Args:
-        scores: of `summary`.
+    In parentheses is the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper;
+    `scores` are of `summary`.
     """
     ours = scores.get("noise_flow")
     best = SOURCES["noise_flow"].paper or {}

@@ -259,13 +259,9 @@ SOURCES = {
 
 
 def make(name: str, table: Table, model: NoiseModel | None, gauss_mix: float = 0.0) -> Source:
-    """Make the source of `SOURCES` that is called `name`.
+    """Make the source of `SOURCES` that is called `name`; `model` is for those that need one.
 
-    Args:
-        name: of the source.
-        table: the training frames' NLFs.
-        model: the noise model, for sources that need one.
-        gauss_mix: the part of the batches that get Gaussian noise instead.
+    `gauss_mix` is the part of the batches that get Gaussian noise instead.
     """
     source = SOURCES[name].make(table, model)
     return GaussMix(source, gauss_mix) if gauss_mix else source

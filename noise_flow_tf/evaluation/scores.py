@@ -16,6 +16,7 @@ from noise_flow_tf.evaluation.metrics import (
 from noise_flow_tf.protocol import Batch, NoiseModel, distribution, latent_and_log_prob, sample
 
 Row = Mapping[str, Any]
+MeanAndError = tuple[float | None, float | None]
 Scores = dict[str, dict[str, float | None]]
 
 
@@ -131,13 +132,11 @@ def summarise(rows: Sequence[Row]) -> Scores:
     return summary
 
 
-def paired_difference(
-    rows: Sequence[Row], name: str, other: str, metric: str
-) -> tuple[float | None, float | None]:
+def paired_difference(rows: Sequence[Row], name: str, other: str, metric: str) -> MeanAndError:
     """Return how far a model's metric is above another's on the same images, with standard error.
 
-    Images differ far more from each other than models do on one image, so this tells models apart
-    that the standard errors of their means do not.
+    Images differ far more from each other than models do on one image, so this distinguishes
+    models that the standard errors of their means do not.
 
     Args:
         rows: as `ImageScores.rows` returns them.
@@ -156,11 +155,7 @@ def paired_difference(
 def evaluate(models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0) -> Scores:
     """Return the test scores of noise models: `summarise` of `ImageScores` of `measure`.
 
-    Args:
-        models: by name.
-        batches: of `{"noise", "clean", "iso", "camera", "nlf"}` and, for standard errors over
-            images, `frame`, in a fixed order.
-        seed: of the samples that the KL is measured on.
+    For standard errors over images, batches have a `frame`, too.
     """
     scores = ImageScores()
     for batch, measured in measure(models, batches, seed):
@@ -210,14 +205,11 @@ def _ratio(total: float | None, count: int) -> float | None:
     return total / count if count and total is not None else None
 
 
-def _weighted_mean(
-    values: Sequence[float | None], weights: Sequence[float]
-) -> tuple[float | None, float | None]:
-    """Return mean and standard error of the values that were measured."""
+def _weighted_mean(values: Sequence[float | None], weights: Sequence[float]) -> MeanAndError:
     measured = [pair for pair in zip(values, weights, strict=True) if pair[0] is not None]
     if not measured:
         return None, None
-    x, w = np.array(list(zip(*measured, strict=True)), np.float64)
+    x, w = np.array(measured, np.float64).T
     w = w / w.sum()
     mean = float(w @ x)
     if len(x) < 2:

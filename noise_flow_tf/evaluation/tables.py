@@ -70,10 +70,7 @@ def table(
 def groups(what: str, summaries: Mapping[str, Mapping], titles: Mapping[str, str]) -> str:
     """Return a Markdown table of the scores of groups of images, such as those of one camera.
 
-    Args:
-        what: the title of the first column.
-        summaries: by group, `images` and `scores` of each model.
-        titles: by the models' names, their titles.
+    `what` titles the first column; `summaries` has by group `images`, and `scores` of each model.
     """
     columns = [(metric, name) for metric in compared() for name in titles]
     rows = [[what, "images", *(f"{titles[name]}, {metric.title}" for metric, name in columns)]]

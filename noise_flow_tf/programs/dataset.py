@@ -39,7 +39,7 @@ def patches(
     sampling: str = "uniform",
     **other: Any,
 ) -> sidd.Patches:
-    """Return the patches of frames, with camera indices into the codes of a model.
+    """Return the patches of frames, with camera indices into `cameras`.
 
     `other` are arguments of `sidd.Patches` without a flag, or other values than the flags'.
     """

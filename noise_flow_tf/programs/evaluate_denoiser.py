@@ -196,17 +196,18 @@ def run(config: EvaluateDenoiserConfig) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
     runs = load_runs(config.runs)
-    frames = [] if config.blocks else dataset.frames(config, "test")
+    frames: list[sidd.Frame] = []
     left_out: dict[sidd.Frame, str] = {}
     if config.blocks:
         images = of_blocks(config.blocks[0], config.blocks[1], config.release_exclusions)
-        where, total = "SIDD's validation blocks", None
+        where = "SIDD's validation blocks"
     else:
-        images, total = of_frames(frames, left_out), len(frames)
+        frames = dataset.frames(config, "test")
+        images = of_frames(frames, left_out)
         where = f"test images of {dataset.title(config)}"
     out.mkdir(parents=True, exist_ok=True)
     with DenoiserRun(out).locked():
-        bar = tqdm(images, "scoring", total=total, unit="image", leave=False)
+        bar = tqdm(images, "scoring", total=len(frames) or None, unit="image", leave=False)
         rows = score_all(bar, runs, config.tile)
         (out / "denoised.png").unlink(missing_ok=True)
         print(f"\n{write(config, out, runs, rows, where, [*left_out.values()])}\n")

@@ -31,13 +31,10 @@ class Examples:
     """Patches of test frames, one for each ISO level, with all that is needed to show them."""
 
     def __init__(self, frames: Sequence[sidd.Frame], noise: str, by_light: bool = False) -> None:
-        """Read patches of 64 packed pixels a side, or less, from the middle of the frames.
+        """Read patches of 64 packed pixels a side, or less, from the middle of some of the frames.
 
-        Args:
-            frames: what to choose from.
-            noise: what their noise is, as `dataset.noise_label` says: "real" or "simulated".
-            by_light: for each ISO level, one in normal and one in low light, as far as the frames
-                have them.
+        `noise` is what `dataset.noise_label` calls theirs, and `by_light` takes for each ISO level
+        one frame in normal and one in low light, if there are such frames.
         """
         self.noise_label = noise
         of_light = [[f for f in frames if f.brightness == light] for light in _SHOWN_LIGHTS]
@@ -156,13 +153,12 @@ def history(
 
     Args:
         rows: one per epoch, as in `history.csv`.
-        baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are drawn as lines
-            across.
+        baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are level lines.
         summaries: by group, the labels of what the model learns, as `NoiseFlow.summaries` has them.
         noise: what the dataset's noise is, as in `Examples`.
 
     Returns:
-        By name `nll`, `kl`, and one chart for each kind of learned value that the model has.
+        By name `nll`, `kl`, and one chart for each group.
     """
     nll, kl = (
         {tables.TITLES[name]: score[metric] for name, score in baselines.items()}

@@ -22,14 +22,10 @@ class Properties:
     def __init__(
         self, models: Models, ours: str, cameras: Sequence[str], by_moments: NoiseModel, seed: int
     ) -> None:
-        """Measure a model next to the baselines.
+        """Measure the model called `ours` next to the baselines.
 
-        Args:
-            models: by name, as `evaluation.measure` takes them.
-            ours: the name of the model.
-            cameras: the codes that the batches' camera indices count through.
-            by_moments: the model with batch norm on the moments of the batch.
-            seed: of the samples at each temperature.
+        `cameras` are the codes by index; `by_moments` is the model with batch norm on the moments
+        of the batch; `seed` is of the samples at each temperature.
         """
         self._cameras = cameras
         self._sampled = ["camera_nlf", ours]
@@ -129,12 +125,7 @@ def text(
 ) -> list[str]:
     """Return paragraphs of Markdown on `Properties.results`.
 
-    Args:
-        found: the results.
-        titles: of the models, by name.
-        ours: the name of the model.
-        noise: what the dataset's noise is, "real" or "simulated".
-        figures: the folder of the figures, relative to the report.
+    `noise` is the dataset's, real or simulated; `figures` is their folder, from the report's.
     """
     errors, mine = found["correlation_error"], titles[ours]
     latent = [["latent of", "mean", "variance", "excess kurtosis", "whiteness error"]]

@@ -16,13 +16,8 @@ from noise_flow_tf.saving.run_folder import RunFolder
 class Section:
     """What a report says of one kind of model.
 
-    Attributes:
-        title: what was trained.
-        text: paragraphs, in Markdown.
-        best: a sentence on which weights were kept.
-        numbers: the kind's own part of `report.json`.
-        summary: what is printed.
-        figures: by name.
+    `text` is paragraphs in Markdown, `best` a sentence on which weights were kept, `numbers` the
+    kind's own part of `report.json`, `summary` what is printed.
     """
 
     title: str

@@ -82,8 +82,6 @@ class _Export(tf.Module):
 
 
 class _ExportWithScale(_Export):
-    """The same for models whose scale is defined."""
-
     @tf.function(input_signature=_CONDITIONS, autograph=False)
     def scale(self, clean: Tensor, iso: Tensor, camera: Tensor) -> Tensors:
         return {"scale": self.noise_model.predicted_scale(clean, iso, camera)}

@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
         measured: what `update_metrics` takes besides the losses.
         images: what the losses are of, `[B, H, W, 4]` each.
         conditions: what is known of each patch, by name.
-        moved: averages of batch norm, and what they become.
+        moved: averages of batch norm, and their new values.
     """
 
     losses: tf.Tensor
