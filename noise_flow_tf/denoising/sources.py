@@ -192,6 +192,13 @@ def _whole(seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([], seed, 0, 2**31 - 1, tf.int32)
 
 
+def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
+    from noise_flow_tf.conditions import ConditionSpace
+
+    levels = ConditionSpace.of(model).iso_levels
+    return ModelNoise(model, [(camera, iso) for camera, iso in table if iso in levels])
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoiseSource:
     """A kind of noise that `noise-flow train-denoiser --noise` offers.
@@ -240,7 +247,7 @@ SOURCES = {
             title="DnCNN-NF",
             help="sampled from the noise model --model, for each patch with a random one of these "
             "pairs",
-            make=lambda table, model: _of_model(table, model),
+            make=_of_model,
             needs_model=True,
             paper={"psnr": 48.52, "ssim": 0.992},
         ),
@@ -265,10 +272,3 @@ def make(name: str, table: Table, model: NoiseModel | None, gauss_mix: float = 0
     """
     source = SOURCES[name].make(table, model)
     return GaussMix(source, gauss_mix) if gauss_mix else source
-
-
-def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
-    from noise_flow_tf.conditions import ConditionSpace
-
-    levels = ConditionSpace.of(model).iso_levels
-    return ModelNoise(model, [(camera, iso) for camera, iso in table if iso in levels])

@@ -209,7 +209,7 @@ def _weighted_mean(values: Sequence[float | None], weights: Sequence[float]) -> 
     measured = [pair for pair in zip(values, weights, strict=True) if pair[0] is not None]
     if not measured:
         return None, None
-    x, w = np.array(measured, np.float64).T
+    x, w = np.array(list(zip(*measured, strict=True)), np.float64)
     w = w / w.sum()
     mean = float(w @ x)
     if len(x) < 2:

@@ -24,6 +24,9 @@ _SAME_TRAINING = (
 )  # fmt: skip
 
 
+Rows = list[dict[str, Any]]
+
+
 class Trained(NamedTuple):
     """A run: its folder, what it was trained on and how, and its best denoiser."""
 
@@ -105,7 +108,7 @@ def of_blocks(noisy: str, clean: str, release_exclusions: bool) -> Iterator[Imag
         yield Image(f"{block.image:02d}_{block.number:02d}", block.noisy, block.clean, {})
 
 
-def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[dict[str, Any]]:
+def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> Rows:
     """Return one row for each image and run, and for each noisy image itself."""
     rows = []
     noisy = {"run": "", "noise": "noisy", "gauss_mix": 0.0, "seed": ""}
@@ -123,14 +126,12 @@ def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[d
 
 
 def write(
-    config: EvaluateDenoiserConfig,
-    out: Path,
-    runs: list[Trained],
-    rows: list[dict[str, Any]],
-    where: str,
-    left_out: list[str],
+    config: EvaluateDenoiserConfig, runs: list[Trained], rows: Rows, left_out: list[str]
 ) -> str:
     """Write `scores.csv`, `report.json` and `report.md`; return the table."""
+    out, where = Path(config.out), "SIDD's validation blocks"
+    if not config.blocks:
+        where = f"test images of {dataset.title(config)}"
     overall = scores.summary(rows)
     margins = scores.margins(rows)
     split = {by: scores.summary(rows, by) for by in ("camera", "iso") if by in rows[0]}
@@ -200,17 +201,15 @@ def run(config: EvaluateDenoiserConfig) -> None:
     left_out: dict[sidd.Frame, str] = {}
     if config.blocks:
         images = of_blocks(config.blocks[0], config.blocks[1], config.release_exclusions)
-        where = "SIDD's validation blocks"
     else:
         frames = dataset.frames(config, "test")
         images = of_frames(frames, left_out)
-        where = f"test images of {dataset.title(config)}"
     out.mkdir(parents=True, exist_ok=True)
     with DenoiserRun(out).locked():
         bar = tqdm(images, "scoring", total=len(frames) or None, unit="image", leave=False)
         rows = score_all(bar, runs, config.tile)
         (out / "denoised.png").unlink(missing_ok=True)
-        print(f"\n{write(config, out, runs, rows, where, [*left_out.values()])}\n")
+        print(f"\n{write(config, runs, rows, [*left_out.values()])}\n")
         if frames:
             networks: dict[str, DnCNN] = {}
             for one in runs:

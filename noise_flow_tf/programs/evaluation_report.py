@@ -23,12 +23,11 @@ _WAYS: dict[str, tuple[tuple[str, ...], str]] = {
 
 def images(rows: Iterable[Mapping], frames: Sequence[sidd.Frame]) -> list[dict[str, Any]]:
     """Return the rows of `evaluation.ImageScores`, with what is known about each image's frame."""
-    named = []
-    for row in rows:
-        frame = frames[row["frame"]]
-        conditions = {name: getattr(frame, name, row.get(name)) for name in _CONDITIONS}
-        named.append({**conditions, "nlf": row["nlf"], "scores": row["scores"]})
-    return named
+    return [
+        {name: getattr(frames[row["frame"]], name, row.get(name)) for name in _CONDITIONS}
+        | {"nlf": row["nlf"], "scores": row["scores"]}
+        for row in rows
+    ]
 
 
 def summaries(results: Mapping) -> dict[str, list[dict[str, Any]]]:
@@ -57,15 +56,14 @@ def labelled(found: Mapping, way: str) -> dict[str, dict[str, Any]]:
 
 def as_json(found: Mapping) -> dict[str, Any]:
     """Return `summaries` in the form of JSON: by the condition, if it is one, else as records."""
-    return {
-        way: records
-        if len(_WAYS[way][0]) > 1
-        else {
-            label: {"images": record["images"], "scores": record["scores"]}
-            for label, record in labelled(found, way).items()
-        }
-        for way, records in found.items()
-    }
+    in_json = dict(found)
+    for way, (columns, _) in _WAYS.items():
+        if len(columns) < 2:
+            in_json[way] = {
+                label: {"images": record["images"], "scores": record["scores"]}
+                for label, record in labelled(found, way).items()
+            }
+    return in_json
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -146,6 +144,6 @@ def _score_rows(found: Mapping) -> Iterable[dict[str, Any]]:
 
 def _image_rows(results: Mapping) -> Iterable[dict[str, Any]]:
     for row in results["images"]:
+        conditions = {name: row[name] for name in _CONDITIONS}
         for model, scores in row["scores"].items():
-            conditions = {name: row[name] for name in _CONDITIONS}
             yield {**conditions, "model": model, **scores}

@@ -10,6 +10,8 @@ from noise_flow_tf.programs import evaluation_report, pictures, properties
 from noise_flow_tf.saving import files
 from noise_flow_tf.saving.run_folder import RunFolder
 
+ByName = Mapping[str, Mapping]
+
 FORMULAS = "paper_formulas"
 _TITLES = {FORMULAS: "Noise Flow by the paper's Eq. 12 to 16"}
 _RELEASE = "as the original release has them, where camera factors multiply the exponents, so that "
@@ -120,12 +122,7 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     print(f"\n{first}\n\n{second}\n\nreport    {out / 'report.md'}")
 
 
-def table_2(
-    models: Mapping[str, Mapping],
-    scores: Mapping[str, Mapping],
-    differences: Mapping[str, Mapping],
-    ours: str,
-) -> str:
+def table_2(models: ByName, scores: ByName, differences: ByName, ours: str) -> str:
     """Return Table 2: each variant's scores, how far it is from Noise Flow, the paper's numbers."""
     metrics = tables.compared()
     heads = ["Model", "parameters"]

@@ -107,6 +107,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             "Noise Flow": best,
         }
         noise = self._examples.noise_label
+        samples = pictures.comparison_figure(self._examples.comparison(models), noise)
         charts = pictures.history(rows, baselines, best.summaries(), noise)
         table = tables.table(scores)
         return run_report.Section(
@@ -115,10 +116,8 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             best="The best weights by test NLL were kept, as in the original release.",
             numbers={"test": scores},
             summary=table,
-            figures={
-                "samples": pictures.comparison_figure(self._examples.comparison(models), noise),
-                **{name: plotting.charts(chart) for name, chart in charts.items()},
-            },
+            figures={"samples": samples}
+            | {name: plotting.charts(chart) for name, chart in charts.items()},
         )
 
     @cached_property
@@ -127,7 +126,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
 
     @property
     def _images(self) -> tf.data.Dataset:
-        """The test batches of one image each, which the scores are of."""
+        """The test batches, each of one image, for the scores."""
         return self.test.batches(self.config.n_batch_test, mix_images=False, shuffle=False)
 
 

@@ -17,8 +17,6 @@ from noise_flow_tf.training.divergence import DivergedError
 
 Logs = dict[str, float] | None
 
-_BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}
-
 
 class LearnedCurves(tf_keras.callbacks.Callback):
     """Write what the model has learned to TensorBoard after each epoch.
@@ -57,8 +55,8 @@ class LearnedCurves(tf_keras.callbacks.Callback):
                 tf.summary.scalar(name, value)
         for scores, writer in self._baselines.values():
             with writer.as_default(epoch):
-                for tag, metric in _BASELINE_TAGS.items():
-                    tf.summary.scalar(tag, scores[metric])
+                for metric in ("nll", "kl"):
+                    tf.summary.scalar(f"epoch_{metric}", scores[metric])
 
     def on_train_end(self, logs: Logs = None) -> None:
         self._learned.close()
