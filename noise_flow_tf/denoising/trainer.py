@@ -73,9 +73,6 @@ class DenoiserTrainer(CheckedTrainer):
         With momentum 0 they are those of the last training batch alone, which differ from batch to
         batch by what noise it had (see `Trainer.reestimate_averages`).
 
-        Args:
-            batches: as for training.
-
         Raises:
             ValueError: there is no batch.
         """

@@ -58,12 +58,9 @@ def recipe(model: Any, kind: Kind = NOISE_MODEL) -> dict[str, Any]:
 
 
 def restore(prefix: str | os.PathLike, kind: Kind = NOISE_MODEL, /, **recipe: Any) -> Any:
-    """Make a model with the weights of a checkpoint in which it has the key of its kind.
+    """Make a model of a `recipe` with the weights of a checkpoint, where its kind's key holds them.
 
-    Args:
-        prefix: the checkpoint's path without `.index`.
-        kind: of the model.
-        **recipe: arguments of the model.
+    `prefix` is the checkpoint's path without `.index`.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another model.

@@ -1,6 +1,7 @@
 """The state of a training run on disk, from which it resumes as if nothing had happened."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,15 +38,9 @@ class Checkpoints:
         with trainer.distribute_strategy.scope():
             trainer.optimizer.build(trainer.trainable_variables)
             self.best = tf.Variable(float("inf"), trainable=False, name=f"best_{score}")
-        self._manager = _manager(
-            folder,
-            _KEPT,
-            "step",
-            **trainer.checkpointed,
-            optimizer=trainer.optimizer,
-            metrics=trainer.metrics,
-            **{f"best_{score}": self.best},
-        )
+        state = {"optimizer": trainer.optimizer, "metrics": trainer.metrics}
+        state |= trainer.checkpointed | {f"best_{score}": self.best}
+        self._manager = _manager(folder, _KEPT, "step", state)
 
     @property
     def step(self) -> int:
@@ -106,7 +101,7 @@ class BestWeights(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         score = self._sign * (logs or {}).get(self._metric, self._sign * float("inf"))
         if score < self._best.numpy():
-            _save(_manager(self._folder, 1, "epoch", **self.model.checkpointed), epoch + 1)
+            _save(_manager(self._folder, 1, "epoch", self.model.checkpointed), epoch + 1)
             self._best.assign(score)
 
 
@@ -161,7 +156,9 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
             self._interruption.leave(*self._checkpoints.position)
 
 
-def _manager(folder: Path, kept: int, name: str, **objects: Any) -> tf.train.CheckpointManager:
+def _manager(
+    folder: Path, kept: int, name: str, objects: Mapping[str, Any]
+) -> tf.train.CheckpointManager:
     return tf.train.CheckpointManager(
         tf.train.Checkpoint(**objects), str(folder), max_to_keep=kept, checkpoint_name=name
     )

@@ -132,7 +132,7 @@ class Trainer(CheckedTrainer):
         `batches`, and are then freed of their start as Adam's moments are, by 1 - 0.9^n.
 
         Args:
-            batches: as for training; 20 and more of them are enough for averages that move by 0.1.
+            batches: as for training; 20 of them are enough for averages that move by 0.1.
 
         Raises:
             ValueError: there is no batch.
