@@ -31,7 +31,7 @@ _NAMES = {
     "saving.run_folder": ["DenoiserRun"],
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
-_MODULES = ("dncnn", "schedules", "scores", "sources", "trainer", "whole_images")
+_MODULES = ("dncnn", "scores", "sources", "trainer", "whole_images")
 
 __all__ = sorted(_PLACES)  # noqa: PLE0605
 

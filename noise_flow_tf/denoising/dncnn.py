@@ -35,26 +35,20 @@ class DnCNN(tf_keras.Model):
     shorter by far. It changes neither what the network can compute nor how many parameters it has.
 
     Attributes:
-        depth: how many convolutions.
-        width: their hidden channels, the paper's "filters".
-        noise_scale: what the last convolution gives is multiplied by; 1 in the release.
         receptive_field: how far from a pixel, in packed pixels, its surroundings matter.
     """
 
     def __init__(
-        self,
-        depth: int = 9,
-        width: int = 32,
-        seed: int | None = None,
-        noise_scale: float = 1.0,
+        self, depth: int = 9, width: int = 32, seed: int | None = None, noise_scale: float = 1.0
     ) -> None:
         """Make a fresh network.
 
         Args:
-            depth: at least 2.
-            width: at least 1.
+            depth: how many convolutions; at least 2.
+            width: their hidden channels, the paper's "filters"; at least 1.
             seed: of the initial values; None for others each time.
-            noise_scale: above 0, in units of raw intensity.
+            noise_scale: what the output of the last convolution is multiplied by, in units of raw
+                intensity; above 0, and 1 in the release.
 
         Raises:
             ValueError: depth, width or noise_scale out of range.
@@ -96,7 +90,7 @@ class DnCNN(tf_keras.Model):
 
     @property
     def recipe(self) -> dict[str, float]:
-        """The arguments, beside the seed, that make a network of this kind."""
+        """The arguments, besides the seed, that make a network of this kind."""
         return {"depth": self.depth, "width": self.width, "noise_scale": self.noise_scale}
 
     @property
@@ -129,10 +123,7 @@ class _BatchNorm(tf_keras.layers.BatchNormalization):
 def _mean_over_batch(
     images: tf.Tensor, context: tf.distribute.ReplicaContext
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return how many pixels the images of all replicas have, and the mean of each channel.
-
-    A replica without an image adds nothing.
-    """
+    """Return the number of pixels of all replicas, some perhaps without any, and their mean."""
     count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), images.dtype)
     total = tf.concat([tf.reduce_sum(images, axis=[0, 1, 2]), [count]], axis=0)
     total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)

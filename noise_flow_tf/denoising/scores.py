@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,21 +38,21 @@ def score(clean: np.ndarray, image: np.ndarray) -> dict[str, float]:
             f"SSIM needs images of {SSIM_WINDOW} packed pixels a side at least; got "
             f"{clean.shape[0]} x {clean.shape[1]}"
         )
-    error = max(float(np.mean(np.square(np.asarray(image, float) - clean))), _LEAST_ERROR)
-    ssim = {
-        name: float(
-            structural_similarity(
-                np.asarray(clean, float),
-                np.asarray(image, float),
-                data_range=data_range,
-                channel_axis=-1,
-                gaussian_weights=True,
-                use_sample_covariance=False,
-            )
-        )
-        for name, data_range in (("ssim", 1), ("ssim_range2", 2))
+    clean, image = np.asarray(clean, float), np.asarray(image, float)
+    error = max(float(np.mean(np.square(image - clean))), _LEAST_ERROR)
+    ssim = partial(
+        structural_similarity,
+        clean,
+        image,
+        channel_axis=-1,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+    )
+    return {
+        "psnr": round(-10 * math.log10(error), 10),
+        "ssim": float(ssim(data_range=1)),
+        "ssim_range2": float(ssim(data_range=2)),
     }
-    return {"psnr": round(-10 * math.log10(error), 10), **ssim}
 
 
 def rmse_gain(psnr: float, ours: float) -> float:
@@ -89,6 +90,10 @@ def label(row: Row) -> str:
     'noise_flow (50% Gauss)'
     """
     return f"{row['noise']}{_mix(row.get('gauss_mix', 0.0))}"
+
+
+def _kind(row: Row) -> dict[str, Any]:
+    return {"noise": row["noise"], "gauss_mix": row.get("gauss_mix", 0.0)}
 
 
 def _mix(gauss_mix: float) -> str:
@@ -135,16 +140,10 @@ def summary(rows: Iterable[Row], by: str | None = None) -> dict[Any, dict[str, A
     found = {}
     for key, runs in groups.items():
         ((first, *_), *_) = runs.values()
-        found[key] = {
-            "noise": first["noise"],
-            "gauss_mix": first.get("gauss_mix", 0.0),
-            **({by: first[by]} if by else {}),
-            "runs": len(runs),
-            **{
-                name: mean_and_std([float(np.mean([r[name] for r in of])) for of in runs.values()])
-                for name in SCORES
-            },
-        }
+        found[key] = _kind(first) | ({by: first[by]} if by else {}) | {"runs": len(runs)}
+        for name in SCORES:
+            means = [float(np.mean([row[name] for row in of])) for of in runs.values()]
+            found[key][name] = mean_and_std(means)
     return found
 
 
@@ -162,9 +161,8 @@ def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str
     found: dict[str, dict[str, Any]] = {}
     for (other, seed), (first, *_) in runs.items():
         if other not in (ours, "noisy") and (ours, seed) in means:
-            kind = {"noise": first["noise"], "gauss_mix": first.get("gauss_mix", 0.0)}
-            differences = found.setdefault(other, {**kind, "values": []})["values"]
-            differences.append(means[ours, seed] - means[other, seed])
+            margin = found.setdefault(other, _kind(first) | {"values": []})
+            margin["values"].append(means[ours, seed] - means[other, seed])
     for margin in found.values():
         values = margin.pop("values")
         margin |= {**mean_and_std(values), "least": min(values)}
@@ -174,10 +172,8 @@ def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str
 def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Return Table 3 in Markdown: PSNR and SSIM by what was trained on, and the paper's numbers.
 
-    In parentheses the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper.
-
-    Args:
-        scores: of `summary`.
+    In parentheses is the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper;
+    `scores` are of `summary`.
     """
     ours = scores.get("noise_flow")
     best = SOURCES["noise_flow"].paper or {}

@@ -100,7 +100,7 @@ class ModelNoise:
         If there is a GPU, make or load the model under `tf.device("CPU")`: tf.data runs there.
 
         Raises:
-            ValueError: no pair, or a camera or ISO that the model does not know.
+            ValueError: no pair, or a camera or ISO that the model does not support.
         """
         import numpy as np
 
@@ -108,10 +108,10 @@ class ModelNoise:
 
         if not pairs:
             raise ValueError("the noise model needs at least one pair of camera and ISO")
-        known = ConditionSpace.of(model)
+        space = ConditionSpace.of(model)
         cameras, isos = zip(*pairs, strict=True)
-        known.iso_index(list(isos))
-        self._cameras = np.array([int(known.camera_index(c)) for c in cameras], np.int32)
+        space.iso_index(list(isos))
+        self._cameras = np.array([int(space.camera_index(c)) for c in cameras], np.int32)
         self._isos = np.array(isos, np.int32)
         self._model = model
 
@@ -192,6 +192,13 @@ def _whole(seed: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([], seed, 0, 2**31 - 1, tf.int32)
 
 
+def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
+    from noise_flow_tf.conditions import ConditionSpace
+
+    levels = ConditionSpace.of(model).iso_levels
+    return ModelNoise(model, [(camera, iso) for camera, iso in table if iso in levels])
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoiseSource:
     """A kind of noise that `noise-flow train-denoiser --noise` offers.
@@ -240,7 +247,7 @@ SOURCES = {
             title="DnCNN-NF",
             help="sampled from the noise model --model, for each patch with a random one of these "
             "pairs",
-            make=lambda table, model: _of_model(table, model),
+            make=_of_model,
             needs_model=True,
             paper={"psnr": 48.52, "ssim": 0.992},
         ),
@@ -259,21 +266,9 @@ SOURCES = {
 
 
 def make(name: str, table: Table, model: NoiseModel | None, gauss_mix: float = 0.0) -> Source:
-    """Make the source of `SOURCES` that is called `name`.
+    """Make the source of `SOURCES` that is called `name`; `model` is for those that need one.
 
-    Args:
-        name: of the source.
-        table: the training frames' NLFs.
-        model: the noise model, for sources that need one.
-        gauss_mix: the part of the batches that get Gaussian noise instead.
+    `gauss_mix` is the part of the batches that get Gaussian noise instead.
     """
     source = SOURCES[name].make(table, model)
     return GaussMix(source, gauss_mix) if gauss_mix else source
-
-
-def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
-    """Return noise of the model for those pairs of the table whose ISO level it has."""
-    from noise_flow_tf.conditions import ConditionSpace
-
-    levels = ConditionSpace.of(model).iso_levels
-    return ModelNoise(model, [(camera, iso) for camera, iso in table if iso in levels])

@@ -47,7 +47,6 @@ class DenoiserTrainer(CheckedTrainer):
 
     @property
     def checkpointed(self) -> dict[str, tf.Module]:
-        """What of the model a checkpoint holds, by name."""
         return {"network": self.network}
 
     def call(self, noisy: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -74,9 +73,6 @@ class DenoiserTrainer(CheckedTrainer):
         With momentum 0 they are those of the last training batch alone, which differ from batch to
         batch by what noise it had (see `Trainer.reestimate_averages`).
 
-        Args:
-            batches: as for training.
-
         Raises:
             ValueError: there is no batch.
         """
@@ -84,7 +80,7 @@ class DenoiserTrainer(CheckedTrainer):
         sums = [tf.zeros_like(average) for average in averages]
         count = 0
         for _ in self.moving_averages(batches):
-            sums = [total + average for total, average in zip(sums, averages, strict=True)]
+            sums = list(map(tf.add, sums, averages))
             count += 1
         for total, average in zip(sums, averages, strict=True):
             average.assign(total / count)

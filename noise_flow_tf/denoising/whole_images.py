@@ -15,9 +15,8 @@ def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) ->
     Args:
         network: the denoiser.
         noisy: `[H, W, 4]`, the packed noisy raw image in [0, 1].
-        tile: the side, in packed pixels, of the tiles that bound the memory beside the image's own;
-            None for the whole image at once. Tiles overlap by the network's receptive field, so
-            that they do not show.
+        tile: the side, in packed pixels, of the tiles that bound the memory; None for the whole
+            image at once. Tiles overlap by the network's receptive field, so that they do not show.
 
     Returns:
         `[H, W, 4]` float32, clipped to [0, 1].
@@ -42,7 +41,6 @@ def denoise_image(network: DnCNN, noisy: np.ndarray, tile: int | None = None) ->
 
 
 def _compiled(network: DnCNN) -> Callable:
-    """Return the network and the clipping as one function of images of all sizes."""
     if not hasattr(network, "_denoise"):
         network._denoise = tf.function(
             lambda noisy: tf.clip_by_value(network(noisy), 0.0, 1.0),

@@ -156,7 +156,7 @@ METRICS = {
             title="NLL",
             unit="nats per dimension",
             meaning="negative log-likelihood",
-            values=lambda batch, measured: measured.nll,
+            values=lambda batch, m: m.nll,
             digits=3,
             gain=lambda theirs, ours: math.expm1(theirs - ours),
             gain_meaning="that of the likelihood, exp(difference of NLL) - 1",
@@ -166,9 +166,7 @@ METRICS = {
             title="KL",
             unit="nats",
             meaning="marginal divergence, between the histograms of single noise values",
-            values=lambda batch, measured: kl_of_pairs(
-                batch["noise"][::KL_STRIDE], measured.sample[::KL_STRIDE]
-            ),
+            values=lambda batch, m: kl_of_pairs(batch["noise"][::KL_STRIDE], m.sample[::KL_STRIDE]),
             every_5th_patch=True,
             gain=part_gone,
             gain_meaning="the part of the divergence that is gone",
@@ -179,9 +177,7 @@ METRICS = {
             unit="nats",
             meaning="that between two samples of the same model, which is what a perfect model "
             "would have with patches of this size",
-            values=lambda batch, measured: kl_of_pairs(
-                measured.sample[::KL_STRIDE], measured.again
-            ),
+            values=lambda batch, m: kl_of_pairs(m.sample[::KL_STRIDE], m.again),
             every_5th_patch=True,
         ),
     )

@@ -16,33 +16,32 @@ from noise_flow_tf.evaluation.metrics import (
 from noise_flow_tf.protocol import Batch, NoiseModel, distribution, latent_and_log_prob, sample
 
 Row = Mapping[str, Any]
+MeanAndError = tuple[float | None, float | None]
+Scores = dict[str, dict[str, float | None]]
 
 
 def measure(
     models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0
 ) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Measured]]]:
-    """Go through a test set once, with all models side by side.
+    """Yield each batch of a test set, and by name what each model says about it.
 
     Args:
         models: by name.
         batches: of `{"noise", "clean", "iso", "camera", "nlf"}`, in a fixed order.
         seed: of the samples.
 
-    Yields:
-        Each batch, and by name what each model says about it.
-
     Raises:
         ValueError: there is no batch.
     """
     steps = {name: _measuring(model) for name, model in models.items()}
-    number = -1
+    batch = None
     for number, batch in enumerate(batches):
-        measured = {
-            name: Measured(*_arrays(step(batch, tf.constant([seed, number]))))
-            for name, step in steps.items()
-        }
+        measured = {}
+        for name, step in steps.items():
+            tensors = step(batch, tf.constant([seed, number]))
+            measured[name] = Measured._make(None if t is None else t.numpy() for t in tensors)
         yield {name: np.asarray(tensor) for name, tensor in batch.items()}, measured
-    if number < 0:
+    if batch is None:
         raise ValueError("the test set has no batch")
 
 
@@ -50,7 +49,7 @@ class ImageScores:
     """Gathers the scores of models image by image: the mean of each metric over its patches."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, dict[str, Any]] = {}
+        self._rows: dict[int, dict[str, Any]] = {}  # with sums for scores
 
     def add(self, batch: Mapping[str, np.ndarray], measured: Mapping[str, Measured]) -> None:
         """Add a batch of `measure`, whose `frame` `[B]` says of which image each patch is.
@@ -59,23 +58,31 @@ class ImageScores:
         """
         frames = batch.get("frame")
         if frames is None:
-            known = sum(row["patches"] for row in self._sums.values())
+            known = sum(row["patches"] for row in self._rows.values())
             frames = known + np.arange(len(batch["iso"]))
         values = {
-            name: {metric.name: metric.values(batch, one) for metric in METRICS.values()}
+            (name, metric): METRICS[metric].values(batch, one)
             for name, one in measured.items()
+            for metric in METRICS
         }
-        for frame in np.unique(frames):
+        for frame, first in zip(*np.unique(frames, return_index=True), strict=True):
             members = frames == frame
-            row = self._row(int(frame), batch, int(np.argmax(members)), measured)
+            new = {
+                "iso": int(batch["iso"][first]),
+                "camera": int(batch["camera"][first]),
+                "nlf": batch["nlf"][first].astype(float).tolist(),
+                "patches": 0,
+                "kl_patches": 0,
+                "scores": {name: dict.fromkeys(METRICS, 0.0) for name in measured},
+            }
+            row = self._rows.setdefault(int(frame), new)
             row["patches"] += int(members.sum())
             row["kl_patches"] += int(members[::KL_STRIDE].sum())
-            for name, of_model in values.items():
-                sums = row["sums"][name]
-                for metric, of_patches in of_model.items():
-                    if of_patches is None or sums[metric] is None:
-                        sums[metric] = None
-                        continue
+            for (name, metric), of_patches in values.items():
+                sums = row["scores"][name]
+                if of_patches is None or sums[metric] is None:
+                    sums[metric] = None
+                else:
                     counted = of_patches[members[:: METRICS[metric].stride]]
                     sums[metric] += float(counted.sum(dtype=np.float64))
 
@@ -86,39 +93,18 @@ class ImageScores:
         each model's name, the `METRICS`, with None for what is undefined for the model, or of which
         the image has no patch.
         """
-        return [
-            {
-                "frame": frame,
-                **{name: value for name, value in row.items() if name != "sums"},
-                "scores": {
-                    name: {
-                        metric: _ratio(total, row[METRICS[metric].weight])
-                        for metric, total in sums.items()
-                    }
-                    for name, sums in row["sums"].items()
-                },
+        rows = []
+        for frame, row in sorted(self._rows.items()):
+            counts = {metric.name: row[metric.weight] for metric in METRICS.values()}
+            scores = {
+                name: {metric: _ratio(total, counts[metric]) for metric, total in sums.items()}
+                for name, sums in row["scores"].items()
             }
-            for frame, row in sorted(self._sums.items())
-        ]
-
-    def _row(
-        self, frame: int, batch: Mapping[str, np.ndarray], first: int, models: Iterable[str]
-    ) -> dict[str, Any]:
-        """Return the row of an image, `first` being one of its patches in the batch."""
-        return self._sums.setdefault(
-            frame,
-            {
-                "iso": int(batch["iso"][first]),
-                "camera": int(batch["camera"][first]),
-                "nlf": batch["nlf"][first].astype(float).tolist(),
-                "patches": 0,
-                "kl_patches": 0,
-                "sums": {name: dict.fromkeys(METRICS, 0.0) for name in models},
-            },
-        )
+            rows.append({"frame": frame, **row, "scores": scores})
+        return rows
 
 
-def summarise(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
+def summarise(rows: Sequence[Row]) -> Scores:
     """Return scores over images, each weighted by its patches, with standard errors.
 
     Args:
@@ -135,25 +121,22 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, float | None]]:
     >>> summarise([{**row, "scores": one} for one in scores])["a"]["nll_stderr"]
     0.5
     """
-    summary: dict[str, dict[str, float | None]] = {}
-    for name in rows[0]["scores"]:
-        summary[name] = {}
+    summary: Scores = {name: {} for name in rows[0]["scores"]}
+    for name, scores in summary.items():
         for metric in METRICS.values():
             values = [row["scores"][name].get(metric.name) for row in rows]
             mean, error = _weighted_mean(values, [row[metric.weight] for row in rows])
-            summary[name][metric.name] = mean
+            scores[metric.name] = mean
             if metric.gain:
-                summary[name][f"{metric.name}_stderr"] = error
+                scores[f"{metric.name}_stderr"] = error
     return summary
 
 
-def paired_difference(
-    rows: Sequence[Row], name: str, other: str, metric: str
-) -> tuple[float | None, float | None]:
+def paired_difference(rows: Sequence[Row], name: str, other: str, metric: str) -> MeanAndError:
     """Return how far a model's metric is above another's on the same images, with standard error.
 
-    Images differ far more from each other than models do on one image, so this tells models apart
-    that the standard errors of their means do not.
+    Images differ far more from each other than models do on one image, so this distinguishes
+    models that the standard errors of their means do not.
 
     Args:
         rows: as `ImageScores.rows` returns them.
@@ -169,16 +152,10 @@ def paired_difference(
     return _weighted_mean(differences, [row[METRICS[metric].weight] for row in rows])
 
 
-def evaluate(
-    models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0
-) -> dict[str, dict[str, float | None]]:
+def evaluate(models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0) -> Scores:
     """Return the test scores of noise models: `summarise` of `ImageScores` of `measure`.
 
-    Args:
-        models: by name.
-        batches: of `{"noise", "clean", "iso", "camera", "nlf"}` and, for standard errors over
-            images, `frame`, in a fixed order.
-        seed: of the samples that the KL is measured on.
+    For standard errors over images, batches have a `frame`, too.
     """
     scores = ImageScores()
     for batch, measured in measure(models, batches, seed):
@@ -187,9 +164,9 @@ def evaluate(
 
 
 def sampled_kl(model: NoiseModel, batches: Iterable[Batch], seed: int = 0) -> Callable[[], float]:
-    """Return a function that measures the marginal KL of a model as it is then, compiled once.
+    """Return a function, compiled once, that measures the present marginal KL of a model in nats.
 
-    It samples every 5th patch of each batch alone, and returns the mean over them, in nats.
+    It samples every 5th patch of each batch alone, and returns the mean over them.
     """
 
     @tf.function(reduce_retracing=True, autograph=False)
@@ -224,18 +201,11 @@ def _measuring(model: NoiseModel) -> Callable[[Batch, tf.Tensor], tuple]:
     return step
 
 
-def _arrays(tensors: tuple) -> list[Any]:
-    return [None if tensor is None else tensor.numpy() for tensor in tensors]
-
-
 def _ratio(total: float | None, count: int) -> float | None:
     return total / count if count and total is not None else None
 
 
-def _weighted_mean(
-    values: Sequence[float | None], weights: Sequence[float]
-) -> tuple[float | None, float | None]:
-    """Return mean and standard error of the values that were measured."""
+def _weighted_mean(values: Sequence[float | None], weights: Sequence[float]) -> MeanAndError:
     measured = [pair for pair in zip(values, weights, strict=True) if pair[0] is not None]
     if not measured:
         return None, None

@@ -22,14 +22,12 @@ Scores = Mapping[str, float | None]
 
 def explained(ours: str) -> str:
     """Return what the numbers of the tables mean, and the improvements of the model `ours`."""
-    lines = [
+    about = (
         "Standard errors are over images. (The frames of one scene are not independent; with two "
         "of each, errors over scenes are up to sqrt(2) times as large.) In parentheses is the "
-        f"relative improvement of {ours}, as in Table 1 of the paper.",
-        "",
-        *(metric.explained() for metric in METRICS.values()),
-    ]
-    return "\n".join(lines)
+        f"relative improvement of {ours}, as in Table 1 of the paper.\n"
+    )
+    return "\n".join([about, *(metric.explained() for metric in METRICS.values())])
 
 
 def table(
@@ -72,10 +70,7 @@ def table(
 def groups(what: str, summaries: Mapping[str, Mapping], titles: Mapping[str, str]) -> str:
     """Return a Markdown table of the scores of groups of images, such as those of one camera.
 
-    Args:
-        what: the title of the first column.
-        summaries: by group, `images` and `scores` of each model.
-        titles: by the models' names, their titles.
+    `what` titles the first column; `summaries` has by group `images`, and `scores` of each model.
     """
     columns = [(metric, name) for metric in compared() for name in titles]
     rows = [[what, "images", *(f"{titles[name]}, {metric.title}" for metric, name in columns)]]

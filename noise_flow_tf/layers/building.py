@@ -7,7 +7,7 @@ import numpy as np
 
 from noise_flow_tf.architecture import CODES
 from noise_flow_tf.conditions import ConditionSpace
-from noise_flow_tf.layers.layer import BuildOptions, Layer, layer_class
+from noise_flow_tf.layers.layer import CLASSES, BuildOptions, Layer
 
 
 def build(
@@ -25,7 +25,7 @@ def build(
     layers: list[Layer] = []
     for code in codes:
         import_module(f"noise_flow_tf.layers.{CODES[code].module}")
-        layer = layer_class(code).build(code, options)
+        layer = CLASSES[code].build(code, options)
         layer.code = code
         layers.append(layer)
     for layer in layers:

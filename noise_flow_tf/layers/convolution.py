@@ -65,9 +65,8 @@ def _on_cpu(
     together = _REGISTER // channels
     if size == 1 or together < 2:
         return _plain(x, kernel, bias, relu)
-    shifted = [
-        tf.pad(kernel, [[0, 0], [i, together - 1 - i], [0, 0], [0, 0]]) for i in range(together)
-    ]
+    places = range(together)
+    shifted = [tf.pad(kernel, [[0, 0], [i, together - 1 - i], [0, 0], [0, 0]]) for i in places]
     count, height, width, _ = sizes(x)
     missing = -width % together
     y = tf.nn.conv2d(

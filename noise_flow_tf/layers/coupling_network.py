@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -40,7 +41,7 @@ class CouplingNetwork(tf.Module):
         """Make the variables.
 
         Args:
-            channels: the number of channels of the image; the network sees the first half of them.
+            channels: of the image; the network sees the first half of them.
             width: the number of channels of the hidden layers.
             rng: the source of the initial hidden kernels.
         """
@@ -102,8 +103,14 @@ class Moments(tf.Module):
 
     def __init__(self, width: int, name: str) -> None:
         super().__init__(name=name)
-        self.mean = _average(tf.zeros([width]), "mean")
-        self.variance = _average(tf.ones([width]), "variance")
+        average = partial(
+            tf.Variable,
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        self.mean = average(tf.zeros([width]), name="mean")
+        self.variance = average(tf.ones([width]), name="variance")
 
     def normalize(self, images: tf.Tensor) -> tuple[tf.Tensor, Updates]:
         """Normalize images `[B, H, W, width]` by the batch's moments; return the updates, too."""
@@ -112,16 +119,6 @@ class Moments(tf.Module):
             (average, average - BATCH_NORM_UPDATE * (average - moment))
             for average, moment in ((self.mean, mean), (self.variance, variance))
         ]
-
-
-def _average(value: tf.Tensor, name: str) -> tf.Variable:
-    return tf.Variable(
-        value,
-        trainable=False,
-        name=name,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.MEAN,
-    )
 
 
 @tf.custom_gradient
@@ -133,6 +130,7 @@ def _normalize(images: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor
     broadcasting along four of them leaves most of a vector register empty. The gradient is written
     out as it takes fewer passes over the batch than the derived one.
     """
+    mean_of = partial(_mean_over_batch, images)
     shape = sizes(images)
     count, height, width, channels = shape
 
@@ -141,9 +139,6 @@ def _normalize(images: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor
 
     def along_rows(per_channel: tf.Tensor) -> tf.Tensor:
         return tf.tile(per_channel, [width])
-
-    def mean_of(total: tf.Tensor) -> tf.Tensor:
-        return _mean_over_batch(images, total)
 
     mean = mean_of(tf.reduce_sum(images, axis=[0, 1, 2]))
     centered = in_rows(images) - along_rows(mean)

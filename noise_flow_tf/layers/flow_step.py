@@ -15,6 +15,7 @@ from noise_flow_tf.layers.layer import CHANNELS, BuildOptions, Layer, live
 # on a 3x3 matrix, shifted by one row down (lower) or one column to the right (upper).
 LOWER_PLACES = np.array([(3, 2), (3, 1), (3, 0), (1, 0), (2, 1), (2, 0)])
 UPPER_PLACES = np.array([(0, 1), (0, 2), (0, 3), (2, 3), (1, 2), (1, 3)])
+_MATRIX = [CHANNELS, CHANNELS]
 
 
 class FlowStep(Layer):
@@ -31,7 +32,7 @@ class FlowStep(Layer):
 
     def __init__(self, width: int, rng: np.random.Generator) -> None:
         super().__init__(name="flow_step")
-        rotation, _ = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))
+        rotation, _ = np.linalg.qr(rng.normal(size=_MATRIX))
         permutation, lower, upper = (m.astype(np.float32) for m in scipy.linalg.lu(rotation))
         diagonal = np.diag(upper)
         self.permutation = tf.Variable(permutation, trainable=False, name="permutation")
@@ -49,20 +50,16 @@ class FlowStep(Layer):
         return [
             bijectors.InvertibleConv1x1(
                 self.permutation,
-                live(self._lower_triangle, self.lower, shape=self.permutation.shape),
-                live(self._upper_triangle, self.upper, shape=self.permutation.shape),
+                live(self._lower_triangle, self.lower, shape=_MATRIX),
+                live(self._upper_triangle, self.upper, shape=_MATRIX),
                 self.log_diagonal,
             ),
             bijectors.AffineCoupling(partial(self.network, training=training)),
         ]
 
     def _lower_triangle(self) -> tf.Tensor:
-        return tf.eye(CHANNELS) + _triangle(self.lower, LOWER_PLACES)
+        return tf.eye(CHANNELS) + tf.scatter_nd(LOWER_PLACES, self.lower, _MATRIX)
 
     def _upper_triangle(self) -> tf.Tensor:
         diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
-        return diagonal + _triangle(self.upper, UPPER_PLACES)
-
-
-def _triangle(vector: tf.Tensor, places: np.ndarray) -> tf.Tensor:
-    return tf.scatter_nd(places, vector, [CHANNELS, CHANNELS])
+        return diagonal + tf.scatter_nd(UPPER_PLACES, self.upper, _MATRIX)

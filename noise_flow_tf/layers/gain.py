@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions
-from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries
+from noise_flow_tf.layers.layer import Layer, Summaries
 
 
 class GainLayer(Layer):
@@ -18,10 +18,6 @@ class GainLayer(Layer):
     def __init__(self) -> None:
         super().__init__(name="gain")
         self.gain_val = tf.Variable(1.0, name="gain_val")
-
-    @classmethod
-    def build(cls, code: str, options: BuildOptions) -> "GainLayer":
-        return cls()
 
     def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
         return [bijectors.Gain(self.gain_val)]

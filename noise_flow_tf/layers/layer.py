@@ -17,17 +17,13 @@ Summaries = dict[str, dict[str, tf.Tensor]]
 """Learned scalars, by group and label."""
 
 _DECLARED = ("codes", "pointwise", "depends_on", "receptive_field")
-_CLASSES: dict[str, type["Layer"]] = {}
+
+CLASSES: dict[str, type["Layer"]] = {}
+"""The classes of the layers by code."""
 
 
 class BuildOptions(NamedTuple):
-    """The options that a new layer may use.
-
-    Attributes:
-        width: the number of hidden channels of the couplings.
-        rng: the source of initial values.
-        space: the supported cameras and ISO levels.
-    """
+    """The options that a new layer may use; see `build`."""
 
     width: int
     rng: np.random.Generator
@@ -61,12 +57,12 @@ class Layer(tf.Module, abc.ABC):
         missing = [name for name in _DECLARED if not hasattr(cls, name)]
         if missing:
             raise TypeError(f"layer {cls.__name__} must declare {', '.join(missing)}")
-        _CLASSES.update(dict.fromkeys(cls.codes, cls))
+        CLASSES.update(dict.fromkeys(cls.codes, cls))
 
     @classmethod
-    @abc.abstractmethod
     def build(cls, code: str, options: BuildOptions) -> "Layer":
         """Make the layer of one of `codes`."""
+        return cls()
 
     @property
     def camera_parameters(self) -> tf.Variable | None:
@@ -89,19 +85,14 @@ class Layer(tf.Module, abc.ABC):
         return tf.gather(tf.convert_to_tensor(self.camera_parameters), conditions.camera, axis=-1)
 
 
-def tagged(summaries: Summaries) -> dict[str, tf.Tensor]:
-    """Return summaries by their tag in TensorBoard and column in a history, `group/label`."""
-    return {tag(g, label): value for g, row in summaries.items() for label, value in row.items()}
-
-
 def tag(group: str, label: str) -> str:
-    """Return the tag of a summary."""
+    """Return the tag of a summary in TensorBoard and its column in a history."""
     return f"{group}/{label}"
 
 
-def layer_class(code: str) -> type[Layer]:
-    """Return the class that declares a code."""
-    return _CLASSES[code]
+def tagged(summaries: Summaries) -> dict[str, tf.Tensor]:
+    """Return summaries by their `tag`."""
+    return {tag(g, label): value for g, row in summaries.items() for label, value in row.items()}
 
 
 def live(
@@ -112,7 +103,7 @@ def live(
 ) -> tfp.util.DeferredTensor:
     """Defer `value()`, a function of `variable` and others, to each use.
 
-    Its shape is the batch shape of `conditions`, or `shape`.
+    Its shape is the batch shape of `conditions`, or else `shape`.
     """
-    shape = conditions.iso.shape if conditions is not None else shape
+    shape = shape if conditions is None else conditions.iso.shape
     return tfp.util.DeferredTensor(variable, lambda _: value(), shape=shape)

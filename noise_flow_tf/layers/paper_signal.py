@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions
-from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
+from noise_flow_tf.layers.layer import Layer, Summaries, live
 from noise_flow_tf.layers.signal import INITIAL_BETA1, INITIAL_BETA2
 
 
@@ -29,10 +29,6 @@ class PaperSignalLayer(Layer):
         self.b1 = tf.Variable(INITIAL_BETA1, name="b1")
         self.b2 = tf.Variable(INITIAL_BETA2, name="b2")
         self._gain: Layer | None = None
-
-    @classmethod
-    def build(cls, code: str, options: BuildOptions) -> "PaperSignalLayer":
-        return cls()
 
     def connect(self, layers: Sequence[Layer]) -> None:
         self._gain = next((layer for layer in layers if layer.gives_gain), None)

@@ -15,8 +15,7 @@ _SEED = (20190822, 8453)
 
 def is_defined(layers: Sequence[Layer]) -> bool:
     """Return whether a pixel's scale depends on no other pixel's intensity."""
-    _, inner = _split(layers)
-    return not any("clean" in layer.depends_on for layer in inner)
+    return not any("clean" in layer.depends_on for layer in _split(layers)[1])
 
 
 def predict(layers: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
@@ -25,13 +24,13 @@ def predict(layers: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
     Raises:
         ValueError: the scale is not defined.
     """
-    outer, inner = _split(layers)
     if not is_defined(layers):
         codes = "|".join(layer.code for layer in layers)
         raise ValueError(
             f"architecture {codes!r} has a flow step on the data side of its signal layer, so that "
             "a pixel's scale does not follow from its own intensity; put the signal layer first"
         )
+    outer, inner = _split(layers)
     scale = _chain(outer, conditions).forward(tf.ones_like(conditions.clean))
     return scale * _stddev(inner, conditions) if inner else scale
 

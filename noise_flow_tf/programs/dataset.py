@@ -11,24 +11,22 @@ _SPLITS = {"train": "tr", "test": "ts"}
 
 
 def root(config: TestFrames) -> str:
-    """The dataset's folder; the offline dataset is written where there is none yet."""
+    """Return the dataset's folder; write the offline dataset if it is needed and not there yet."""
     return str(config.sidd_path or sidd.write_synthetic(OFFLINE, exist_ok=True))
 
 
 def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
-    """The frames of a split that the flags ask for.
+    """Return the frames of a split that the flags choose.
 
     Raises:
         ValueError: there is none.
     """
-    short = _SPLITS[split]
+    folder, short = root(config), _SPLITS[split]
     first, end = (getattr(config, f"{bound}_{short}_im_idx") for bound in ("start", "end"))
-    found = sidd.select_frames(
-        sidd.index(root(config)), split, (first, end), config.cam, config.iso
-    )
+    found = sidd.select_frames(sidd.index(folder), split, (first, end), config.cam, config.iso)
     if not found:
         raise ValueError(
-            f"{root(config)} has no {split} frame left after choosing frames {first} to {end - 1}, "
+            f"{folder} has no {split} frame left after choosing frames {first} to {end - 1}, "
             f"cameras {config.cam or 'all'} and ISO {config.iso or 'all'}"
         )
     return found
@@ -41,7 +39,7 @@ def patches(
     sampling: str = "uniform",
     **other: Any,
 ) -> sidd.Patches:
-    """Return the patches of frames, with camera indices into the codes of a model.
+    """Return the patches of frames, with camera indices into `cameras`.
 
     `other` are arguments of `sidd.Patches` without a flag, or other values than the flags'.
     """

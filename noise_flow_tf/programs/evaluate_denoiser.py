@@ -3,8 +3,7 @@
 Runs with the same noise and different seeds become one line with mean and standard deviation.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +16,15 @@ from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.programs import dataset, pictures, sampling_plan
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples
-from noise_flow_tf.programs.evaluation_report import csv_text
-from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving import files
 
 _SAME_TRAINING = (
     "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
     "n_batch_train", "patch_height", "stride", "noise_model",
 )  # fmt: skip
+
+
+Rows = list[dict[str, Any]]
 
 
 class Trained(NamedTuple):
@@ -42,7 +43,7 @@ class Trained(NamedTuple):
     @property
     def title(self) -> str:
         """The paper's name of the denoiser."""
-        return scores.title(self.settings["noise"], self.settings.get("gauss_mix", 0.0))
+        return scores.title(self.kind["noise"], self.kind["gauss_mix"])
 
 
 class Image(NamedTuple):
@@ -102,17 +103,16 @@ def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iter
 
 def of_blocks(noisy: str, clean: str, release_exclusions: bool) -> Iterator[Image]:
     """Yield SIDD's validation blocks, perhaps without the images that the release leaves out."""
-    for block in sidd.read_blocks(
-        noisy, clean, sidd.RELEASE_EXCLUSIONS if release_exclusions else ()
-    ):
+    left_out = sidd.RELEASE_EXCLUSIONS if release_exclusions else ()
+    for block in sidd.read_blocks(noisy, clean, left_out):
         yield Image(f"{block.image:02d}_{block.number:02d}", block.noisy, block.clean, {})
 
 
-def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[dict[str, Any]]:
+def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> Rows:
     """Return one row for each image and run, and for each noisy image itself."""
     rows = []
+    noisy = {"run": "", "noise": "noisy", "gauss_mix": 0.0, "seed": ""}
     for image in images:
-        noisy = {"run": "", "noise": "noisy", "gauss_mix": 0.0, "seed": ""}
         results = [(noisy, image.noisy)]
         for run in runs:
             denoised = denoise_image(run.network, image.noisy, tile)
@@ -126,14 +126,12 @@ def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> list[d
 
 
 def write(
-    config: EvaluateDenoiserConfig,
-    out: Path,
-    runs: list[Trained],
-    rows: list[dict[str, Any]],
-    where: str,
-    left_out: list[str],
+    config: EvaluateDenoiserConfig, runs: list[Trained], rows: Rows, left_out: list[str]
 ) -> str:
     """Write `scores.csv`, `report.json` and `report.md`; return the table."""
+    out, where = Path(config.out), "SIDD's validation blocks"
+    if not config.blocks:
+        where = f"test images of {dataset.title(config)}"
     overall = scores.summary(rows)
     margins = scores.margins(rows)
     split = {by: scores.summary(rows, by) for by in ("camera", "iso") if by in rows[0]}
@@ -148,49 +146,37 @@ def write(
         "runs": [{"path": r.path, "weights": sampling_plan.fingerprint(r.network)} for r in runs],
     }
     table = scores.table(overall)
-    tables = [table, *(scores.table_by(of, by) for by, of in split.items())]
-    run_folder.write_text(out / "scores.csv", csv_text(rows))
-    run_folder.write_text(out / "report.json", json.dumps(numbers, indent=2) + "\n")
-    text = _markdown(config, runs, numbers, tables)
-    run_folder.write_text(out / "report.md", "\n".join(text))
-    return table
-
-
-def _markdown(
-    config: EvaluateDenoiserConfig, runs: list[Trained], numbers: Mapping, tables: list[str]
-) -> list[str]:
-    """Return the lines of the report, with the whole table first of `tables`."""
-    first, *others = tables
-    text = [
-        f"# Denoising, trained on sampled noise and on that of pairs: {numbers['images']}",
-        "",
+    paragraphs = [
+        f"# Denoising, trained on sampled noise and on that of pairs: {where}",
         f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over "
         f"{numbers['count']} {'blocks' if config.blocks else 'images'}, with the standard "
         "deviation over runs with different seeds; in parentheses the relative improvement of "
         "DnCNN-NF in RMSE and DSSIM, as in Table 3 of the paper. Its numbers are of SIDD's "
         "validation blocks.",
-        "",
-        first,
-        "",
-        *[
+        table,
+        "\n".join(
             f"DnCNN-NF is {scores.with_std(margin, 2)} dB above "
             f"{scores.title(margin['noise'], margin['gauss_mix'])} (with the same seed; at least "
             f"{margin['least']:.2f})."
-            for margin in numbers["margins"].values()
-        ],
-        "",
-        *[line for table in others for line in (table, "")],
-        *[_described(run) for run in runs],
-        "",
-        *[f"Frame left out: {reason}" for reason in numbers["left_out"]],
+            for margin in margins.values()
+        ),
+        *(scores.table_by(of, by) for by, of in split.items()),
+        "\n".join(map(_described, runs)),
+        "\n".join(f"Frame left out: {reason}" for reason in left_out),
+        "" if config.blocks else "![denoised](denoised.png)",
     ]
-    return text if config.blocks else [*text, "![denoised](denoised.png)", ""]
+    files.write_csv(out / "scores.csv", rows)
+    files.write_json(out / "report.json", numbers)
+    files.write_markdown(out / "report.md", paragraphs)
+    return table
 
 
 def _described(run: Trained) -> str:
     s = run.settings
     steps = s["steps_per_epoch"] * s["epochs"]
-    simulated = SOURCES[s["noise"]].of_dataset and _simulated(s.get("sidd_path"))
+    path = s.get("sidd_path")
+    is_offline = path is None or sidd.read_manifest(path) is not None
+    simulated = SOURCES[s["noise"]].of_dataset and is_offline
     return (
         f"- {run.title}, seed {s['seed']}: `{run.path}`, depth {s['depth']}, width {s['width']}, "
         f"noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} patches of "
@@ -198,11 +184,6 @@ def _described(run: Trained) -> str:
         f"{s['schedule']} at {s['lr']:g}"
         + ("; the noise of its training pairs is simulated" if simulated else "")
     )
-
-
-def _simulated(sidd_path: str | None) -> bool:
-    """Return whether the dataset that a run was trained on is an offline one."""
-    return sidd_path is None or sidd.read_manifest(sidd_path) is not None
 
 
 def run(config: EvaluateDenoiserConfig) -> None:
@@ -216,20 +197,19 @@ def run(config: EvaluateDenoiserConfig) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
     runs = load_runs(config.runs)
-    frames = [] if config.blocks else dataset.frames(config, "test")
+    frames: list[sidd.Frame] = []
     left_out: dict[sidd.Frame, str] = {}
     if config.blocks:
         images = of_blocks(config.blocks[0], config.blocks[1], config.release_exclusions)
-        where, total = "SIDD's validation blocks", None
     else:
-        images, total = of_frames(frames, left_out), len(frames)
-        where = f"test images of {dataset.title(config)}"
+        frames = dataset.frames(config, "test")
+        images = of_frames(frames, left_out)
     out.mkdir(parents=True, exist_ok=True)
     with DenoiserRun(out).locked():
-        bar = tqdm(images, "scoring", total=total, unit="image", leave=False)
+        bar = tqdm(images, "scoring", total=len(frames) or None, unit="image", leave=False)
         rows = score_all(bar, runs, config.tile)
         (out / "denoised.png").unlink(missing_ok=True)
-        print(f"\n{write(config, out, runs, rows, where, [*left_out.values()])}\n")
+        print(f"\n{write(config, runs, rows, [*left_out.values()])}\n")
         if frames:
             networks: dict[str, DnCNN] = {}
             for one in runs:

@@ -1,7 +1,5 @@
 """What noise-flow evaluate writes for people and programs: Markdown, CSV and JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +9,10 @@ import sidd
 from noise_flow_tf import evaluation
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import properties
-from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving import files
 
 _CONDITIONS = ("instance", "number", "camera", "iso", "brightness", "patches", "kl_patches")
-_WAYS = {
+_WAYS: dict[str, tuple[tuple[str, ...], str]] = {
     "all": ((), "all"),
     "camera": (("camera",), "{camera}"),
     "ISO": (("iso",), "{iso}"),
@@ -25,12 +23,11 @@ _WAYS = {
 
 def images(rows: Iterable[Mapping], frames: Sequence[sidd.Frame]) -> list[dict[str, Any]]:
     """Return the rows of `evaluation.ImageScores`, with what is known about each image's frame."""
-    named = []
-    for row in rows:
-        frame = frames[row["frame"]]
-        conditions = {name: getattr(frame, name, row.get(name)) for name in _CONDITIONS}
-        named.append({**conditions, "nlf": row["nlf"], "scores": row["scores"]})
-    return named
+    return [
+        {name: getattr(frames[row["frame"]], name, row.get(name)) for name in _CONDITIONS}
+        | {"nlf": row["nlf"], "scores": row["scores"]}
+        for row in rows
+    ]
 
 
 def summaries(results: Mapping) -> dict[str, list[dict[str, Any]]]:
@@ -45,11 +42,8 @@ def summaries(results: Mapping) -> dict[str, list[dict[str, Any]]]:
         for row in results["images"]:
             members.setdefault(tuple(row[name] for name in columns), []).append(row)
         found[way] = [
-            {
-                **dict(zip(columns, group, strict=True)),
-                "images": len(rows),
-                "scores": evaluation.summarise(rows),
-            }
+            dict(zip(columns, group, strict=True))
+            | {"images": len(rows), "scores": evaluation.summarise(rows)}
             for group, rows in sorted(members.items())
         ]
     return found
@@ -62,15 +56,14 @@ def labelled(found: Mapping, way: str) -> dict[str, dict[str, Any]]:
 
 def as_json(found: Mapping) -> dict[str, Any]:
     """Return `summaries` in the form of JSON: by the condition, if it is one, else as records."""
-    return {
-        way: found[way]
-        if len(columns) > 1
-        else {
-            label: {name: record[name] for name in ("images", "scores")}
-            for label, record in labelled(found, way).items()
-        }
-        for way, (columns, _) in _WAYS.items()
-    }
+    in_json = dict(found)
+    for way, (columns, _) in _WAYS.items():
+        if len(columns) < 2:
+            in_json[way] = {
+                label: {"images": record["images"], "scores": record["scores"]}
+                for label, record in labelled(found, way).items()
+            }
+    return in_json
 
 
 def load(folder: Path) -> dict[str, Any]:
@@ -91,11 +84,10 @@ def load(folder: Path) -> dict[str, Any]:
 def write(out: Path, results: Mapping) -> None:
     """Write `evaluation.json`, `evaluation.md`, `scores.csv` and `images.csv`."""
     found = summaries(results)
-    text = json.dumps({**results, "summaries": as_json(found)}, indent=2)
-    run_folder.write_text(out / "evaluation.json", text + "\n")
-    run_folder.write_text(out / "scores.csv", csv_text(_score_lines(found)))
-    run_folder.write_text(out / "images.csv", csv_text(_image_lines(results)))
-    run_folder.write_text(out / "evaluation.md", "\n".join(_markdown(results, found)))
+    files.write_json(out / "evaluation.json", {**results, "summaries": as_json(found)})
+    files.write_csv(out / "scores.csv", _score_rows(found))
+    files.write_csv(out / "images.csv", _image_rows(results))
+    files.write_markdown(out / "evaluation.md", _markdown(results, found))
 
 
 def noise_label(results: Mapping) -> str:
@@ -122,35 +114,27 @@ def table_1(results: Mapping, found: Mapping) -> str:
 
 
 def _markdown(results: Mapping, found: Mapping) -> list[str]:
+    titles, ours = results["titles"], results["ours"]
     models = [
-        f"- {results['titles'][name]}: `{model['path']}`, `{model['arch']}`, "
-        f"{model['parameters']} parameters"
+        f"- {titles[name]}: `{model['path']}`, `{model['arch']}`, {model['parameters']} parameters"
         for name, model in results["models"].items()
     ]
-    lines = [
-        f"# {results['titles'][results['ours']]} on {results['dataset']}",
-        "",
+    paragraphs = [
+        f"# {titles[ours]} on {results['dataset']}",
         source(results),
-        "",
-        *models,
-        "",
-        tables.explained(results["titles"][results["ours"]]),
-        "",
+        "\n".join(models),
+        tables.explained(titles[ours]),
         table_1(results, found),
-        "",
     ]
     for way in ("camera", "ISO", "camera and ISO"):
-        groups = tables.groups(way, labelled(found, way), results["titles"])
-        lines += [f"## By {way}", "", groups, ""]
-    lines += [f"Frame left out: {reason}" for reason in results["left_out"]]
+        paragraphs += [f"## By {way}", tables.groups(way, labelled(found, way), titles)]
+    paragraphs.append("\n".join(f"Frame left out: {reason}" for reason in results["left_out"]))
     if "properties" in results:
-        lines += properties.text(
-            results["properties"], results["titles"], results["ours"], noise_label(results)
-        )
-    return lines
+        paragraphs += properties.text(results["properties"], titles, ours, noise_label(results))
+    return paragraphs
 
 
-def _score_lines(found: Mapping) -> Iterable[dict[str, Any]]:
+def _score_rows(found: Mapping) -> Iterable[dict[str, Any]]:
     for way in found:
         for label, record in labelled(found, way).items():
             group = {"by": way, "group": label, "images": record["images"]}
@@ -158,18 +142,8 @@ def _score_lines(found: Mapping) -> Iterable[dict[str, Any]]:
                 yield {**group, "model": model, **scores}
 
 
-def _image_lines(results: Mapping) -> Iterable[dict[str, Any]]:
+def _image_rows(results: Mapping) -> Iterable[dict[str, Any]]:
     for row in results["images"]:
+        conditions = {name: row[name] for name in _CONDITIONS}
         for model, scores in row["scores"].items():
-            conditions = {name: row[name] for name in _CONDITIONS}
             yield {**conditions, "model": model, **scores}
-
-
-def csv_text(lines: Iterable[Mapping[str, Any]]) -> str:
-    """Return lines as CSV, with the columns of the first one."""
-    lines = list(lines)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()

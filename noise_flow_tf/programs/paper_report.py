@@ -1,6 +1,5 @@
 """What noise-flow paper writes for people: the figures of the paper, and the report."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,8 +7,10 @@ import sidd
 from noise_flow_tf import evaluation, plotting
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import evaluation_report, pictures, properties
-from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving import files
 from noise_flow_tf.saving.run_folder import RunFolder
+
+ByName = Mapping[str, Mapping]
 
 FORMULAS = "paper_formulas"
 _TITLES = {FORMULAS: "Noise Flow by the paper's Eq. 12 to 16"}
@@ -92,62 +93,36 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         row["seconds"] for run, s in zip(runs.values(), starts, strict=True)
         for row in run.read_history(s["epochs"])
     ) / 60  # fmt: skip
-    training = (
+    noise = evaluation_report.noise_label(results)
+    paragraphs = [
+        f"# Noise Flow, Section 4 of the paper, on {results['dataset']}",
+        evaluation_report.source(results),
+        tables.explained("Noise Flow"),
+        "## Table 1",
+        first,
+        "## Table 2",
+        second,
+        "The differences from Noise Flow are paired, image by image, and so tell models apart "
+        "that differ by less than the standard errors of their scores. The other variants have "
+        "the form of the original release, which differs from the paper's equations.",
+        "## Figures",
+        *properties.captioned("figures", _CAPTIONS).values(),
+        *properties.text(results["properties"], titles, ours, noise, "evaluation/figures"),
         f"Training took {minutes:.0f} minutes in all, seed {starts[-1]['seed']}; each variant's "
-        "own report is in its folder."
-    )
-    text = _markdown(results, titles, ours, (first, second), training)
-    run_folder.write_text(out / "report.md", "\n".join(text))
+        "own report is in its folder.",
+    ]
+    files.write_markdown(out / "report.md", paragraphs)
     numbers = {
         "summaries": evaluation_report.as_json(found),
         "differences": differences,
         "training_minutes": minutes,
         "versions": starts[-1]["versions"],
     }
-    run_folder.write_text(out / "report.json", json.dumps(numbers, indent=2) + "\n")
+    files.write_json(out / "report.json", numbers)
     print(f"\n{first}\n\n{second}\n\nreport    {out / 'report.md'}")
 
 
-def _markdown(
-    results: Mapping, titles: Mapping[str, str], ours: str, both: tuple[str, str], training: str
-) -> list[str]:
-    """Return the lines of the report: `both` tables, figures, and a sentence on the training."""
-    noise = evaluation_report.noise_label(results)
-    return [
-        f"# Noise Flow, Section 4 of the paper, on {results['dataset']}",
-        "",
-        evaluation_report.source(results),
-        "",
-        tables.explained("Noise Flow"),
-        "",
-        "## Table 1",
-        "",
-        both[0],
-        "",
-        "## Table 2",
-        "",
-        both[1],
-        "",
-        "The differences from Noise Flow are paired, image by image, and so tell models apart "
-        "that differ by less than the standard errors of their scores. The other variants have "
-        "the form of the original release, which differs from the paper's equations.",
-        "",
-        "## Figures",
-        "",
-        *properties.captioned("figures", _CAPTIONS),
-        *properties.text(results["properties"], titles, ours, noise, "evaluation/figures"),
-        "",
-        training,
-        "",
-    ]
-
-
-def table_2(
-    models: Mapping[str, Mapping],
-    scores: Mapping[str, Mapping],
-    differences: Mapping[str, Mapping],
-    ours: str,
-) -> str:
+def table_2(models: ByName, scores: ByName, differences: ByName, ours: str) -> str:
     """Return Table 2: each variant's scores, how far it is from Noise Flow, the paper's numbers."""
     metrics = tables.compared()
     heads = ["Model", "parameters"]
@@ -158,10 +133,8 @@ def table_2(
         cells = [title, str(model["parameters"])]
         for metric in metrics:
             value = tables.with_improvement(metric, scores[name], scores[ours], name == ours)
-            cells += [
-                value,
-                "-" if name == ours else _signed(metric, *differences[metric.name][name]),
-            ]
+            difference = differences[metric.name][name]
+            cells += [value, "-" if name == ours else _signed(metric, *difference)]
         rows.append([*cells, *tables.PAPER_TABLE_2.get(name, ["-", "-"])])
     return tables.markdown(rows)
 

@@ -1,5 +1,6 @@
 """Rendered pictures of a dataset's and of sampled noise, for training and for reports."""
 
+import itertools
 import json
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
@@ -21,40 +22,33 @@ _LIGHTS = {"N": "normal light", "L": "low light", "H": "bright light"}
 _SHOWN_LIGHTS = ("N", "L")
 _LOGARITHMIC = ("beta", "gain")
 
+Rows = dict[str, dict[str, plotting.Picture]]
+"""Pictures by label and title."""
+History = Sequence[Mapping[str, float]]
+
 
 class Examples:
     """Patches of test frames, one for each ISO level, with all that is needed to show them."""
 
-    def __init__(
-        self,
-        frames: Sequence[sidd.Frame],
-        noise: str,
-        side: int = _SIDE,
-        by_light: bool = False,
-    ) -> None:
-        """Read patches from the middle of the frames.
+    def __init__(self, frames: Sequence[sidd.Frame], noise: str, by_light: bool = False) -> None:
+        """Read patches of 64 packed pixels a side, or less, from the middle of some of the frames.
 
-        Args:
-            frames: what to choose from.
-            noise: what their noise is, as `dataset.noise_label` says: "real" or "simulated".
-            side: of the patches in packed pixels, or less in smaller frames.
-            by_light: for each ISO level, one in normal and one in low light, as far as the frames
-                have them.
+        `noise` is what `dataset.noise_label` calls theirs, and `by_light` takes for each ISO level
+        one frame in normal and one in low light, if there are such frames.
         """
         self.noise_label = noise
         of_light = [[f for f in frames if f.brightness == light] for light in _SHOWN_LIGHTS]
         kinds = of_light if by_light and any(of_light) else [frames]
-        chosen = [frame for kind in kinds for frame in _varied(kind)]
-        chosen.sort(key=lambda frame: frame.iso)
+        chosen = sorted(itertools.chain(*map(_varied, kinds)), key=lambda frame: frame.iso)
         pairs = [
             sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
             for frame in chosen
         ]
-        side = min([side, *(length for pair in pairs for length in pair.clean.shape[:2])])
-        lights = [f", {_LIGHTS[frame.brightness]}" if by_light else "" for frame in chosen]
+        side = min([_SIDE, *(length for pair in pairs for length in pair.clean.shape[:2])])
         self.labels = [
-            f"{frame.camera}, ISO {frame.iso}{light}"
-            for frame, light in zip(chosen, lights, strict=True)
+            f"{frame.camera}, ISO {frame.iso}"
+            + (f", {_LIGHTS[frame.brightness]}" if by_light else "")
+            for frame in chosen
         ]
         self.iso = np.array([frame.iso for frame in chosen], np.int32)
         self.camera = [frame.camera for frame in chosen]
@@ -78,12 +72,10 @@ class Examples:
             for i, label in enumerate(self.labels)
         }
 
-    def comparison(
-        self, models: Mapping[str, Any], seed: int = 0
-    ) -> dict[str, dict[str, plotting.Picture]]:
+    def comparison(self, models: Mapping[str, Any], seed: int = 0) -> Rows:
         """Return by label the samples of each model, with their KL, and the example itself."""
         samples = {title: self.sample(model, seed) for title, model in models.items()}
-        rows = {}
+        rows: Rows = {}
         for i, label in enumerate(self.labels):
             row = {
                 title: plotting.Picture(
@@ -100,7 +92,7 @@ class Examples:
         return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
 
 
-def comparison_figure(rows: Mapping[str, Mapping[str, plotting.Picture]], noise: str) -> Figure:
+def comparison_figure(rows: Rows, noise: str) -> Figure:
     """Draw `Examples.comparison`, as Figure 5 of the paper; `noise` as in `Examples`."""
     return plotting.comparison(
         rows, f"Sampled and {noise} noise of the test set, rendered to sRGB (KL in nats)"
@@ -113,25 +105,25 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png")
 
 
-def save(path: Path, rows: Mapping[str, Mapping[str, plotting.Picture]]) -> None:
+def save(path: Path, rows: Rows) -> None:
     """Save rows of pictures in an .npz file."""
-    all_of_them = [
-        (label, title, picture) for label, row in rows.items() for title, picture in row.items()
-    ]
-    about = [[label, title, picture.kl] for label, title, picture in all_of_them]
-    images = {str(number): picture.image for number, (_, _, picture) in enumerate(all_of_them)}
-    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **images}
+    about: list[tuple[str, str, float | None]] = []
+    images: dict[str, Any] = {}
+    for label, row in rows.items():
+        for title, picture in row.items():
+            images[str(len(about))] = picture.image
+            about.append((label, title, picture.kl))
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **images)
 
 
-def load(path: Path) -> dict[str, dict[str, plotting.Picture]]:
+def load(path: Path) -> Rows:
     """Return the rows of pictures that `save` wrote.
 
     Raises:
         ValueError: they are missing or damaged.
     """
-    rows: dict[str, dict[str, plotting.Picture]] = {}
+    rows: Rows = {}
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for number, (label, title, kl) in enumerate(json.loads(str(arrays["about"]))):
@@ -152,7 +144,7 @@ def _varied(frames: Sequence[sidd.Frame]) -> list[sidd.Frame]:
 
 
 def history(
-    rows: Sequence[Mapping[str, float]],
+    rows: History,
     baselines: Mapping[str, Mapping[str, float]],
     summaries: Mapping[str, Collection[str]],
     noise: str,
@@ -161,33 +153,32 @@ def history(
 
     Args:
         rows: one per epoch, as in `history.csv`.
-        baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are drawn as lines
-            across.
+        baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are level lines.
         summaries: by group, the labels of what the model learns, as `NoiseFlow.summaries` has them.
         noise: what the dataset's noise is, as in `Examples`.
 
     Returns:
-        By name `nll`, `kl`, and one chart for each kind of learned value that the model has.
+        By name `nll`, `kl`, and one chart for each group.
     """
-    levels = {
-        metric: {tables.TITLES[name]: score[metric] for name, score in baselines.items()}
+    nll, kl = (
+        {tables.TITLES[name]: score[metric] for name, score in baselines.items()}
         for metric in ("nll", "kl")
-    }
+    )
     curves = {
         "nll": plotting.Chart(
             {"training": against_epoch(rows, "nll"), "test": against_epoch(rows, "val_nll")},
             title=f"Negative log-likelihood of {noise} noise",
             xlabel="epoch",
             ylabel="NLL in nats per dimension",
-            levels=levels["nll"],
-            top=_top(rows, levels["nll"].values()),
+            levels=nll,
+            top=_top(rows, nll.values()),
         ),
         "kl": plotting.Chart(
             {"test": against_epoch(rows, "val_kl")},
             title=f"Marginal KL divergence, sampled to {noise}",
             xlabel="epoch",
             ylabel="KL in nats (logarithmic)",
-            levels=levels["kl"],
+            levels=kl,
             logarithmic=True,
         ),
     }
@@ -202,7 +193,7 @@ def history(
     return curves
 
 
-def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> float | None:
+def _top(rows: History, levels: Collection[float]) -> float | None:
     """Return the highest NLL to show: those of the first epochs would flatten the rest."""
     measured = against_epoch(rows, "nll")[1]
     if not measured or not all(measured[-1] < level for level in levels):
@@ -211,9 +202,7 @@ def _top(rows: Sequence[Mapping[str, float]], levels: Collection[float]) -> floa
     return highest + 0.3 * (highest - measured[-1])
 
 
-def against_epoch(
-    rows: Sequence[Mapping[str, float]], name: str
-) -> tuple[list[float], list[float]]:
+def against_epoch(rows: History, name: str) -> tuple[list[float], list[float]]:
     """Return the epochs in which something was measured, and what."""
     measured = [row for row in rows if name in row]
     return [row["epoch"] for row in measured], [row[name] for row in measured]

@@ -11,6 +11,7 @@ from noise_flow_tf.protocol import NoiseModel
 _MAX_LAG = 2
 _RELEASE_TEMPERATURE = 0.6
 
+Models = Mapping[str, NoiseModel]
 Condition = tuple[str, int]
 """A camera and an ISO level."""
 
@@ -19,27 +20,16 @@ class Properties:
     """Correlation, variance over intensity, calibration of the latent, KL over temperature."""
 
     def __init__(
-        self,
-        models: Mapping[str, NoiseModel],
-        ours: str,
-        cameras: Sequence[str],
-        by_moments: NoiseModel,
-        seed: int,
+        self, models: Models, ours: str, cameras: Sequence[str], by_moments: NoiseModel, seed: int
     ) -> None:
-        """Measure a model next to the baselines.
+        """Measure the model called `ours` next to the baselines.
 
-        Args:
-            models: by name, as `evaluation.measure` takes them.
-            ours: the name of the model.
-            cameras: the codes that the batches' camera indices count through.
-            by_moments: the model with batch norm on the moments of the batch.
-            seed: of the samples at each temperature.
+        `cameras` are the codes by index; `by_moments` is the model with batch norm on the moments
+        of the batch; `seed` is of the samples at each temperature.
         """
         self._cameras = cameras
         self._sampled = ["camera_nlf", ours]
-        self._correlation = {
-            name: analysis.Correlation(_MAX_LAG) for name in ("real", *self._sampled)
-        }
+        self._correlation = {n: analysis.Correlation(_MAX_LAG) for n in ("real", *self._sampled)}
         self._variance = analysis.VarianceOverIntensity()
         self._latent = {name: analysis.Calibration() for name in ("gaussian", *self._sampled)}
         at_temperatures = {name: models[name] for name in self._sampled}
@@ -87,9 +77,9 @@ class Properties:
         self._image = []
         noise, clean = (np.concatenate([b[name] for b in batches]) for name in ("noise", "clean"))
         group = self._cameras[int(batches[0]["camera"][0])], int(batches[0]["iso"][0])
-        noises = {"real": noise}
-        for name in self._sampled:
-            noises[name] = np.concatenate([one[name].sample for one in measured])
+        noises = {"real": noise} | {
+            name: np.concatenate([one[name].sample for one in measured]) for name in self._sampled
+        }
         for name, values in noises.items():
             self._correlation[name].add(values)
         self._variance.add(group, clean, noises)
@@ -122,63 +112,46 @@ def captions(noise: str) -> dict[str, str]:
     }
 
 
-def captioned(folder: str, captions: Mapping[str, str]) -> list[str]:
-    """Return Markdown that shows the figures of a folder, by name, above their captions."""
-    return [
-        line
+def captioned(folder: str, captions: Mapping[str, str]) -> dict[str, str]:
+    """Return Markdown, by name, that shows each figure of a folder above its caption."""
+    return {
+        name: f"![{caption}]({folder}/{name}.png)\n\n*{caption}*"
         for name, caption in captions.items()
-        for line in (f"![{caption}]({folder}/{name}.png)", "", f"*{caption}*", "")
-    ]
+    }
 
 
 def text(
     found: Mapping, titles: Mapping[str, str], ours: str, noise: str, figures: str = "figures"
 ) -> list[str]:
-    """Return Markdown on `Properties.results`.
+    """Return paragraphs of Markdown on `Properties.results`.
 
-    Args:
-        found: the results.
-        titles: of the models, by name.
-        ours: the name of the model.
-        noise: what the dataset's noise is, "real" or "simulated".
-        figures: the folder of the figures, relative to the report.
+    `noise` is the dataset's, real or simulated; `figures` is their folder, from the report's.
     """
     errors, mine = found["correlation_error"], titles[ours]
-    share = errors[ours] / errors["camera_nlf"]
     latent = [["latent of", "mean", "variance", "excess kurtosis", "whiteness error"]]
     for name, of_model in found["latent"].items():
         cells = [of_model["all"][k] for k in ("mean", "variance", "excess_kurtosis", "whiteness")]
         latent.append([titles[name], *(f"{value:.4f}" for value in cells)])
     without = "" if ours in found["latent"] else f" {mine} has no latent, and is left out."
-    pictures = {
-        name: captioned(figures, {name: caption}) for name, caption in captions(noise).items()
-    }
+    pictures = captioned(figures, captions(noise))
     return [
         "## Correlation",
-        "",
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
-        f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: {share:.0%} of it.",
-        "",
-        *pictures["correlation"],
+        f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: "
+        f"{errors[ours] / errors['camera_nlf']:.0%} of it.",
+        pictures["correlation"],
         "## Variance against intensity",
-        "",
-        *pictures["variance"],
+        pictures["variance"],
         "## Calibration of the latent",
-        "",
         "Perfect are mean 0, variance 1, excess kurtosis 0 and whiteness error 0 (the RMS of the "
         f"latent's correlation coefficients).{without}",
-        "",
         tables.markdown(latent),
-        "",
-        *pictures["latent"],
+        pictures["latent"],
         "## Sampling temperature",
-        "",
         temperature_text(found, titles, ours),
-        "",
-        *pictures["temperature"],
+        pictures["temperature"],
         "## Patches",
-        "",
-        *pictures["samples"],
+        pictures["samples"],
     ]
 
 

@@ -1,6 +1,5 @@
 """The report of a training run, of a noise model or a denoiser."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 from noise_flow_tf.programs import dataset, pictures
 from noise_flow_tf.programs.configs import Run
-from noise_flow_tf.saving.files import write_text
+from noise_flow_tf.saving import files
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
@@ -17,13 +16,8 @@ from noise_flow_tf.saving.run_folder import RunFolder
 class Section:
     """What a report says of one kind of model.
 
-    Attributes:
-        title: what was trained.
-        text: paragraphs, in Markdown.
-        best: a sentence on which weights were kept.
-        numbers: the kind's own part of `report.json`.
-        summary: what is printed.
-        figures: by name.
+    `text` is paragraphs in Markdown, `best` a sentence on which weights were kept, `numbers` the
+    kind's own part of `report.json`, `summary` what is printed.
     """
 
     title: str
@@ -69,8 +63,8 @@ def write(
         "seed": config.seed,
         "starts": settings["starts"],
     }
-    write_text(run.report, json.dumps(numbers, indent=2) + "\n")
-    write_text(run.report_text, "\n\n".join(filter(None, paragraphs)) + "\n")
+    files.write_json(run.report, numbers)
+    files.write_markdown(run.report_text, paragraphs)
     print(f"\n{section.summary}\n")
     print(f"report    {run.report_text}")
     print(f"pictures  {run.pictures}")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,25 +21,24 @@ from noise_flow_tf.training import strategies
 from noise_flow_tf.training.fitting import Length, Task, fit
 
 Config = TypeVar("Config", bound=Run)
-
-_FREE_ON_RESUME = frozenset({
-    "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
-    "n_train_threads", "checkpoint_every",
-})  # fmt: skip
+Frames = list[sidd.Frame]
 
 
 class Training(Task, Protocol[Config]):
     """What training a kind of model has of its own, beside a `training.fitting.Task`.
 
     `open` opens the patches `train` and `test` of frames, and returns how many steps an epoch has;
-    `own_settings` are those of a fresh run beside the config, and `resume` takes those of an
+    `own_settings` are those of a fresh run besides the config, and `resume` takes those of an
     earlier one; `section` is this kind's part of the report.
     """
 
     folder: type[RunFolder]
     needed: Collection[str] = ("steps_per_epoch", "data", "starts")
     """Settings that a run of an earlier version may lack, and cannot be resumed without."""
-    free_on_resume: frozenset[str] = _FREE_ON_RESUME
+    free_on_resume: frozenset[str] = frozenset({
+        "logdir", "overwrite", "resume", "strategy", "replicas", "sidd_path", "cache",
+        "n_train_threads", "checkpoint_every",
+    })  # fmt: skip
     """Settings that may be others when a run is resumed."""
 
     config: Config
@@ -49,9 +48,7 @@ class Training(Task, Protocol[Config]):
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def open(
-        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
-    ) -> int: ...
+    def open(self, train: Frames, test: Frames, strategy: tf.distribute.Strategy) -> int: ...
 
     def default_epochs(self, steps_per_epoch: int) -> int: ...
 
@@ -78,48 +75,41 @@ def run(kind: type[Training[Config]], config: Config) -> None:
     if settings is None:
         folder.check(config.overwrite)
     else:
-        check_settings(training.config, settings, kind.needed, training.free_on_resume)
+        check_settings(training, settings)
     train, test = (dataset.frames(training.config, split) for split in ("train", "test"))
     strategy = strategies.choose(config.strategy, config.replicas)
     tf_keras.utils.set_random_seed(config.seed)
     steps = training.open(train, test, strategy)
-    config = training.config
-    epochs = config.epochs or training.default_epochs(steps)
-    config = training.config = replace(config, epochs=epochs)
+    epochs = training.config.epochs or training.default_epochs(steps)
+    config = training.config = replace(training.config, epochs=epochs)
+    root = dataset.root(config)
     print(
         f"{training.train.num_patches} training and {training.test.num_patches} test patches from "
-        f"{dataset.root(config)}; {epochs} epochs of {steps} steps"
+        f"{root}; {epochs} epochs of {steps} steps"
     )
-    data = {"train": training.train.digest, "test": training.test.digest}
+    now = {
+        "steps_per_epoch": steps,
+        "data": {"train": training.train.digest, "test": training.test.digest},
+        "epochs": epochs,
+    }
     if settings is None:
-        given = {**asdict(config), **training.own_settings()}
-        current = {**given, "steps_per_epoch": steps, "data": data, "starts": []}
+        current = {**asdict(config), **training.own_settings(), **now, "starts": []}
     else:
-        check_data(folder, settings, data, dataset.root(config), epochs, steps)
+        check_data(folder, settings, now, root)
         training.resume(settings)
-        current = dict(settings)
-    current |= {"starts": [*current["starts"], start()], "epochs": epochs}
-    _train(training, strategy, folder, current, resuming=settings is not None)
-
-
-def _train(
-    training: Training[Config],
-    strategy: tf.distribute.Strategy,
-    folder: RunFolder,
-    settings: Mapping[str, Any],
-    resuming: bool,
-) -> None:
-    """Fit, export the best weights and write the report."""
-    config = training.config
+        current = {**settings, "epochs": epochs}
+    current["starts"] = [*current["starts"], start()]
     length = Length(
-        settings["steps_per_epoch"],
-        settings["epochs"],
+        current["steps_per_epoch"],
+        epochs,
         config.epochs_full_valid,
         config.average_batches,
         config.checkpoint_every,
     )
     chief = strategies.is_chief(strategy)
-    with to_write(folder, settings, config.overwrite, resuming, chief) as writing:
+    if chief and settings is None:
+        folder.create(current, config.overwrite)
+    with to_write(folder, current, chief) as writing:
         rows = fit(training, length, strategy, folder, writing)
         if chief:
             best = folder.load()
@@ -130,61 +120,39 @@ def _train(
 
 def _filled(config: Config, settings: Mapping[str, Any]) -> Config:
     """Return a config in which what it leaves open is as in the settings of the run."""
-    return replace(
-        config,
-        **{
-            name: settings[name]
-            for name, value in asdict(config).items()
-            if value is None and name in settings and name != "replicas"
-        },
-    )
+    missing = {name for name, value in asdict(config).items() if value is None} - {"replicas"}
+    return replace(config, **{name: settings[name] for name in missing & settings.keys()})
 
 
 def start() -> dict[str, object]:
     """Return how training starts: command, versions, and the commit if git knows it."""
     root = Path(__file__).resolve().parents[2]
     git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        if not (root / ".git").exists():
-            raise OSError("installed: a repository around it is somebody else's")
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
+    commit = "unknown"
+    if (root / ".git").exists():  # else it is installed, and a repository around it is another's
+        with suppress(OSError, subprocess.CalledProcessError):
+            commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     return {"command": sys.argv, "git_commit": commit, "versions": run_folder.versions()}
 
 
 @contextmanager
-def to_write(
-    run: RunFolder, settings: Mapping[str, Any], overwrite: bool, resuming: bool, chief: bool
-) -> Iterator[RunFolder]:
-    """Give the run's folder, which no other process may write to; to a worker that is not the
-    chief, a temporary one.
-    """
+def to_write(run: RunFolder, settings: Mapping[str, Any], chief: bool) -> Iterator[RunFolder]:
+    """Give the run's folder, locked; to a worker that is not the chief, a temporary one."""
     if chief:
-        if not resuming:
-            run.create(settings, overwrite)
         with run.locked():
             run.write_settings({"versions": run_folder.versions(), **settings})
             yield run
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        own = type(run)(Path(folder) / "worker")
-        own.create(settings)
-        yield own
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            own = type(run)(Path(folder) / "worker")
+            own.create(settings)
+            yield own
 
 
-def check_settings(
-    config: Run, settings: Mapping[str, Any], needed: Collection[str], free: Collection[str]
-) -> None:
-    """Raise a ValueError if a run cannot be resumed with a config that changes what it computes.
-
-    Args:
-        config: the one of now.
-        settings: of the run.
-        needed: settings that a run of an earlier version may lack.
-        free: those that may differ now.
-    """
-    missing = sorted({*needed} - settings.keys())
+def check_settings(training: Training[Config], settings: Mapping[str, Any]) -> None:
+    """Raise a ValueError if a run with these settings cannot be resumed as `training`."""
+    config, free = training.config, training.free_on_resume
+    missing = sorted({*training.needed} - settings.keys())
     if missing:
         raise ValueError(
             f"the run in {config.logdir} was made by an earlier version: its settings lack "
@@ -199,22 +167,20 @@ def check_settings(
 
 
 def check_data(
-    run: RunFolder,
-    settings: Mapping[str, Any],
-    data: Mapping[str, str],
-    root: str,
-    epochs: int,
-    steps_per_epoch: int,
+    run: RunFolder, settings: Mapping[str, Any], now: Mapping[str, Any], root: str
 ) -> None:
-    """Raise a ValueError if a run cannot be resumed on the frames of `root` to so many epochs."""
-    if settings["data"] != data:
+    """Raise a ValueError if a run cannot be resumed on the data in `root`, to the epochs of `now`.
+
+    `now` has `data`, `epochs` and `steps_per_epoch` as `settings` has them.
+    """
+    if settings["data"] != now["data"]:
         raise ValueError(
             f"the frames of {root} are not those that the run in {run.path} began with; resume it "
             "on these"
         )
     done = max((int(p.name.rpartition("-")[2]) for p in newest_first(run.last)), default=0)
-    if done > epochs * steps_per_epoch:
+    epochs_done = done / now["steps_per_epoch"]
+    if epochs_done > now["epochs"]:
         raise ValueError(
-            f"{run.path} has been trained for {done / steps_per_epoch:.4g} epochs, more than "
-            f"{epochs}"
+            f"{run.path} has been trained for {epochs_done:.4g} epochs, more than {now['epochs']}"
         )

@@ -49,12 +49,11 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             make_model(self.config)  # before anything is read, whether that can be done
 
     def open(
-        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+        self, train: running.Frames, test: running.Frames, strategy: tf.distribute.Strategy
     ) -> int:
-        self._fresh = make_model(self.config)
-        cameras = self._fresh.cameras
-        config = replace(self.config, arch=self._fresh.arch, width=self._fresh.width)
-        self.config = config
+        self._fresh = model = make_model(self.config)
+        cameras = model.cameras
+        self.config = config = replace(self.config, arch=model.arch, width=model.width)
         self.train = dataset.patches(config, train, cameras, config.patch_sampling)
         self.test = dataset.patches(config, test, cameras)
         self.validation = self.test.batches(config.n_batch_test, shuffle=False)
@@ -108,21 +107,17 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             "Noise Flow": best,
         }
         noise = self._examples.noise_label
+        samples = pictures.comparison_figure(self._examples.comparison(models), noise)
         charts = pictures.history(rows, baselines, best.summaries(), noise)
         table = tables.table(scores)
         return run_report.Section(
             title=architecture.title(self.config.arch),
-            text=[
-                tables.explained("Noise Flow"),
-                table,
-            ],
+            text=[tables.explained("Noise Flow"), table],
             best="The best weights by test NLL were kept, as in the original release.",
             numbers={"test": scores},
             summary=table,
-            figures={
-                "samples": pictures.comparison_figure(self._examples.comparison(models), noise),
-                **{name: plotting.charts(chart) for name, chart in charts.items()},
-            },
+            figures={"samples": samples}
+            | {name: plotting.charts(chart) for name, chart in charts.items()},
         )
 
     @cached_property
@@ -131,7 +126,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
 
     @property
     def _images(self) -> tf.data.Dataset:
-        """The test batches of one image each, which the scores are of."""
+        """The test batches, each of one image, for the scores."""
         return self.test.batches(self.config.n_batch_test, mix_images=False, shuffle=False)
 
 

@@ -24,9 +24,8 @@ from noise_flow_tf.training.steps import CheckedTrainer
 
 def run(config: TrainDenoiserConfig) -> None:
     """Train, or resume, the run in `config.logdir`, and write its report; see `running.run`."""
-    running.run(
-        DenoiserTraining, replace(config, logdir=config.logdir or f"runs/dncnn_{config.noise}")
-    )
+    logdir = config.logdir or f"runs/dncnn_{config.noise}"
+    running.run(DenoiserTraining, replace(config, logdir=logdir))
 
 
 class DenoiserTraining(running.Training[TrainDenoiserConfig]):
@@ -39,14 +38,14 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
     free_on_resume = running.Training.free_on_resume | {"model"}
 
     def open(
-        self, train: list[sidd.Frame], test: list[sidd.Frame], strategy: tf.distribute.Strategy
+        self, train: running.Frames, test: running.Frames, strategy: tf.distribute.Strategy
     ) -> int:
         config = self.config
         check_shares(config.n_batch_train, strategy.num_replicas_in_sync)
         with tf.device("CPU"):  # where tf.data runs
             self._model = nf.load(config.model) if config.model else None
-        frames = [*train, *test]
-        cameras = list(dict.fromkeys([*sidd.CAMERAS, *(frame.camera for frame in frames)]))
+        of_frames = (frame.camera for frame in [*train, *test])
+        cameras = list(dict.fromkeys([*sidd.CAMERAS, *of_frames]))
         self.train = dataset.patches(config, train, cameras, stride=config.stride)
         count = math.ceil(config.n_test_patches / len(test))
         self.test = dataset.patches(config, test, cameras, "random", patches_per_image=count)
@@ -79,11 +78,11 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
 
     def trainer(self, length: Length) -> CheckedTrainer:
         config = self.config
-        drops = {epoch * length.steps_per_epoch: by for epoch, by in RELEASE_DROPS.items()}
         network = DnCNN(config.depth, config.width, config.seed, config.noise_scale)
         trainer = denoising.DenoiserTrainer(network)
-        steps = length.epochs * length.steps_per_epoch
-        trainer.compile(schedules.adam(config.schedule, config.lr, steps, drops))
+        steps = length.steps_per_epoch
+        drops = {epoch * steps: by for epoch, by in RELEASE_DROPS.items()}
+        trainer.compile(schedules.adam(config.schedule, config.lr, length.epochs * steps, drops))
         return trainer
 
     def batches(self, shard: tuple[int, int] = (0, 1), first_batch: int = 0) -> tf.data.Dataset:
@@ -106,13 +105,14 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
     def section(self, best: DnCNN, rows: list[dict[str, float]]) -> run_report.Section:
         config = self.config
         title = scores.title(config.noise, config.gauss_mix)
-        curves = {
-            name: pictures.against_epoch(rows, column)
-            for name, column in (("training", "psnr"), ("test", "val_psnr"))
-        }
-        label = self._examples.noise_label
         chart = plotting.Chart(
-            curves, f"PSNR of {title}, {label} test noise", "epoch", "PSNR in dB"
+            {
+                "training": pictures.against_epoch(rows, "psnr"),
+                "test": pictures.against_epoch(rows, "val_psnr"),
+            },
+            title=f"PSNR of {title}, {self._examples.noise_label} test noise",
+            xlabel="epoch",
+            ylabel="PSNR in dB",
         )
         chosen = max((row for row in rows if "val_psnr" in row), key=lambda row: row["val_psnr"])
         epoch, psnr = int(chosen["epoch"]), chosen["val_psnr"]
@@ -127,10 +127,7 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
             best=f"Kept are the weights of epoch {epoch}, with {psnr:.2f} dB the best on "
             f"{self.test.num_patches} test patches; `noise-flow evaluate-denoiser` scores them on "
             "whole images.",
-            numbers={
-                "noise": config.noise,
-                "best": {"epoch": epoch, "psnr_of_test_patches": psnr},
-            },
+            numbers={"noise": config.noise, "best": {"epoch": epoch, "psnr_of_test_patches": psnr}},
             summary=f"{psnr:.2f} dB on the test patches after epoch {epoch}",
             figures={
                 "psnr": plotting.charts(chart),

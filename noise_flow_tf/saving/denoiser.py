@@ -5,7 +5,6 @@ import os
 from noise_flow_tf.denoising.dncnn import DnCNN
 from noise_flow_tf.saving import loading, saved_model
 from noise_flow_tf.saving.kinds import DENOISER
-from noise_flow_tf.saving.run_folder import DenoiserRun as DenoiserRun
 
 
 def load(path: str | os.PathLike) -> DnCNN:

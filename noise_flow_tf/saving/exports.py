@@ -32,11 +32,6 @@ def noise_model(model: Any) -> "_Export":
     return (_ExportWithScale if model.has_scale else _Export)(model)
 
 
-def denoiser(network: Any) -> "_Denoiser":
-    """Return a `DnCNN` with its signature."""
-    return _Denoiser(network)
-
-
 def _image(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None, None, None, 4], tf.float32, name)
 
@@ -87,8 +82,6 @@ class _Export(tf.Module):
 
 
 class _ExportWithScale(_Export):
-    """The same for models whose scale is defined."""
-
     @tf.function(input_signature=_CONDITIONS, autograph=False)
     def scale(self, clean: Tensor, iso: Tensor, camera: Tensor) -> Tensors:
         return {"scale": self.noise_model.predicted_scale(clean, iso, camera)}
@@ -97,7 +90,9 @@ class _ExportWithScale(_Export):
         return super().signatures() | {"scale": self.scale}
 
 
-class _Denoiser(tf.Module):
+class Denoiser(tf.Module):
+    """A `DnCNN` with its signature."""
+
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network

@@ -1,10 +1,14 @@
 """Writing so that a crash leaves the old file or folder or the new one, never half of one."""
 
+import csv
+import io
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PARTIAL = ".partial"
 """The ending of what is not complete yet."""
@@ -12,7 +16,7 @@ PARTIAL = ".partial"
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a place beside a file or a folder to write to, and move it there if all went well.
+    """Give a place next to a file or a folder to write to, and move it there if all went well.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
@@ -37,6 +41,27 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file by `replacing`."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON by `replacing`."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows by `replacing`, with the columns of all of them."""
+    rows = list(rows)
+    text = io.StringIO()
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_markdown(path: Path, paragraphs: Iterable[str]) -> None:
+    """Write those paragraphs that are not empty, by `replacing`."""
+    write_text(path, "\n\n".join(filter(None, paragraphs)) + "\n")
 
 
 def _remove(path: Path) -> None:

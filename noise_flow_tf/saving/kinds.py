@@ -15,13 +15,13 @@ class Kind:
         noun: in messages about run folders.
         command: of `noise-flow`, which trains it.
         label: what messages call a model of a recipe.
-        sources: in messages, what it is loaded from beside run folders.
+        sources: in messages, what it is loaded from besides run folders.
         needed: the settings without which a folder is no run of this kind.
         recipe: the attributes of a model that are arguments of its class, and settings of a run.
         key: what checkpoints call the model.
         about: the file in a SavedModel that holds the recipe.
         model: module and name of the class.
-        export: the name in `saving.exports` of a function that gives a model its signatures.
+        export: the name in `saving.exports` of what gives a model its signatures.
     """
 
     name: str
@@ -71,6 +71,6 @@ DENOISER = Kind(
     key="network",
     about="denoiser.json",
     model=("noise_flow_tf.denoising.dncnn", "DnCNN"),
-    export="denoiser",
+    export="Denoiser",
 )
 KINDS = {kind.name: kind for kind in (NOISE_MODEL, DENOISER)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from noise_flow_tf import __version__
-from noise_flow_tf.saving.files import PARTIAL, write_text
+from noise_flow_tf.saving.files import PARTIAL, write_json
 from noise_flow_tf.saving.kinds import DENOISER, NOISE_MODEL, Kind
 
 FORMAT = 1
@@ -121,9 +121,8 @@ class RunFolder:
             yield
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write all settings anew."""
-        content = {"format": FORMAT, "kind": self.kind.name, **settings}
-        write_text(self.settings, json.dumps(content, indent=2) + "\n")
+        """Replace all settings."""
+        write_json(self.settings, {"format": FORMAT, "kind": self.kind.name, **settings})
 
     def _is_empty(self) -> bool:
         """Return whether there are only empty folders, as when `create` was cut off."""

@@ -39,33 +39,28 @@ def load_saved_model(path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> Any:
     try:
         about = json.loads((path / kind.about).read_text(encoding="utf-8"))
         check_format(about, path)
-        about = {name: value for name, value in about.items() if name not in ("format", "kind")}
-        return restore(path / "variables" / "variables", kind, **about)
+        recipe = {name: about[name] for name in about.keys() - {"format", "kind"}}
+        return restore(path / "variables" / "variables", kind, **recipe)
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a SavedModel of a {kind.title}: {error}") from error
 
 
 def recipe(model: Any, kind: Kind = NOISE_MODEL) -> dict[str, Any]:
-    """Return what `restore` needs beside the weights, as JSON can hold it.
+    """Return what `restore` needs besides the weights, as JSON can hold it.
 
     Raises:
         ValueError: a model of another kind.
     """
-    expected = kind.model_class
-    if not isinstance(model, expected):
-        raise ValueError(
-            f"only a {expected.__name__} can be saved; this is a {type(model).__name__}"
-        )
+    if not isinstance(model, kind.model_class):
+        expected = kind.model_class.__name__
+        raise ValueError(f"only a {expected} can be saved; this is a {type(model).__name__}")
     return {name: getattr(model, name) for name in kind.recipe}
 
 
 def restore(prefix: str | os.PathLike, kind: Kind = NOISE_MODEL, /, **recipe: Any) -> Any:
-    """Make a model with the weights of a checkpoint in which it has the key of its kind.
+    """Make a model of a `recipe` with the weights of a checkpoint, where its kind's key holds them.
 
-    Args:
-        prefix: the checkpoint's path without `.index`.
-        kind: of the model.
-        **recipe: arguments of the model.
+    `prefix` is the checkpoint's path without `.index`.
 
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another model.

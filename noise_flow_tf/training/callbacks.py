@@ -1,7 +1,5 @@
 """What a run shows and keeps while it trains."""
 
-import csv
-import io
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,20 +12,17 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
 from noise_flow_tf.layers import tag, tagged
-from noise_flow_tf.saving.files import write_text
+from noise_flow_tf.saving.files import write_csv
 from noise_flow_tf.training.divergence import DivergedError
 
 Logs = dict[str, float] | None
-
-_BASELINE_TAGS = {"epoch_nll": "nll", "epoch_kl": "kl"}
 
 
 class LearnedCurves(tf_keras.callbacks.Callback):
     """Write what the model has learned to TensorBoard after each epoch.
 
-    Those are `NoiseFlow.summaries()`: beta1, beta2, the gain of every ISO level and the camera
-    factors, each kind drawn together under "Custom scalars"; and NLL and KL of the baselines as
-    level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
+    Those are `NoiseFlow.summaries()`, each group drawn together under "Custom scalars"; and NLL and
+    KL of the baselines as level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
     """
 
     def __init__(
@@ -43,11 +38,10 @@ class LearnedCurves(tf_keras.callbacks.Callback):
         }
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        charts = []
-        for group, values in self._noise_model.summaries().items():
-            tags = [f"^{tag(group, label)}$" for label in values]
-            lines = layout_pb2.MultilineChartContent(tag=tags)
-            charts.append(layout_pb2.Chart(title=group, multiline=lines))
+        charts = [
+            layout_pb2.Chart(title=group, multiline={"tag": [f"^{tag(group, x)}$" for x in values]})
+            for group, values in self._noise_model.summaries().items()
+        ]
         category = layout_pb2.Category(title="what the model has learned", chart=charts)
         layout = custom_scalar.pb(layout_pb2.Layout(category=[category])).value[0]
         with self._learned.as_default():
@@ -61,11 +55,12 @@ class LearnedCurves(tf_keras.callbacks.Callback):
                 tf.summary.scalar(name, value)
         for scores, writer in self._baselines.values():
             with writer.as_default(epoch):
-                for tag, metric in _BASELINE_TAGS.items():
-                    tf.summary.scalar(tag, scores[metric])
+                for metric in ("nll", "kl"):
+                    tf.summary.scalar(f"epoch_{metric}", scores[metric])
 
     def on_train_end(self, logs: Logs = None) -> None:
-        for writer in (self._learned, *(writer for _, writer in self._baselines.values())):
+        self._learned.close()
+        for _, writer in self._baselines.values():
             writer.close()
 
 
@@ -101,13 +96,10 @@ class ReestimateAverages(tf_keras.callbacks.Callback):
 
 
 class MarginalKL(tf_keras.callbacks.Callback):
-    """Add the marginal KL of the test set to the logs as `val_kl` after each evaluation.
-
-    Callbacks that use it come after this one.
-    """
+    """Add the marginal KL of the test set to the logs, `val_kl`, for the callbacks after this."""
 
     def __init__(self, measure: Callable[[], float]) -> None:
-        """`measure` as `evaluation.sampled_kl` gives it."""
+        """Take the function that `evaluation.sampled_kl` returns."""
         super().__init__()
         self._measure = measure
 
@@ -144,7 +136,7 @@ class History(tf_keras.callbacks.Callback):
     ) -> None:
         """Write to `path`; `rows` are those of earlier epochs if a run is resumed.
 
-        `noise_model` is what is trained; the columns have its `summaries()` if it has some.
+        The columns include the `summaries()` of `noise_model` if it has some.
         """
         super().__init__()
         self.rows = [dict(row) for row in rows]
@@ -160,9 +152,4 @@ class History(tf_keras.callbacks.Callback):
         measured = {name: float(value) for name, value in (logs or {}).items()}
         seconds = round(time.monotonic() - self._begun, 3)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, **measured, **learned})
-        columns = dict.fromkeys(name for row in self.rows for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self._path, text.getvalue())
+        write_csv(self._path, self.rows)

@@ -1,7 +1,9 @@
 """The state of a training run on disk, from which it resumes as if nothing had happened."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
@@ -29,23 +31,16 @@ class Checkpoints:
     ) -> None:
         """Make the checkpoints of a compiled `trainer` in `folder`; write nothing yet.
 
-        They hold what the trainer's `checkpointed` names; `score` is the metric by which
-        `BestWeights` chooses.
+        `score` is the metric by which `BestWeights` chooses.
         """
         self._trainer = trainer
         self._steps_per_epoch = steps_per_epoch
         with trainer.distribute_strategy.scope():
             trainer.optimizer.build(trainer.trainable_variables)
             self.best = tf.Variable(float("inf"), trainable=False, name=f"best_{score}")
-        self._manager = _manager(
-            folder,
-            _KEPT,
-            "step",
-            **trainer.checkpointed,
-            optimizer=trainer.optimizer,
-            metrics=trainer.metrics,
-            **{f"best_{score}": self.best},
-        )
+        state = {"optimizer": trainer.optimizer, "metrics": trainer.metrics}
+        state |= trainer.checkpointed | {f"best_{score}": self.best}
+        self._manager = _manager(folder, _KEPT, "step", state)
 
     @property
     def step(self) -> int:
@@ -93,34 +88,28 @@ class BestWeights(tf_keras.callbacks.Callback):
     """Keep the weights with the best test score of the epochs that were evaluated."""
 
     def __init__(
-        self,
-        folder: Path,
-        checkpoints: Checkpoints,
-        metric: str = "val_nll",
-        highest: bool = False,
+        self, folder: Path, checkpoints: Checkpoints, metric: str = "val_nll", highest: bool = False
     ) -> None:
         """Write to `folder` the weights with the lowest `metric`, or with the highest.
 
-        The best one so far is kept in `checkpoints`, with its sign changed if the highest is
-        wanted.
+        The best one so far is kept in `checkpoints`, negated if the highest is wanted.
         """
         super().__init__()
-        self._folder = folder
-        self._best = checkpoints.best
+        self._folder, self._best = folder, checkpoints.best
         self._metric, self._sign = metric, -1 if highest else 1
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         score = self._sign * (logs or {}).get(self._metric, self._sign * float("inf"))
         if score < self._best.numpy():
-            _save(_manager(self._folder, 1, "epoch", **self.model.checkpointed), epoch + 1)
+            _save(_manager(self._folder, 1, "epoch", self.model.checkpointed), epoch + 1)
             self._best.assign(score)
 
 
 class CheckpointCallback(tf_keras.callbacks.Callback):
     """Save after each epoch and every so many steps, and when training is to stop.
 
-    It has to be the last callback: what the others keep of an epoch is then on disk before the
-    checkpoint behind it.
+    It must be the last callback: what the others keep of an epoch is then on disk before its
+    checkpoint.
     """
 
     def __init__(self, checkpoints: Checkpoints, interruption: Interruption, every: int) -> None:
@@ -132,18 +121,20 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
         self._sums: list[tuple[tf.Variable, Any]] = []
 
     def set_model(self, model: CheckedTrainer) -> None:
-        """Tell `fit` the epoch and step to begin at, as Keras' BackupAndRestore does."""
+        """Give `fit` the epoch and step to begin at, as Keras' BackupAndRestore does."""
         super().set_model(model)
-        epoch, step = self._checkpoints.position
-        model._training_state = _Place(epoch, step)
-        if step:
+        place = self._checkpoints.position
+        model._training_state = SimpleNamespace(
+            maybe_load_initial_counters_from_ckpt=lambda *_, **__: place
+        )
+        if place[1]:
             self._sums = [(v, v.numpy()) for metric in model.metrics for v in metric.variables]
 
     def on_train_end(self, logs: Logs = None) -> None:
         self.model._training_state = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Give the interrupted epoch its sums back, which `fit` has just reset."""
+        """Restore the interrupted epoch's sums, which `fit` has just reset."""
         for variable, value in self._sums:
             variable.assign(value)
         self._sums = []
@@ -151,13 +142,13 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         total = self._checkpoints.step
         stop = self._interruption.wanted(total)
-        if not (stop or total % self._every == 0):
+        if not stop and total % self._every:
             return
         epoch, step = self._checkpoints.position
         if step:
             self._checkpoints.save()
-        if step and stop:
-            self._interruption.leave(epoch, step)
+            if stop:
+                self._interruption.leave(epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._checkpoints.save()
@@ -165,17 +156,9 @@ class CheckpointCallback(tf_keras.callbacks.Callback):
             self._interruption.leave(*self._checkpoints.position)
 
 
-class _Place:
-    """What tells `fit` where to begin."""
-
-    def __init__(self, epoch: int, step: int) -> None:
-        self._place = epoch, step
-
-    def maybe_load_initial_counters_from_ckpt(self, *_: Any, **__: Any) -> tuple[int, int]:
-        return self._place
-
-
-def _manager(folder: Path, kept: int, name: str, **objects: Any) -> tf.train.CheckpointManager:
+def _manager(
+    folder: Path, kept: int, name: str, objects: Mapping[str, Any]
+) -> tf.train.CheckpointManager:
     return tf.train.CheckpointManager(
         tf.train.Checkpoint(**objects), str(folder), max_to_keep=kept, checkpoint_name=name
     )

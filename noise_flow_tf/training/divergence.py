@@ -50,9 +50,7 @@ class StepRecord:
         finite = tf.reduce_all(per_patch) & tf.math.is_finite(tf.linalg.global_norm(gradients))
         pixels = tf.math.is_finite(tf.reduce_sum(tf.add_n(images), axis=[1, 2, 3]))
         known = [tf.broadcast_to(conditions[name], tf.shape(losses)) for name in self._conditions]
-        rows = tf.stack([tf.cast(row, tf.float32) for row in (pixels, per_patch, *known)])[
-            :, :_MOST
-        ]
+        rows = tf.stack([tf.cast(row[:_MOST], tf.float32) for row in (pixels, per_patch, *known)])
         padding = [[0, 0], [0, _MOST - tf.shape(rows)[1]]]
         rows = tf.pad(rows, padding, constant_values=_NO_PATCH)
         with tf.control_dependencies([self._step.assign(step), self._patches.assign(rows)]):
@@ -63,15 +61,14 @@ class StepRecord:
 
     def failure(self, steps_per_epoch: int | None) -> str | None:
         """Return one line about the last step, or None if it was finite; then forget it."""
-        local = self._strategy.experimental_local_results(self._bad)
-        here, anywhere = np.sum([value.numpy() for value in local], axis=0)
-        for value in local:
+        local = self._strategy.experimental_local_results
+        here, anywhere = np.sum([value.numpy() for value in local(self._bad)], axis=0)
+        for value in local(self._bad):
             value.assign(tf.zeros([2]))
         if not anywhere:
             return None
-        local = self._strategy.experimental_local_results(self._patches)
-        patches = np.concatenate([value.numpy() for value in local], axis=1)
-        step = int(self._strategy.experimental_local_results(self._step)[0].numpy())
+        patches = np.concatenate([value.numpy() for value in local(self._patches)], axis=1)
+        step = int(local(self._step)[0].numpy())
         epoch, step = divmod(step, steps_per_epoch) if steps_per_epoch else (None, step)
         place = f"step {step + 1}" if epoch is None else f"epoch {epoch + 1}, step {step + 1}"
         is_own = (patches[0] != _NO_PATCH) & bool(here)

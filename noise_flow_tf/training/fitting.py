@@ -56,26 +56,17 @@ def fit(
     length: Length,
     strategy: tf.distribute.Strategy,
     run: RunFolder,
-    writing: RunFolder | None = None,
+    writing: RunFolder,
 ) -> list[dict[str, float]]:
-    """Train from the beginning, or from a run's last checkpoint.
+    """Train from the beginning, or from the last checkpoint of `run`, and return the history.
 
-    Args:
-        task: what is trained.
-        length: for how long.
-        strategy: where.
-        run: the folder whose training is resumed.
-        writing: the folder to write to if that is another one.
-
-    Returns:
-        The history.
+    Write to `writing`, which on a worker that is not the chief is another folder than `run`.
 
     Raises:
         ValueError: checkpoints that cannot be read, or a DivergedError.
         Interrupted: a signal came; the state is saved.
         OSError: a file that cannot be written.
     """
-    writing = writing or run
     with strategy.scope():
         trainer = task.trainer(length)
     checkpoints = Checkpoints(trainer, writing.last, length.steps_per_epoch, task.score)
@@ -83,9 +74,8 @@ def fit(
     done, _ = checkpoints.position
     model = next(iter(trainer.checkpointed.values()))
     history = callbacks.History(writing.history, model, run.read_history(done))
-    print(
-        f"{trainer.num_trained} parameters to train, on {strategy.num_replicas_in_sync} device(s)"
-    )
+    devices = strategy.num_replicas_in_sync
+    print(f"{trainer.num_trained} parameters to train, on {devices} device(s)")
     with Interruption(strategy) as interruption:
         kept: list[Any] = [
             callbacks.StopOnDivergence(),

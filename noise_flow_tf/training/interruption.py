@@ -36,8 +36,8 @@ class Interruption:
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None) -> None:
         """Take over the signals when it is entered; `strategy` is that of the training."""
-        self._strategy = strategy
-        self._together = strategy is not None and strategies.num_workers(strategy) > 1
+        together = strategy is not None and strategies.num_workers(strategy) > 1
+        self._strategy = strategy if together else None
         self._received = 0
 
     def __enter__(self) -> "Interruption":
@@ -53,12 +53,12 @@ class Interruption:
 
     def wanted(self, step: int = 0) -> bool:
         """Return whether training is to leave after this step."""
-        if self._together and self._strategy is not None:
-            if step % _EVERY:
-                return False
-            flag = self._strategy.run(lambda: tf.constant(float(bool(self._received))))
-            return float(self._strategy.reduce("SUM", flag, axis=None)) > 0
-        return bool(self._received)
+        if self._strategy is None:
+            return bool(self._received)
+        if step % _EVERY:
+            return False
+        flag = self._strategy.run(lambda: tf.constant(float(bool(self._received))))
+        return float(self._strategy.reduce("SUM", flag, axis=None)) > 0
 
     def leave(self, epoch: int, step: int) -> NoReturn:
         """Raise Interrupted."""

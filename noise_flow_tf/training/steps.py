@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from noise_flow_tf.bijectors import Updates
 from noise_flow_tf.training.divergence import DivergedError, StepRecord
 
 
@@ -16,10 +17,10 @@ class Outcome(NamedTuple):
     Attributes:
         losses: `[B]`, one per patch.
         loss: what is minimised: this replica's part of it, a scalar.
-        measured: what `update_metrics` takes beside the losses.
+        measured: what `update_metrics` takes besides the losses.
         images: what the losses are of, `[B, H, W, 4]` each.
         conditions: what is known of each patch, by name.
-        moved: averages of batch norm, and what they become.
+        moved: averages of batch norm, and their new values.
     """
 
     losses: tf.Tensor
@@ -27,14 +28,14 @@ class Outcome(NamedTuple):
     measured: Sequence[tf.Tensor]
     images: Sequence[tf.Tensor]
     conditions: Mapping[str, tf.Tensor] = {}
-    moved: Sequence[tuple[tf.Variable, tf.Tensor]] = ()
+    moved: Updates = ()
 
 
 class CheckedTrainer(tf_keras.Model):
     """A Keras model whose steps move nothing by a loss or a gradient that is not finite.
 
     The metrics are made with the trainer: Keras makes those of `compile(metrics=...)` at the first
-    step, and the checkpoint of an interrupted epoch has to give them their sums back.
+    step, and the checkpoint of an interrupted epoch must restore their sums.
 
     Attributes:
         conditions: the names of what is known of each patch.
@@ -78,7 +79,13 @@ class CheckedTrainer(tf_keras.Model):
             TypeError: an optimizer of another Keras.
             ValueError: a loss or metrics; `jit_compile` under a strategy of several devices.
         """
-        _check_optimizer(optimizer)
+        if not isinstance(optimizer, (str, dict, tf_keras.optimizers.Optimizer)):
+            kind = type(optimizer)
+            raise TypeError(
+                f"the optimizer is a {kind.__module__}.{kind.__qualname__}, and a trainer is a "
+                "model of tf_keras; pass one of tf_keras, such as tf_keras.optimizers.Adam(1e-2, "
+                "epsilon=1e-8)"
+            )
         for name in ("loss", "metrics", "loss_weights", "weighted_metrics"):
             if kwargs.get(name):
                 raise ValueError(f"leave {name} out: the trainer has a loss and metrics of its own")
@@ -91,9 +98,6 @@ class CheckedTrainer(tf_keras.Model):
         super().compile(optimizer, **kwargs)
         self.optimizer.build(self.trainable_variables)
         self._record = StepRecord(self.distribute_strategy, self.conditions)
-
-    def get_compile_config(self) -> dict[str, Any]:
-        return super().get_compile_config()
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**tf_keras.utils.deserialize_keras_object(config))
@@ -113,7 +117,7 @@ class CheckedTrainer(tf_keras.Model):
             raise DivergedError(message) from error
 
     def make_train_function(self, force: bool = False) -> Callable:
-        """Keras' function of a step. XLA drops assertions, so there the loss is looked at after."""
+        """Keras' function of a step. XLA drops assertions, so that the loss is checked after it."""
         step = super().make_train_function(force)
         if not self.jit_compile or step is None:
             return step
@@ -181,11 +185,7 @@ class CheckedTrainer(tf_keras.Model):
         self.distribute_strategy.run(of_replica, [batch])
 
     def _update_where_finite(
-        self,
-        finite: tf.Tensor,
-        losses: tf.Tensor,
-        gradients: Sequence[tf.Tensor],
-        moved: Sequence[tuple[tf.Variable, tf.Tensor]],
+        self, finite: tf.Tensor, losses: tf.Tensor, gradients: Sequence[tf.Tensor], moved: Updates
     ) -> tf.Tensor:
         """Take one step under XLA; change nothing, and return NaN, if a number is not finite."""
         variables = self.trainable_variables
@@ -198,13 +198,3 @@ class CheckedTrainer(tf_keras.Model):
         for average, value in moved:
             average.assign(tf.where(finite, value, average))
         return tf.where(finite, losses, np.float32(np.nan))
-
-
-def _check_optimizer(optimizer: Any) -> None:
-    if isinstance(optimizer, (str, dict, tf_keras.optimizers.Optimizer)):
-        return
-    kind = type(optimizer)
-    raise TypeError(
-        f"the optimizer is a {kind.__module__}.{kind.__qualname__}, and a trainer is a model of "
-        "tf_keras; pass one of tf_keras, such as tf_keras.optimizers.Adam(1e-2, epsilon=1e-8)"
-    )

@@ -19,8 +19,8 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
     Args:
         name: `"none"`, TensorFlow's default device; `"mirrored"`, a MirroredStrategy over all GPUs;
             `"auto"`, mirrored where there is a GPU; `"multiworker"`, a MultiWorkerMirroredStrategy
-            over the workers of the environment variable TF_CONFIG. That one waits for all workers,
-            and has to come before anything else that TensorFlow computes.
+            over the workers of the environment variable TF_CONFIG. It waits for all workers, and
+            must come before anything else that TensorFlow computes.
         replicas: mirrored, also by `"auto"`, over as many devices; see `prepare`.
 
     Raises:
@@ -35,9 +35,8 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
                 '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, '
                 '"task": {"type": "worker", "index": 0}}'
             )
-        print(
-            f"waiting for the {len(workers)} workers of TF_CONFIG: {', '.join(workers)}", flush=True
-        )
+        names = ", ".join(workers)
+        print(f"waiting for the {len(workers)} workers of TF_CONFIG: {names}", flush=True)
         handler = signal.getsignal(signal.SIGTERM)
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         if handler is not None and threading.current_thread() is threading.main_thread():
@@ -71,8 +70,8 @@ def prepare(name: str, replicas: int | None = None) -> None:
     """Make sure that there are the devices that `choose` takes.
 
     For replicas these are the first GPUs. On a machine without a GPU the CPU is divided into as
-    many logical devices, which is to try what several do, and not any faster. That has to come
-    before TensorFlow computes anything; where `choose` would come too late, this goes first.
+    many logical devices, which is to try what several do, and not any faster. That must come before
+    TensorFlow computes anything; call this first if `choose` would come too late.
 
     Raises:
         ValueError: an unknown name, replicas that do not go with it, too few GPUs, or TensorFlow
@@ -145,9 +144,8 @@ def in_shares(
 ) -> tf_keras.utils.experimental.DatasetCreator:
     """Make an endless dataset for `fit` of which each replica reads its own share alone.
 
-    Args:
-        share: gives for (index, count) the endless dataset of one replica: its part of each global
-            batch.
+    `share` gives for (index, count) the endless dataset of one replica: its part of each global
+    batch.
     """
 
     def of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""Training of noise models by Keras: maximum likelihood, and the metrics beside it."""
+"""Training of noise models by Keras: maximum likelihood, and its metrics."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -40,8 +40,8 @@ class Trainer(CheckedTrainer):
 
         Args:
             noise_model: a `NoiseFlow`, or another noise model whose distribution has `one_pass`.
-            camera: train nothing but this camera's own parameters; all others, batch norm's
-                averages among them, stay the same bit for bit, whatever the optimizer.
+            camera: train this camera's parameters alone; all others, batch norm's averages among
+                them, stay the same bit for bit, whatever the optimizer.
             **kwargs: of `tf_keras.Model`.
 
         Raises:
@@ -54,8 +54,8 @@ class Trainer(CheckedTrainer):
             self._column = int(noise_model.condition_space.camera_index(camera))
             if not noise_model.camera_parameters:
                 raise ValueError(
-                    f"architecture {noise_model.arch!r} has no parameters of a camera's own; sdn5, "
-                    "sdn6 and eq16 have them"
+                    f"architecture {noise_model.arch!r} has no camera parameters; sdn5, sdn6 and "
+                    "eq16 have them"
                 )
         self._loss = tf_keras.metrics.Mean(name="loss")
         self._nll = tf_keras.metrics.Mean(name="nll")
@@ -73,7 +73,6 @@ class Trainer(CheckedTrainer):
 
     @property
     def num_trained(self) -> int:
-        """How many scalars training changes."""
         if self.camera is None:
             return self.noise_model.num_parameters
         tables = self.trainable_weights
@@ -81,7 +80,6 @@ class Trainer(CheckedTrainer):
 
     @property
     def checkpointed(self) -> dict[str, tf.Module]:
-        """What of the model a checkpoint holds, by name."""
         return {"noise_model": self.noise_model}
 
     def call(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Any:
@@ -112,7 +110,7 @@ class Trainer(CheckedTrainer):
         self._latent_stddev.update_state(tf.zeros_like(latent), latent)
 
     def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> None:
-        """Apply gradients; of a camera's parameters, change its own column alone."""
+        """Apply gradients; if a camera is trained, change its own column alone."""
         before = [tf.identity(variable) for variable in variables] if self.camera else []
         super().apply(gradients, variables)
         for table, old in zip(variables, before, strict=False):
@@ -134,7 +132,7 @@ class Trainer(CheckedTrainer):
         `batches`, and are then freed of their start as Adam's moments are, by 1 - 0.9^n.
 
         Args:
-            batches: as for training; 20 and more of them are enough for averages that move by 0.1.
+            batches: as for training; 20 of them are enough for averages that move by 0.1.
 
         Raises:
             ValueError: there is no batch.
@@ -201,7 +199,6 @@ class Trainer(CheckedTrainer):
 
 
 def _batch_of(data: Any) -> Mapping[str, tf.Tensor]:
-    """The batch in what Keras hands to a step."""
     batch, target, weight = tf_keras.utils.unpack_x_y_sample_weight(data)
     if target is not None or weight is not None:
         raise ValueError(
