@@ -4,7 +4,7 @@ import textwrap
 
 from noise_flow_tf.cli.parsing import ConfigParser, resumed
 from noise_flow_tf.denoising.sources import SOURCES
-from noise_flow_tf.programs.configs import SOURCES_WITH_MODEL, TrainDenoiserConfig
+from noise_flow_tf.programs.configs import TrainDenoiserConfig, sources_with_model
 from noise_flow_tf.saving.run_folder import DenoiserRun
 
 
@@ -49,7 +49,7 @@ def _checked(
     if config.resume and config.overwrite:
         parser.error("--resume and --overwrite exclude each other")
     if SOURCES[config.noise].needs_model != bool(config.model):
-        parser.error(f"--noise {SOURCES_WITH_MODEL} and --model PATH go together")
+        parser.error(f"--noise {sources_with_model()} and --model PATH go together")
     return config
 
 

@@ -35,12 +35,15 @@ DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
 
-SOURCES_WITH_MODEL = " or ".join(one.name for one in SOURCES.values() if one.needs_model)
-"""The `--noise` that needs a `--model`, for messages."""
 
 _MODEL = "run folder of train.py, SavedModel, or prefix of a released checkpoint"
 _CAMERAS = ", ".join(CAMERAS)
 _ISO_LEVELS = ", ".join(map(str, ISO_LEVELS))
+
+
+def sources_with_model() -> str:
+    """Return the names of the noise sources that need a noise model, for messages."""
+    return " or ".join(source.name for source in SOURCES.values() if source.needs_model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +204,11 @@ class TrainDenoiserConfig(Run):
     """Of `programs.train_denoiser`."""
 
     noise: str = option(
-        "", "what to train on, see below; required unless with --resume", choices=[*SOURCES]
+        "", "what to train on, see below; required unless with --resume", choices=SOURCES
     )
-    model: str | None = option(None, f"for --noise {SOURCES_WITH_MODEL}: {_MODEL}", metavar="PATH")
+    model: str | None = option(
+        None, f"for --noise {sources_with_model()}: {_MODEL}", metavar="PATH"
+    )
     gauss_mix: float = option(
         0.0,
         "give so large a part of the batches Gaussian noise instead, 0.5 in the release",
