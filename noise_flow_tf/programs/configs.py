@@ -35,7 +35,6 @@ DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
 
-
 _MODEL = "run folder of train.py, SavedModel, or prefix of a released checkpoint"
 _CAMERAS = ", ".join(CAMERAS)
 _ISO_LEVELS = ", ".join(map(str, ISO_LEVELS))
