@@ -19,6 +19,7 @@ from noise_flow_tf.cli import train_denoiser as command
 from noise_flow_tf.denoising import sources
 from noise_flow_tf.programs import dataset
 from noise_flow_tf.programs.configs import TrainDenoiserConfig
+from noise_flow_tf.programs.options import positive_int
 from noise_flow_tf.training import schedules
 
 _WARM_UP = 10
@@ -34,10 +35,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="noise model for noise_flow: run folder, SavedModel or released checkpoint",
     )
     add("sidd_path", metavar="ROOT", help="SIDD; by default the offline dataset")
-    add("n_batch_train", type=parsing.positive(int), default=8, help="patches in a batch")
-    add("depth", type=parsing.positive(int), default=9, help="convolutions of the DnCNN")
-    add("width", type=parsing.positive(int), default=32, help="filters of each")
-    add("steps", type=parsing.positive(int), default=200, help="timed steps")
+    add("n_batch_train", type=positive_int, default=8, help="patches in a batch")
+    add("depth", type=positive_int, default=9, help="convolutions of the DnCNN")
+    add("width", type=positive_int, default=32, help="filters of each")
+    add("steps", type=positive_int, default=200, help="timed steps")
     add("json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args(arguments)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noise_flow_tf.cli import parsing
+from noise_flow_tf.programs.options import positive_int
 
 _SCRIPTS = ("train", "sample")
 _IMAGE = (160, 224, 4)
@@ -97,7 +98,7 @@ def sample(marks: _Marks, folder: str) -> None:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = parsing.Parser(prog="benchmarks.startup", description=__doc__)
     add = parser.option
-    add("rounds", type=parsing.positive(int), default=5, help="number of starts of each script")
+    add("rounds", type=positive_int, default=5, help="number of starts of each script")
     add("json", action="store_true", help="print one JSON object as the last line")
     return parser.parse_args(arguments)
 

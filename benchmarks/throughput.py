@@ -27,6 +27,7 @@ from benchmarks.operations import PATCH, make_batch, make_images, make_operation
 from benchmarks.straight_port import StraightPort
 from benchmarks.turns import Operation, Timing, take_turns
 from noise_flow_tf.cli import parsing
+from noise_flow_tf.programs.options import not_negative, positive_float, positive_int
 
 _PATCHES = ("train", "log_prob", "sample")
 _OPERATIONS = (*_PATCHES, "images")
@@ -44,8 +45,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="LIST",
         help=f"operations to time, joined by commas: {', '.join(_OPERATIONS)}",
     )
-    add("batch", type=parsing.positive(int), default=138, help="patches of 32 x 32 in a batch")
-    add("seconds", type=parsing.positive(float), default=10.0, help="time per operation")
+    add("batch", type=positive_int, default=138, help="patches of 32 x 32 in a batch")
+    add("seconds", type=positive_float, default=10.0, help="time per operation")
     add(
         "megapixels",
         type=_megapixels,
@@ -56,7 +57,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "intra_op_threads",
-        type=parsing.not_negative,
+        type=not_negative,
         default=0,
         metavar="N",
         help="cores that an operation may use; 0 for TensorFlow's default, all",

@@ -8,6 +8,7 @@ import tensorflow as tf
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf.cli import parsing
+from noise_flow_tf.programs.options import positive_int
 from noise_flow_tf.training import schedules
 from noise_flow_tf.training.names import RATES
 
@@ -20,7 +21,7 @@ BATCH = 46
 def parser(name: str, about: str | None) -> parsing.Parser:
     parser = parsing.Parser(prog=f"studies.{name}", description=about)
     parser.option("out", metavar="FOLDER", default=f"runs/{name}", help="output folder")
-    parser.option("epochs", type=parsing.positive(int), default=24, help="of the first training")
+    parser.option("epochs", type=positive_int, default=24, help="of the first training")
     parser.option(
         "reference",
         metavar="RUN",

@@ -23,6 +23,7 @@ import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.evaluation.metrics import nll_per_dimension
+from noise_flow_tf.programs.options import not_negative, positive_float, positive_int
 from noise_flow_tf.training import schedules
 from noise_flow_tf.training.names import RATES
 from sidd.offline import synthetic
@@ -39,13 +40,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("out", metavar="FOLDER", required=True, help="output folder")
     add("dataset", metavar="ROOT", default="data/synthetic_sidd", help="the offline dataset")
     add("schedules", nargs="+", default=["cosine", "release"], choices=["cosine", "release"])
-    add("steps", type=parsing.positive(int), default=4000, help="training steps of each schedule")
-    add("lr", type=parsing.positive(float), help="peak of the cosine; not the release's rate")
-    add("batch", type=parsing.positive(int), default=_BATCH, help="patches in a training batch")
-    add("evaluations", type=parsing.positive(int), default=40, help="measurements of the gap")
+    add("steps", type=positive_int, default=4000, help="training steps of each schedule")
+    add("lr", type=positive_float, help="peak of the cosine; not the release's rate")
+    add("batch", type=positive_int, default=_BATCH, help="patches in a training batch")
+    add("evaluations", type=positive_int, default=40, help="measurements of the gap")
     add(
         "average_batches",
-        type=parsing.not_negative,
+        type=not_negative,
         default=32,
         help="batches to estimate batch norm's averages from; 0 keeps those of training",
     )

@@ -1,8 +1,6 @@
 """Denoises a raw image with a trained denoiser."""
 
-from noise_flow_tf.cli import flags
 from noise_flow_tf.cli.parsing import ConfigParser
-from noise_flow_tf.programs import configs
 from noise_flow_tf.programs.configs import DenoiseConfig
 
 
@@ -24,23 +22,6 @@ writes to the folder --out; NAME is the image's
   NAME_denoised_srgb.png, NAME_noisy_srgb.png
                       rendered to sRGB, upright""",
     )
-    add = parser.option
-    add(
-        "model",
-        metavar="PATH",
-        required=True,
-        help="run folder of noise-flow train-denoiser, or SavedModel of a denoiser",
-    )
-    add("noisy", metavar="FILE", required=True, help="noisy raw image, see below")
-    add("out", metavar="FOLDER", help="where the results go")
-    add("clean", metavar="FILE", help="clean image of the same scene, for PSNR and SSIM")
-    add("metadata", metavar="FILE", help="METADATA file of SIDD, for colours")
-    add(
-        "camera",
-        metavar="CODE",
-        help="whose colours to render with if there is no METADATA: " + ", ".join(configs.CAMERAS),
-    )
-    flags.add_image_flags(parser)
     return parser.config(arguments)
 
 

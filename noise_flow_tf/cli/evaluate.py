@@ -3,8 +3,7 @@
 Writes tables next to the paper's, the scores of every image, and figures.
 """
 
-from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, positive
+from noise_flow_tf.cli.parsing import ConfigParser
 from noise_flow_tf.programs.configs import EvaluateConfig
 
 
@@ -23,29 +22,6 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Eva
                    patches rendered to sRGB (saved in examples.npz); --draw redraws them from the
                    files""",
     )
-    add = parser.option
-    add(
-        "model",
-        metavar="PATH",
-        nargs="+",
-        help="run folder of train.py, SavedModel, or prefix of a released checkpoint; of several, "
-        "the last is compared with the others",
-    )
-    add("out", metavar="FOLDER", help="where the results go")
-    add("draw", action="store_true", help="only redraw the figures of the results in --out")
-    add(
-        "gaussian_stddev",
-        type=positive(float),
-        help="of the Gaussian baseline; by default that of the training noise in --sidd_path",
-    )
-    add(
-        "scores_only",
-        action="store_true",
-        help="only the tables, without correlation, calibration and figures",
-    )
-    add("n_batch_test", type=positive(int), help="patches in a batch")
-    add("seed", type=int, help="of the samples")
-    flags.add_patch_flags(parser)
     config = parser.config(arguments)
     if not config.model and not config.draw:
         parser.error("--model PATH is needed: a run folder, a SavedModel or a released checkpoint")

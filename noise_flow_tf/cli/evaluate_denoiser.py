@@ -3,9 +3,7 @@
 Runs with the same noise and different seeds become one line with mean and standard deviation.
 """
 
-from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, positive
-from noise_flow_tf.programs import configs
+from noise_flow_tf.cli.parsing import ConfigParser
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 
 
@@ -26,30 +24,6 @@ PSNR has peak 1; SSIM has Gaussian weights of standard deviation 1.5 and data ra
 range 2 has a column of its own), and is the mean over the four packed channels. Denoised images are
 clipped to [0, 1]. Means are over whole images (over blocks with --blocks).""",
     )
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="run folders of noise-flow train-denoiser"
-    )
-    add = parser.option
-    add(
-        "blocks",
-        nargs=2,
-        metavar=("NOISY.mat", "GT.mat"),
-        help="instead of the test split of a dataset: ValidationNoisyBlocksRaw.mat and "
-        "ValidationGtBlocksRaw.mat of SIDD",
-    )
-    add(
-        "release_exclusions",
-        action="store_true",
-        help="with --blocks: without the images whose ISO is not modelled, as in the release "
-        f"(counted from 1: {', '.join(map(str, configs.RELEASE_EXCLUSIONS))})",
-    )
-    add("out", metavar="FOLDER", help="where the report goes")
-    add(
-        "tile",
-        type=positive(int),
-        help="side of the tiles it works in, in packed pixels",
-    )
-    flags.add_frame_flags(parser, ["test"])
     config = parser.config(arguments)
     if config.release_exclusions and not config.blocks:
         parser.error("--release_exclusions goes with --blocks")

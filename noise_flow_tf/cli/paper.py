@@ -1,7 +1,7 @@
 """Section 4 of the Noise Flow paper from one command: Tables 1 and 2, Figures 4 to 7, and beyond.
 
 Trains Noise Flow, its ablations and the paper's own formulas, scores all of them on the same test
-images beside both baselines, and writes a report with the paper's numbers beside the measured ones.
+images with both baselines, and writes a report with the paper's numbers next to the measured ones.
 """
 
 import sys
@@ -26,7 +26,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Pap
         prog=program,
         description=__doc__,
         epilog="""writes to the folder --out
-  report.md        the tables and figures, with the paper's numbers beside
+  report.md        the tables and figures, with the paper's numbers next to the measured ones
   report.json      the same numbers, for programs
   NAME/            the run of each variant, as train.py writes it
   evaluation/      the scores of all variants side by side, as noise-flow evaluate writes them
@@ -37,13 +37,6 @@ By default all is done on the offline dataset, in 15 to 40 minutes on 2 cores. -
 --sidd_path ROOT does it on the real SIDD: 10,000 steps for each variant, 2898 patches of an image
 as in the release; add -- --schedule release for its 2000 epochs.""",
     )
-    add = parser.option
-    add("out", metavar="FOLDER", help="where runs and results go")
-    add("full", action="store_true", help="on the real SIDD, which --sidd_path names")
-    add("sidd_path", metavar="ROOT", help="SIDD_Medium_Raw or SIDD_Full")
-    add("cache", metavar="FOLDER", help="where patches are kept")
-    add("seed", type=int, help="of initial values, shuffling and samples")
-    add("draw", action="store_true", help="only draw the figures and write the report anew")
     config = parser.config(arguments[:end])
     if config.full != bool(config.sidd_path):
         parser.error("--full and --sidd_path ROOT go together")

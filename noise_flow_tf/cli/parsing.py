@@ -1,14 +1,19 @@
-"""What all command lines share: parser, types, and how bad input ends a command."""
+"""What all command lines share: the parser, and how bad input ends a command."""
 
 import argparse
+import json
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
+
+from noise_flow_tf.programs.configs import Run
+from noise_flow_tf.training.names import MIRRORING
 
 _WRAPPED = re.compile(r"SiddError: (.*)")
 
@@ -19,40 +24,71 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **kwargs)
 
-    def option(self, name: str, **kwargs: Any) -> None:
-        """Add `--name`, with the dashed spelling of an underscored name."""
-        names = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+    def option(
+        self, name: str, group: argparse._ArgumentGroup | None = None, **kwargs: Any
+    ) -> None:
+        """Add `--name`, with the dashed spelling of an underscored name, or the `names` given."""
+        names = kwargs.pop("names", dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
         if "type" in kwargs:
             kwargs.setdefault("metavar", "N")
-        self.add_argument(*names, **kwargs)
+        (group or self).add_argument(*names, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
 
 
 Config = TypeVar("Config")
+RunConfig = TypeVar("RunConfig", bound=Run)
 
 
 class ConfigParser(Parser, Generic[Config]):
-    """The parser of a program's config: a frozen dataclass, which has the defaults."""
+    """The parser of a program's config, a frozen dataclass whose fields declare the options."""
 
     def __init__(self, config: type[Config], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._config = config
-        self._defaults = {
+        self._add_options()
+        defaults = {
             one.name: one.default if one.default_factory is MISSING else one.default_factory()
             for one in fields(cast(Any, config))
         }
+        self.set_defaults(**{k: v for k, v in defaults.items() if v is not MISSING})
 
-    def option(self, name: str, **kwargs: Any) -> None:
-        """Add `--name`, with the config's default."""
-        if self._defaults.get(name, MISSING) is not MISSING:
-            kwargs.setdefault("default", self._defaults[name])
-        super().option(name, **kwargs)
+    def _add_options(self) -> None:
+        """Add the options in one group per class, the config's own first."""
+        places: dict[str, type] = {}
+        settings: dict[str, dict[str, Any]] = {}
+        for place in reversed(self._config.__mro__[:-1]):
+            for name in get_annotations(place):
+                if stated := cast(Any, place).__dataclass_fields__[name].metadata:
+                    places.setdefault(name, place)
+                    settings[name] = {**settings.get(name, {}), **stated}
+        for place in self._config.__mro__[:-1]:
+            title = re.sub(r"\B([A-Z])", r" \1", place.__name__).lower()
+            group = None if place is self._config else self.add_argument_group(title)
+            for name in settings:
+                if places[name] is place:
+                    self.option(name, group, **settings[name])
 
     def config(self, arguments: list[str] | None = None, **changes: Any) -> Config:
         """Return the config of the arguments, those of the command line by default."""
         return self._config(**(vars(self.parse_args(arguments)) | changes))
+
+
+def resumed(
+    parser: ConfigParser[RunConfig], arguments: list[str] | None, folder: str | Path
+) -> RunConfig:
+    """Return the config of a run that is resumed: its own settings, but for what is given now.
+
+    The run's own --replicas are dropped if a --strategy is given that takes none. The program says
+    whether what is given goes with the run.
+    """
+    given = parser.config(arguments)
+    settings = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
+    known = (vars(given).keys() & settings.keys()) - {"resume", "overwrite"}
+    parser.set_defaults(**{name: settings[name] for name in known})
+    changes = {} if parser.config(arguments).strategy in MIRRORING else {"replicas": given.replicas}
+    return parser.config(arguments, **changes)
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -65,30 +101,6 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
         shown = argparse.Action(action.option_strings[:1] or [], action.dest, action.nargs)
         shown.metavar, shown.choices = action.metavar, action.choices
         return super()._format_action_invocation(shown)
-
-
-def positive(kind: type) -> Callable[[str], float]:
-    """Return an argparse type: a number of `kind` above zero."""
-
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise ValueError
-        return value
-
-    parse.__name__ = f"positive {'whole number' if kind is int else 'number'}"
-    return parse
-
-
-def not_negative(text: str) -> int:
-    """Parse a whole number of at least 0, as an argparse type."""
-    value = int(text)
-    if value < 0:
-        raise ValueError
-    return value
-
-
-not_negative.__name__ = "whole number of at least 0"
 
 
 def run(main: Callable[[], None], program: str | None = None) -> None:

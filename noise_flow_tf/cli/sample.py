@@ -1,8 +1,6 @@
 """Add sampled noise to clean raw images, or to photographs converted back to raw."""
 
-from noise_flow_tf.cli import flags
-from noise_flow_tf.cli.parsing import ConfigParser, positive
-from noise_flow_tf.programs import configs
+from noise_flow_tf.cli.parsing import ConfigParser
 from noise_flow_tf.programs.configs import SampleConfig
 
 _EPILOG = """a clean image is one of
@@ -32,34 +30,6 @@ it does not depend on order or on other images; samples.csv lists it"""
 def parse(arguments: list[str] | None = None, program: str | None = None) -> SampleConfig:
     """Parse the arguments to a config; `program` is the command's name in messages."""
     parser = ConfigParser(SampleConfig, prog=program, description=__doc__, epilog=_EPILOG)
-    add = parser.option
-    add(
-        "model",
-        metavar="PATH",
-        required=True,
-        help="run folder of train.py, SavedModel, or prefix of a released checkpoint",
-    )
-    add("clean", metavar="PATH", required=True, help="clean image, folder or list, see below")
-    add("from_srgb", action="store_true", help="the clean images are ordinary pictures")
-    add("real", metavar="FILE", help="real noisy image of the same scene, to compare with")
-    add("metadata", metavar="FILE", help="METADATA file of SIDD, for ISO, camera and colours")
-    add("iso", type=int, help=f"ISO level: {', '.join(map(str, configs.ISO_LEVELS))}")
-    add("iso_interpolation", action="store_true", help="allow an ISO between two levels")
-    add(
-        "camera",
-        metavar="CODE",
-        help=f"camera: {', '.join(configs.CAMERAS)}, or one that was added",
-    )
-    add("draws", type=positive(int), help="number of noise draws per image")
-    add("temperature", type=float, help="standard deviation of the latent")
-    add("seed", type=int, help="the same seed draws the same noise, see below")
-    flags.add_image_flags(parser)
-    add(
-        "pictures",
-        choices=["first", "all", "none"],
-        help="rendered pictures of each image's first draw, of all or of none",
-    )
-    add("out", metavar="FOLDER", help="output folder")
     return parser.config(arguments)
 
 

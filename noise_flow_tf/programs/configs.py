@@ -1,7 +1,7 @@
 """The settings of each program, in one frozen dataclass for each.
 
-Names and defaults are those of the command line, whose parsers take them from here; `--help` of a
-command says what each of them means. Nothing here needs TensorFlow.
+A field declares an option once: name, default and help text; `noise_flow_tf.cli` makes the parsers
+from them, with one group of options per class. Nothing here needs TensorFlow.
 
 >>> TrainConfig(logdir="runs/mine", epochs=3).batching
 'mixed'
@@ -9,22 +9,17 @@ command says what each of them means. Nothing here needs TensorFlow.
 
 from dataclasses import dataclass, field
 
+from noise_flow_tf.denoising.sources import SOURCES
+from noise_flow_tf.programs.options import (
+    fraction,
+    not_negative,
+    option,
+    positive_float,
+    positive_int,
+    required,
+)
+from noise_flow_tf.training.names import RATES, STRATEGIES
 from sidd import CAMERAS, ISO_LEVELS, RELEASE_EXCLUSIONS
-
-__all__ = [
-    "CAMERAS",
-    "FORMATS",
-    "ISO_LEVELS",
-    "OFFLINE",
-    "RELEASE_EXCLUSIONS",
-    "DenoiseConfig",
-    "EvaluateConfig",
-    "EvaluateDenoiserConfig",
-    "PaperConfig",
-    "SampleConfig",
-    "TrainConfig",
-    "TrainDenoiserConfig",
-]
 
 OFFLINE = "data/synthetic_sidd"
 """Where the offline dataset is written, and read from if no other dataset is given."""
@@ -33,43 +28,75 @@ FORMATS = ("npy", "mat", "png")
 """Of raw images that are written."""
 
 DENOISER_EPOCHS = 180
-"""How long a denoiser is trained if nothing says so."""
+"""How long a denoiser is trained by default."""
 
 OFFLINE_EPOCHS = 60
 DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
-"""How long a noise model is trained if nothing says so: on the offline dataset, elsewhere, and
-with the release's schedule."""
+"""How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
+
+_MODEL = "run folder of train.py, SavedModel, or prefix of a released checkpoint"
+_CAMERAS = ", ".join(CAMERAS)
+_ISO_LEVELS = ", ".join(map(str, ISO_LEVELS))
+
+
+def sources_with_model() -> str:
+    """Return the names of the noise sources that need a noise model, for messages."""
+    return " or ".join(source.name for source in SOURCES.values() if source.needs_model)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestFrames:
-    """Which test frames of which dataset; without `sidd_path`, those of the offline dataset."""
+class Dataset:
+    """Which images of which dataset; without `sidd_path`, the offline dataset."""
 
-    sidd_path: str | None = None
-    start_ts_im_idx: int = 10
-    end_ts_im_idx: int = 12
-    cam: list[str] | None = None
-    iso: list[int] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frames(TestFrames):
-    """Which training and test frames."""
-
-    start_tr_im_idx: int = 10
-    end_tr_im_idx: int = 12
+    sidd_path: str | None = option(
+        None,
+        "SIDD_Medium_Raw or SIDD_Full; by default the offline dataset, written once to " + OFFLINE,
+        metavar="ROOT",
+    )
+    cam: list[str] | None = option(
+        None, f"only these cameras: {_CAMERAS}", nargs="+", metavar="CODE"
+    )
+    iso: list[int] | None = option(
+        None, f"only these ISO levels: {_ISO_LEVELS}", nargs="+", type=int, metavar="ISO"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patches(Frames):
+class TestFrames(Dataset):
+    """Which test frames."""
+
+    start_ts_im_idx: int = option(10, "first frame of each test instance", type=int)
+    end_ts_im_idx: int = option(12, "end of the test frames, exclusive", type=int)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFrames:
+    """Which training frames."""
+
+    start_tr_im_idx: int = option(10, "first frame of each training instance", type=int)
+    end_tr_im_idx: int = option(12, "end of the training frames, exclusive", type=int)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches(TrainingFrames, TestFrames):
     """Which patches of which frames, and how they are read."""
 
-    cache: str = "data/patch_cache"
-    strict: bool = False
-    patch_height: int = 32
-    n_patches_per_image: int | None = None
-    n_train_threads: int = 4
+    cache: str = option(
+        "data/patch_cache",
+        "where packed patches are kept for the next run (SIDD_Medium_Raw: about 15 GB)",
+        metavar="FOLDER",
+    )
+    strict: bool = option(False, "stop at a damaged frame instead of leaving it out")
+    patch_height: int = option(32, "patch side in packed pixels", type=positive_int)
+    n_patches_per_image: int | None = option(
+        None,
+        "at most so many patches of an image (default its whole grid; the release has 2898)",
+        type=positive_int,
+    )
+    n_train_threads: int = option(
+        4, "batches made, and files read, at the same time", type=positive_int
+    )
     seed: int = 0
 
 
@@ -77,32 +104,94 @@ class Patches(Frames):
 class Run(Patches):
     """What a training run of any kind has."""
 
-    logdir: str | None = None
+    logdir: str | None = option(None, "folder that the run is written to", metavar="RUN")
+    seed: int = option(0, "of initial values, shuffling and noise", type=int)
+    epochs: int | None = None
     schedule: str | None = None
     lr: float | None = None
-    n_batch_train: int = 138
-    n_batch_test: int = 138
-    overwrite: bool = False
-    resume: bool = False
-    checkpoint_every: int = 500
-    epochs: int | None = None
-    average_batches: int = 32
-    epochs_full_valid: int = 10
-    strategy: str = "auto"
-    replicas: int | None = None
+    average_batches: int = option(
+        32,
+        "training batches that batch norm's averages are measured on before each evaluation; "
+        "0: the averages that training leaves, as in the release",
+        type=not_negative,
+    )
+    overwrite: bool = option(False, "remove an earlier run in that folder first")
+    resume: bool = option(
+        False,
+        "resume the run in that folder from its last checkpoint, with its settings; start it if "
+        "there is none",
+    )
+    checkpoint_every: int = option(
+        500,
+        "steps between checkpoints within an epoch; one more follows each epoch",
+        type=positive_int,
+    )
+    n_batch_train: int = option(138, "patches in a training batch", type=positive_int)
+    n_batch_test: int = option(138, "patches in a test batch", type=positive_int)
+    epochs_full_valid: int = option(
+        10,
+        "test every so many epochs, besides each of the first ten and each tenth below 100",
+        type=positive_int,
+    )
+    strategy: str = option(
+        "auto",
+        "mirrored: over all GPUs of this machine; multiworker: over the machines of TF_CONFIG; "
+        "auto: mirrored if there is a GPU, or with --replicas",
+        choices=STRATEGIES,
+    )
+    replicas: int | None = option(
+        None,
+        "mirrored over so many: the first GPUs, or parts of the CPU if there is no GPU, to try it",
+        type=positive_int,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Run):
     """Of `programs.train`: a noise model."""
 
+    arch: str = option("S-Ax4-G-Ax4-CAM", "architecture, see below")
+    width: int = option(4, "hidden channels of the couplings", type=positive_int)
+    new_camera: str | None = option(
+        None,
+        "train nothing but a camera's own parameters, added to the model of --from, on this "
+        "camera's frames; the other cameras stay as they are",
+        metavar="CODE",
+    )
+    from_run: str | None = option(
+        None,
+        "the model to which --new_camera is added",
+        names=["--from"],
+        dest="from_run",
+        metavar="RUN",
+    )
     logdir: str = "runs/train"
-    arch: str = "S-Ax4-G-Ax4-CAM"
-    width: int = 4
-    new_camera: str | None = None
-    from_run: str | None = None
-    batching: str = "mixed"
-    patch_sampling: str = "uniform"
+    resume: bool = option(False, names=["--resume", "--continue_training", "--continue-training"])
+    epochs: int | None = option(
+        None,
+        f"passes over the training set; by default {OFFLINE_EPOCHS} on the offline dataset, "
+        f"elsewhere as many as make {DEFAULT_STEPS} steps, and {RELEASE_EPOCHS} with the release's "
+        "schedule",
+        type=positive_int,
+    )
+    schedule: str | None = option(
+        None,
+        "learning rate: warm-up and cosine decay, or the release's constant; by default cosine, "
+        "and release if --lr is given",
+        choices=["cosine", "release"],
+    )
+    lr: float | None = option(
+        None,
+        f"cosine's peak (default {RATES['cosine']:g}), or release's constant "
+        f"(default {RATES['release']:g})",
+        type=positive_float,
+    )
+    batching: str = option(
+        "mixed",
+        "batches of all images, or each of one image as in the release",
+        choices=["mixed", "release"],
+    )
+    patch_sampling: str = option("uniform", "grid, or anywhere", choices=["uniform", "random"])
 
 
 OFFLINE_PAPER = TrainConfig(epochs=60, n_batch_train=46)
@@ -113,66 +202,131 @@ OFFLINE_PAPER = TrainConfig(epochs=60, n_batch_train=46)
 class TrainDenoiserConfig(Run):
     """Of `programs.train_denoiser`."""
 
-    noise: str = ""
-    model: str | None = None
-    gauss_mix: float = 0.0
-    depth: int = 9
-    width: int = 32
-    noise_scale: float = 1.0
-    steps: int | None = None
-    schedule: str = "release"
-    lr: float = 1e-3
+    noise: str = option(
+        "", "what to train on, see below; required unless with --resume", choices=SOURCES
+    )
+    model: str | None = option(
+        None, f"for --noise {sources_with_model()}: {_MODEL}", metavar="PATH"
+    )
+    gauss_mix: float = option(
+        0.0,
+        "give so large a part of the batches Gaussian noise instead, 0.5 in the release",
+        type=fraction,
+        metavar="PART",
+    )
+    depth: int = option(9, "convolutions (17 in the larger DnCNN)", type=positive_int)
+    width: int = option(32, "filters of each (64 in the larger one)", type=positive_int)
+    noise_scale: float = option(
+        1.0,
+        "what the last convolution gives is multiplied by; about the noise's standard deviation "
+        "(0.02) shortens training by far",
+        type=positive_float,
+    )
+    logdir: str | None = option(
+        None, "folder that the run is written to (default runs/dncnn_NOISE)"
+    )
+    epochs: int | None = option(
+        None, f"passes over the clean patches (default {DENOISER_EPOCHS})", type=positive_int
+    )
+    steps: int | None = option(
+        None, "instead of --epochs: as many epochs as make so many steps", type=positive_int
+    )
+    schedule: str = option(
+        "release",
+        "learning rate: a tenth after epoch 30 and a twentieth after epoch 60 as in the release, "
+        "or warm-up and cosine decay over the whole training",
+        choices=["release", "cosine"],
+    )
+    lr: float = option(1e-3, "the highest rate of it", type=positive_float)
     n_batch_train: int = 128
     n_batch_test: int = 128
-    n_test_patches: int = 512
-    stride: int = 64
+    n_test_patches: int = option(
+        512,
+        "test patches, from all test frames, that each evaluation while training is on; the "
+        "weights with the highest mean PSNR on them are kept, as in the paper",
+        type=positive_int,
+    )
+    stride: int = option(64, "from one clean patch to the next", type=positive_int)
     end_tr_im_idx: int = 11
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleConfig:
+class RawImages:
+    """How whole raw images are processed and written."""
+
+    tile: int = option(
+        512, "side of the tiles it works in, in packed pixels; they do not show", type=positive_int
+    )
+    orientation: str = option(
+        "upright",
+        "how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's files",
+        choices=["upright", "file"],
+    )
+    formats: list[str] = option(["npy"], "of the raw results", nargs="+", choices=FORMATS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(RawImages):
     """Of `programs.sample`."""
 
-    model: str
-    clean: str
-    from_srgb: bool = False
-    real: str | None = None
-    metadata: str | None = None
-    iso: int | None = None
-    iso_interpolation: bool = False
-    camera: str | None = None
-    draws: int = 1
-    temperature: float = 1.0
-    seed: int = 0
+    model: str = field(metadata=required(_MODEL, metavar="PATH"))
+    clean: str = field(metadata=required("clean image, folder or list, see below", metavar="PATH"))
+    from_srgb: bool = option(False, "the clean images are ordinary pictures")
+    real: str | None = option(
+        None, "real noisy image of the same scene, to compare with", metavar="FILE"
+    )
+    metadata: str | None = option(
+        None, "METADATA file of SIDD, for ISO, camera and colours", metavar="FILE"
+    )
+    iso: int | None = option(None, f"ISO level: {_ISO_LEVELS}", type=int)
+    iso_interpolation: bool = option(False, "allow an ISO between two levels")
+    camera: str | None = option(None, f"camera: {_CAMERAS}, or one that was added", metavar="CODE")
+    draws: int = option(1, "number of noise draws per image", type=positive_int)
+    temperature: float = option(1.0, "standard deviation of the latent", type=float)
+    seed: int = option(0, "the same seed draws the same noise, see below", type=int)
     tile: int = 1024
-    orientation: str = "upright"
-    formats: list[str] = field(default_factory=lambda: ["npy"])
-    pictures: str = "first"
-    out: str = "samples"
+    pictures: str = option(
+        "first",
+        "rendered pictures of each image's first draw, of all or of none",
+        choices=["first", "all", "none"],
+    )
+    out: str = option("samples", "output folder", metavar="FOLDER")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(Patches):
     """Of `programs.evaluate`."""
 
-    model: list[str] | None = None
-    out: str = "runs/evaluation"
-    draw: bool = False
-    gaussian_stddev: float | None = None
-    scores_only: bool = False
-    n_batch_test: int = 138
+    model: list[str] | None = option(
+        None,
+        f"{_MODEL}; of several, the last is compared with the others",
+        nargs="+",
+        metavar="PATH",
+    )
+    out: str = option("runs/evaluation", "where the results go", metavar="FOLDER")
+    draw: bool = option(False, "only redraw the figures of the results in --out")
+    gaussian_stddev: float | None = option(
+        None,
+        "of the Gaussian baseline; by default that of the training noise in --sidd_path",
+        type=positive_float,
+    )
+    scores_only: bool = option(
+        False, "only the tables, without correlation, calibration and figures"
+    )
+    n_batch_test: int = option(138, "patches in a batch", type=positive_int)
+    seed: int = option(0, "of the samples", type=int)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperConfig:
-    """Of `programs.paper`; `train` has what each training takes beside the fields here."""
+    """Of `programs.paper`; `train` has what each training takes besides the fields here."""
 
-    out: str = "runs/paper"
-    full: bool = False
-    sidd_path: str | None = None
-    cache: str = "data/patch_cache"
-    seed: int = 0
-    draw: bool = False
+    out: str = option("runs/paper", "where runs and results go", metavar="FOLDER")
+    full: bool = option(False, "on the real SIDD, which --sidd_path names")
+    sidd_path: str | None = option(None, "SIDD_Medium_Raw or SIDD_Full", metavar="ROOT")
+    cache: str = option("data/patch_cache", "where patches are kept", metavar="FOLDER")
+    seed: int = option(0, "of initial values, shuffling and samples", type=int)
+    draw: bool = option(False, "only draw the figures and write the report anew")
     train: TrainConfig | None = None
 
 
@@ -180,23 +334,44 @@ class PaperConfig:
 class EvaluateDenoiserConfig(TestFrames):
     """Of `programs.evaluate_denoiser`."""
 
-    runs: list[str]
-    blocks: list[str] | None = None
-    release_exclusions: bool = False
-    out: str = "runs/denoisers"
-    tile: int = 512
+    runs: list[str] = field(
+        metadata=required(
+            "run folders of noise-flow train-denoiser", names=["runs"], nargs="+", metavar="RUN"
+        )
+    )
+    blocks: list[str] | None = option(
+        None,
+        "instead of the test split of a dataset: ValidationNoisyBlocksRaw.mat and "
+        "ValidationGtBlocksRaw.mat of SIDD",
+        nargs=2,
+        metavar=("NOISY.mat", "GT.mat"),
+    )
+    release_exclusions: bool = option(
+        False,
+        "with --blocks: without the images whose ISO is not modelled, as in the release (counted "
+        f"from 1: {', '.join(map(str, RELEASE_EXCLUSIONS))})",
+    )
+    out: str = option("runs/denoisers", "where the report goes", metavar="FOLDER")
+    tile: int = option(512, "side of the tiles it works in, in packed pixels", type=positive_int)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiseConfig:
+class DenoiseConfig(RawImages):
     """Of `programs.denoise`."""
 
-    model: str
-    noisy: str
-    out: str = "denoised"
-    clean: str | None = None
-    metadata: str | None = None
-    camera: str = CAMERAS[0]
-    tile: int = 512
-    orientation: str = "upright"
-    formats: list[str] = field(default_factory=lambda: ["npy"])
+    model: str = field(
+        metadata=required(
+            "run folder of noise-flow train-denoiser, or SavedModel of a denoiser", metavar="PATH"
+        )
+    )
+    noisy: str = field(metadata=required("noisy raw image, see below", metavar="FILE"))
+    out: str = option("denoised", "where the results go", metavar="FOLDER")
+    clean: str | None = option(
+        None, "clean image of the same scene, for PSNR and SSIM", metavar="FILE"
+    )
+    metadata: str | None = option(None, "METADATA file of SIDD, for colours", metavar="FILE")
+    camera: str = option(
+        CAMERAS[0],
+        f"whose colours to render with if there is no METADATA: {_CAMERAS}",
+        metavar="CODE",
+    )
