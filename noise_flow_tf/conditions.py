@@ -129,15 +129,23 @@ class ConditionSpace:
         values = np.asarray(iso)
         supported = values.dtype.kind in "iuf"
         if supported and self.iso_interpolation:
-            supported = bool(np.all((values >= levels[0]) & (values <= levels[-1])))
+            supported = self._are_between(values)
         elif supported:
             supported = bool(np.isin(values, levels).all())
         if not supported:
-            between = " and values between them" if self.iso_interpolation else ""
+            between = ""
+            if self.iso_interpolation:
+                between = " and values between them"
+            elif values.dtype.kind in "iuf" and self._are_between(values):
+                between = "; with iso_interpolation also values between them"
             raise ValueError(
                 f"unknown ISO {values.tolist()}; supported ISO levels: {_listed(levels)}{between}"
             )
         return tf.constant(np.searchsorted(levels, values, side="right") - 1, tf.int32)
+
+    def _are_between(self, values: np.ndarray) -> bool:
+        levels = self.iso_levels
+        return bool(np.all((values >= levels[0]) & (values <= levels[-1])))
 
     def camera_index(self, camera: Any) -> tf.Tensor:
         """Return indices in `cameras`, int32 of the shape of `camera`."""

@@ -188,10 +188,14 @@ class NoiseFlow(tf.Module):
 
         `beta1` and `beta2` after their exponentials, the gain of every ISO level, and the camera
         factors. In the release's `sdn5` and `sdn6` a camera factor multiplies the exponent
-        (`SignalLayer`); the betas and gains shown are those for a factor of 1.
+        (`SignalLayer`); the betas and gains shown are those for a factor of 1. If two layers have
+        the same label in a group, as `sdn5|eq14` has gains in both, the later one's group names the
+        layer by its place.
         """
         groups: Summaries = {}
-        for layer in self.layers:
+        for place, layer in enumerate(self.layers, 1):
             for group, values in layer.summaries().items():
+                if groups.get(group, {}).keys() & values.keys():
+                    group = f"{group} of layer {place}"
                 groups.setdefault(group, {}).update(values)
         return groups

@@ -101,10 +101,11 @@ class Metric:
             that the metric averages over; None if it is undefined for the model.
         digits: decimals in tables.
         difference_digits: decimals of differences between models.
-        lower_is_better: the direction.
+        lower_is_better: the direction; None if neither is better, as for a ratio that is best at 1.
         every_5th_patch: whether it averages over every 5th patch (`KL_STRIDE`) instead of all.
         gain: from another model's value and ours, the relative improvement; None for a metric that
-            is shown without comparing models by it, and so without standard errors.
+            is shown without comparing models by it: without standard errors, and not in the tables
+            by camera and ISO or in the paper's Table 2, but in all files of numbers.
         gain_meaning: what the relative improvement is.
     """
 
@@ -115,7 +116,7 @@ class Metric:
     values: Callable[[Mapping[str, np.ndarray], Measured], np.ndarray | None]
     digits: int = 4
     difference_digits: int = 4
-    lower_is_better: bool = True
+    lower_is_better: bool | None = True
     every_5th_patch: bool = False
     gain: Callable[[float, float], float] | None = None
     gain_meaning: str = ""
@@ -134,9 +135,11 @@ class Metric:
         """Return a line of Markdown on what the metric is."""
         unit = f", in {self.unit}" if self.unit else ""
         patches = ", of every 5th patch" if self.every_5th_patch else ""
-        direction = "lower" if self.lower_is_better else "higher"
+        direction = {True: "; lower is better", False: "; higher is better", None: ""}
         gain = f"; relative improvement: {self.gain_meaning}" if self.gain_meaning else ""
-        return f"- {self.title}{unit}{patches}: {self.meaning}; {direction} is better{gain}."
+        return (
+            f"- {self.title}{unit}{patches}: {self.meaning}{direction[self.lower_is_better]}{gain}."
+        )
 
 
 def part_gone(theirs: float, ours: float) -> float:
@@ -179,6 +182,7 @@ METRICS = {
             "would have with patches of this size",
             values=lambda batch, m: kl_of_pairs(m.sample[::KL_STRIDE], m.again),
             every_5th_patch=True,
+            lower_is_better=None,
         ),
     )
 }

@@ -106,7 +106,14 @@ def number(metric: Metric, score: Scores) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first row is its head."""
+    """Return a Markdown table; the first row is its head.
+
+    >>> print(markdown([["", "sdn5|unc"], ["NLL", "-3.5"]]))
+    |     | sdn5\\|unc |
+    | --- | --------- |
+    | NLL | -3.5      |
+    """
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     lines = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return "\n".join(

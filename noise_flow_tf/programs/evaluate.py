@@ -45,7 +45,9 @@ def run(config: EvaluateConfig) -> None:
             results = evaluate(config, models, out)
             print(f"\n{evaluation_report.table_1(results, evaluation_report.summaries(results))}")
         evaluation_figures.draw(out)
-    print(f"\nreport    {out / 'evaluation.md'}\nfigures   {out / 'figures'}")
+    print(f"\nreport    {out / 'evaluation.md'}")
+    if (out / "figures").is_dir():
+        print(f"figures   {out / 'figures'}")
 
 
 def load(paths: Sequence[str]) -> dict[str, tuple[str, Any]]:

@@ -110,7 +110,7 @@ def test_pictures_are_kept_whatever_their_titles(tmp_path):
     np.testing.assert_array_equal(back["Real"].image, image + 1)
 
 
-def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
+def test_several_models_side_by_side(run_folder, dataset, results, tmp_path, capsys):
     run = str(run_folder[0])
     shutil.copytree(results, tmp_path / "two")
     evaluate.main([
@@ -123,6 +123,8 @@ def test_several_models_side_by_side(run_folder, dataset, results, tmp_path):
     assert (told["gaussian_stddev"], told["ours"]) == (0.05, f"{run}/saved_model")
     assert set(told["summaries"]["camera"]) == {"S6"}
     assert "properties" not in told and not (tmp_path / "two" / "figures").exists()
+    said = capsys.readouterr().out
+    assert "\nreport  " in said and "\nfigures  " not in said
     frames = sidd.select_frames(sidd.index(dataset), "test", cameras=["S6"])
     noise = [sidd.read_pair(f.noisy, f.clean, f.metadata).noise.astype(float) for f in frames]
     nll = np.mean(np.square(noise)) / (2 * 0.05**2) + np.log(0.05 * np.sqrt(2 * np.pi))

@@ -29,7 +29,8 @@ def test_gives_every_example_its_conditions(iso, camera):
     ("iso", "camera", "message"),
     [
         (200, "S6", "unknown ISO 200; supported ISO levels: 100, 400, 800, 1600, 3200"),
-        ([100, 400, 150], "S6", "unknown ISO"),
+        ([100, 400, 150], "S6", "3200; with iso_interpolation also values between them$"),
+        ([100, 400, 50], "S6", "unknown ISO .* 3200$"),
         (float("nan"), "S6", "unknown ISO nan"),
         ("800", "S6", "unknown ISO 800"),
         (100, "s6", "unknown camera s6; supported cameras: IP, GP, S6, N6, G4"),

@@ -218,7 +218,9 @@ def test_interpolation_can_be_allowed_later_and_changes_nothing_else():
     assert (model.cameras, model.iso_levels) == (("A7", "B8"), (50, 800))
     model(np.zeros((1, 2, 3, 4)), 200, "B8")
     model.iso_interpolation = False
-    with pytest.raises(ValueError, match="unknown ISO 200; supported ISO levels: 50, 800$"):
+    with pytest.raises(
+        ValueError, match="unknown ISO 200; supported ISO levels: 50, 800; with iso_i"
+    ):
         model(np.zeros((1, 2, 3, 4)), 200, "B8")
 
 
@@ -275,6 +277,14 @@ def test_starts_with_a_rotation_in_the_order_of_fill_triangular():
     diagonal = np.diag(step.signs * np.exp(step.log_diagonal))
     expected = step.permutation @ (np.eye(4, dtype=np.float32) + lower) @ (diagonal + upper)
     np.testing.assert_allclose(rotation, expected, atol=1e-6)
+
+
+def test_summaries_of_two_layers_do_not_hide_each_other():
+    learned = nf.NoiseFlow("sdn5|unc|eq14").summaries()
+    initial = 200 * learned["gain of layer 3"]["ISO 400"].numpy()
+    assert initial == pytest.approx(400, rel=1e-5)
+    assert learned["gain"]["ISO 400"].numpy() == pytest.approx(400 * np.exp(-5), rel=1e-5)
+    assert list(learned["gain of layer 3"]) == list(learned["gain"])
 
 
 def test_summaries_name_what_was_learned():

@@ -1,6 +1,7 @@
 """A metric or a noise source that is added to its registry appears everywhere."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -57,6 +58,11 @@ def metric(monkeypatch):
     )
     monkeypatch.setitem(METRICS, made_up.name, made_up)
     return made_up
+
+
+def test_a_metric_without_a_direction_claims_none(metric):
+    neither = dataclasses.replace(metric, lower_is_better=None, gain=None, gain_meaning="")
+    assert neither.explained().endswith(": standard deviation of sampled over that of given noise.")
 
 
 class Plain:
