@@ -136,7 +136,7 @@ def test_each_step_between_levels_has_its_own_length(graph):
 )
 def test_forms_of_several_cameras(camera):
     assert conditions.ConditionSpace().camera_index(camera).numpy().tolist() == [0, 4, 2]
-    resolved = conditions.resolve(CLEAN, [3200, 100, 800], camera)
+    resolved = conditions.ConditionSpace().resolve(CLEAN, [3200, 100, 800], camera)
     assert resolved.camera.numpy().tolist() == [0, 4, 2]
     assert resolved.iso_index.numpy().tolist() == [4, 0, 2]
 
@@ -149,7 +149,8 @@ def test_the_index_has_the_shape_of_what_is_given():
         [0, 1, 2],
         [3, 4, 0],
     ]
-    assert conditions.iso_index([[100, 1600], [3200, 400]]).numpy().tolist() == [[0, 3], [4, 1]]
+    index = conditions.ConditionSpace().iso_index([[100, 1600], [3200, 400]])
+    assert index.numpy().tolist() == [[0, 3], [4, 1]]
 
 
 OWN = conditions.ConditionSpace(("B8", "A7"), (50, 6400))

@@ -101,9 +101,9 @@ def test_the_seed_of_one_image_is_the_commands_own(folder, run, model):
     assert row["seed"] == str(2**31 - 1)
     rows = run(model, seed=5)
     assert [int(row["seed"]) for row in rows[:2]] == [
-        sampling_plan.seed_of(5, name, 0) for name in ("a", "c")
+        sampling_plan.draw_seed(5, name, 0) for name in ("a", "c")
     ]
-    assert len({sampling_plan.seed_of(5, f"{f}/a", d) for f in "xy" for d in (0, 1)}) == 4
+    assert len({sampling_plan.draw_seed(5, f"{f}/a", d) for f in "xy" for d in (0, 1)}) == 4
 
 
 def test_tiles_are_those_that_are_asked_for(folder, run, model, monkeypatch):
@@ -203,7 +203,7 @@ def test_pictures_of_the_first_draw_or_of_all(folder):
             sampling_plan.Draw("a.npy", i, 100, "S6", i, 1.0, "m", "w", f"a_{i:03d}")
             for i in range(3)
         ]
-        paths = [path.name for draw in draws for path in sample.outputs(config, folder, draw)]
+        paths = [path.name for draw in draws for path in sample.outputs(config, draw)]
         assert sum(name.endswith("_samples.png") for name in paths) == count
         assert [n for n in paths if n.endswith("_samples.png")][:1] == ["a_000_samples.png"][:count]
 
