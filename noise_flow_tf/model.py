@@ -161,7 +161,7 @@ class NoiseFlow(tf.Module):
         if not tables:
             raise ValueError(
                 f"architecture {self.arch!r} has no camera parameters, so no camera can be added; "
-                "sdn5, sdn6 and eq16 have them"
+                "take one with camera factors, such as S-G-CAM"
             )
         if code in self.cameras:
             raise ValueError(f"the model has camera {code} already: {', '.join(self.cameras)}")

@@ -93,7 +93,7 @@ def resumed(
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False or action.required:
+        if action.default in (None, False, "") or action.required:
             return action.help
         return super()._get_help_string(action)
 

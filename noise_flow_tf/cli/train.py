@@ -22,9 +22,12 @@ def make_parser(program: str | None = None) -> ConfigParser[TrainConfig]:
         TrainConfig,
         prog=program,
         description=__doc__,
-        epilog="architectures (--arch): a name of the paper, or "
-        + architecture.table()
-        + "\n\nThe flags of the original release's job script are taken as they stand.",
+        epilog=f"""architectures (--arch): a name of the paper, or {architecture.table()}
+
+writes to the folder --logdir: settings.json, history.csv, checkpoints/, tensorboard/, saved_model/,
+report.md, report.json and pictures/
+
+The flags of the original release's job script work unchanged.""",
     )
 
 

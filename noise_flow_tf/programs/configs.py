@@ -35,7 +35,7 @@ DEFAULT_STEPS = 10_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
 
-_MODEL = "run folder of train.py, SavedModel, or prefix of a released checkpoint"
+_MODEL = "run folder of noise-flow train, SavedModel, or prefix of a released checkpoint"
 _CAMERAS = ", ".join(CAMERAS)
 _ISO_LEVELS = ", ".join(map(str, ISO_LEVELS))
 
@@ -55,7 +55,7 @@ class Dataset:
         metavar="ROOT",
     )
     cam: list[str] | None = option(
-        None, f"only these cameras: {_CAMERAS}", nargs="+", metavar="CODE"
+        None, f"only these cameras; by default SIDD's, {_CAMERAS}", nargs="+", metavar="CODE"
     )
     iso: list[int] | None = option(
         None, f"only these ISO levels: {_ISO_LEVELS}", nargs="+", type=int, metavar="ISO"
@@ -170,7 +170,7 @@ class TrainConfig(Run):
     epochs: int | None = option(
         None,
         f"passes over the training set; by default {OFFLINE_EPOCHS} on the offline dataset, "
-        f"elsewhere as many as make {DEFAULT_STEPS} steps, and {RELEASE_EPOCHS} with the release's "
+        f"elsewhere about {DEFAULT_STEPS} steps, and {RELEASE_EPOCHS} with the release's "
         "schedule",
         type=positive_int,
     )
@@ -278,7 +278,9 @@ class SampleConfig(RawImages):
     metadata: str | None = option(
         None, "METADATA file of SIDD, for ISO, camera and colours", metavar="FILE"
     )
-    iso: int | None = option(None, f"ISO level: {_ISO_LEVELS}", type=int)
+    iso: int | None = option(
+        None, f"ISO level: {_ISO_LEVELS}, or between them with --iso_interpolation", type=int
+    )
     iso_interpolation: bool = option(False, "allow an ISO between two levels")
     camera: str | None = option(None, f"camera: {_CAMERAS}, or one that was added", metavar="CODE")
     draws: int = option(1, "number of noise draws per image", type=positive_int)
@@ -307,7 +309,7 @@ class EvaluateConfig(Patches):
     draw: bool = option(False, "only redraw the figures of the results in --out")
     gaussian_stddev: float | None = option(
         None,
-        "of the Gaussian baseline; by default that of the training noise in --sidd_path",
+        "of the Gaussian baseline; by default that of the training frames that --cam and --iso leave",
         type=positive_float,
     )
     scores_only: bool = option(
@@ -336,7 +338,10 @@ class EvaluateDenoiserConfig(TestFrames):
 
     runs: list[str] = field(
         metadata=required(
-            "run folders of noise-flow train-denoiser", names=["runs"], nargs="+", metavar="RUN"
+            "run folders of noise-flow train-denoiser; give them first",
+            names=["runs"],
+            nargs="+",
+            metavar="RUN",
         )
     )
     blocks: list[str] | None = option(

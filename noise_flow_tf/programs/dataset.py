@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 import sidd
 from noise_flow_tf.programs.configs import OFFLINE, Patches, TestFrames
 
@@ -23,7 +25,11 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     """
     folder, short = root(config), _SPLITS[split]
     first, end = (getattr(config, f"{bound}_{short}_im_idx") for bound in ("start", "end"))
-    found = sidd.select_frames(sidd.index(folder), split, (first, end), config.cam, config.iso)
+    instances = sidd.index(folder)
+    found = sidd.select_frames(instances, split, (first, end), config.cam, config.iso)
+    others = sorted({instance.camera for instance in instances} - {*sidd.CAMERAS})
+    if others and config.cam is None:
+        tqdm.write(f"left out: {split} frames of cameras {', '.join(others)}; --cam takes them")
     if not found:
         raise ValueError(
             f"{folder} has no {split} frame left after choosing frames {first} to {end - 1}, "

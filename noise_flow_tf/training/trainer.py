@@ -54,8 +54,8 @@ class Trainer(CheckedTrainer):
             self._column = int(noise_model.condition_space.camera_index(camera))
             if not noise_model.camera_parameters:
                 raise ValueError(
-                    f"architecture {noise_model.arch!r} has no camera parameters; sdn5, sdn6 and "
-                    "eq16 have them"
+                    f"architecture {noise_model.arch!r} has no camera parameters; take one with "
+                    "camera factors, such as S-G-CAM"
                 )
         self._loss = tf_keras.metrics.Mean(name="loss")
         self._nll = tf_keras.metrics.Mean(name="nll")

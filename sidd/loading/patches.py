@@ -90,7 +90,7 @@ class Patches:
         if others := sorted({frame.camera for frame in frames} - {*cameras}):
             raise ValueError(
                 f"frames of camera {', '.join(others)}, but cameras are {', '.join(cameras)}; "
-                "add the code to the argument cameras or leave the frames out"
+                "add the code to the argument cameras, or leave the frames out (--cam)"
             )
         self._patch_size, self._sampling, self._seed = patch_size, sampling, seed
         self._stride = stride or patch_size
