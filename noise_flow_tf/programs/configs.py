@@ -309,7 +309,7 @@ class EvaluateConfig(Patches):
     draw: bool = option(False, "only redraw the figures of the results in --out")
     gaussian_stddev: float | None = option(
         None,
-        "of the Gaussian baseline; by default that of the training frames that --cam and --iso leave",
+        "of the Gaussian baseline; by default that of the training frames that are chosen",
         type=positive_float,
     )
     scores_only: bool = option(
