@@ -137,14 +137,14 @@ def summary(rows: Iterable[Row], by: str | None = None) -> dict[Any, dict[str, A
     for row in sorted(rows, key=place):
         key = label(row) if by is None else (label(row), row[by])
         groups.setdefault(key, {}).setdefault(row["seed"], []).append(row)
-    found = {}
+    results = {}
     for key, runs in groups.items():
         ((first, *_), *_) = runs.values()
-        found[key] = _kind(first) | ({by: first[by]} if by else {}) | {"runs": len(runs)}
+        results[key] = _kind(first) | ({by: first[by]} if by else {}) | {"runs": len(runs)}
         for name in SCORES:
             means = [float(np.mean([row[name] for row in of])) for of in runs.values()]
-            found[key][name] = mean_and_std(means)
-    return found
+            results[key][name] = mean_and_std(means)
+    return results
 
 
 def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str, Any]]:
@@ -158,15 +158,15 @@ def margins(rows: Iterable[Row], ours: str = "noise_flow") -> dict[str, dict[str
     for row in rows:
         runs.setdefault((label(row), row["seed"]), []).append(row)
     means = {key: float(np.mean([row["psnr"] for row in of])) for key, of in runs.items()}
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for (other, seed), (first, *_) in runs.items():
         if other not in (ours, "noisy") and (ours, seed) in means:
-            margin = found.setdefault(other, _kind(first) | {"values": []})
+            margin = results.setdefault(other, _kind(first) | {"values": []})
             margin["values"].append(means[ours, seed] - means[other, seed])
-    for margin in found.values():
+    for margin in results.values():
         values = margin.pop("values")
         margin |= {**mean_and_std(values), "least": min(values)}
-    return found
+    return results
 
 
 def table(scores: Mapping[str, Mapping[str, Any]]) -> str:

@@ -106,10 +106,10 @@ def number(metric: Metric, score: Scores) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first row is its head.
+    r"""Return a Markdown table; the first row is its head.
 
     >>> print(markdown([["", "sdn5|unc"], ["NLL", "-3.5"]]))
-    |     | sdn5\\|unc |
+    |     | sdn5\|unc |
     | --- | --------- |
     | NLL | -3.5      |
     """

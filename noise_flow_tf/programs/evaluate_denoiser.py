@@ -57,7 +57,7 @@ class Image(NamedTuple):
 
 def load_runs(paths: list[str]) -> list[Trained]:
     """Load runs, in the paper's order and by seed."""
-    found: dict[tuple[str, int], Trained] = {}
+    trained: dict[tuple[str, int], Trained] = {}
     for path in paths:
         folder = DenoiserRun(path)
         if not folder.settings.is_file():
@@ -71,20 +71,20 @@ def load_runs(paths: list[str]) -> list[Trained]:
             )
         run = Trained(str(path), settings, folder.load())
         key = scores.label(run.kind), settings["seed"]
-        if key in found:
+        if key in trained:
             raise ValueError(
-                f"{found[key].path} and {path} were both trained on {key[0]} with seed {key[1]}; "
+                f"{trained[key].path} and {path} were both trained on {key[0]} with seed {key[1]}; "
                 "give one of them"
             )
-        found[key] = run
-        first = next(one for (label, _), one in found.items() if label == key[0])
+        trained[key] = run
+        first = next(one for (label, _), one in trained.items() if label == key[0])
         for name in _SAME_TRAINING:
             if settings.get(name) != first.settings.get(name):
                 raise ValueError(
                     f"{first.path} and {path} are not two seeds of one training: --{name} is "
                     f"{first.settings.get(name)} and {settings.get(name)}; evaluate them apart"
                 )
-    return sorted(found.values(), key=lambda run: (scores.place(run.kind), run.settings["seed"]))
+    return sorted(trained.values(), key=lambda run: (scores.place(run.kind), run.settings["seed"]))
 
 
 def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iterator[Image]:

@@ -38,7 +38,7 @@ def draw(folder: Path) -> None:
 
 def from_results(results: Mapping) -> dict[str, Figure]:
     """Return by name the figures of what `evaluation.json` holds."""
-    found, ours = results["properties"], results["ours"]
+    measured, ours = results["properties"], results["ours"]
     noise = evaluation_report.noise_label(results)
     titles = {"real": noise.capitalize(), **results["titles"]}
     latents = {
@@ -49,29 +49,29 @@ def from_results(results: Mapping) -> dict[str, Figure]:
                 for (camera, iso), group in _in_order(of_model["groups"]).items()
             },
         }
-        for name, of_model in found["latent"].items()
+        for name, of_model in measured["latent"].items()
     }
-    by_condition = titles[ours] if ours in found["latent"] else list(latents)[-1]
-    nlf = {key: (row["beta1"], row["beta2"]) for key, row in _in_order(found["nlf"]).items()}
+    by_condition = titles[ours] if ours in measured["latent"] else list(latents)[-1]
+    nlf = {key: (row["beta1"], row["beta2"]) for key, row in _in_order(measured["nlf"]).items()}
     return {
         "correlation": plotting.correlation_maps(
-            {titles[name]: np.array(rho) for name, rho in found["correlation"].items()},
-            {titles[name]: error for name, error in found["correlation_error"].items()},
+            {titles[name]: np.array(rho) for name, rho in measured["correlation"].items()},
+            {titles[name]: error for name, error in measured["correlation_error"].items()},
         ),
         "variance": plotting.variance_grid(
-            _in_order(found["variance"]),
+            _in_order(measured["variance"]),
             nlf,
             "real",
             ours,
             (f"{noise} noise", "camera NLF, beta1 y + beta2", titles[ours]),
         ),
         "latent": plotting.latent_quantiles(latents, by_condition, noise),
-        "temperature": plotting.charts(_temperature_chart(found, titles, ours, noise)),
+        "temperature": plotting.charts(_temperature_chart(measured, titles, ours, noise)),
     }
 
 
-def _temperature_chart(found: Mapping, titles: Mapping, ours: str, noise: str) -> plotting.Chart:
-    temperatures, kl = found["temperatures"], found["kl_over_temperature"]
+def _temperature_chart(measured: Mapping, titles: Mapping, ours: str, noise: str) -> plotting.Chart:
+    temperatures, kl = measured["temperatures"], measured["kl_over_temperature"]
     titles = {
         **titles, f"{ours} by moments": f"{titles[ours]}, batch norm on the batch's moments"
     }  # fmt: skip

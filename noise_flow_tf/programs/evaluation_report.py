@@ -36,32 +36,32 @@ def summaries(results: Mapping) -> dict[str, list[dict[str, Any]]]:
     A record has the conditions that the group shares, the number of `images`, and the `scores` of
     each model.
     """
-    found = {}
+    by_way = {}
     for way, (columns, _) in _WAYS.items():
         members: dict[tuple, list] = {}
         for row in results["images"]:
             members.setdefault(tuple(row[name] for name in columns), []).append(row)
-        found[way] = [
+        by_way[way] = [
             dict(zip(columns, group, strict=True))
             | {"images": len(rows), "scores": evaluation.summarise(rows)}
             for group, rows in sorted(members.items())
         ]
-    return found
+    return by_way
 
 
-def labelled(found: Mapping, way: str) -> dict[str, dict[str, Any]]:
+def labelled(by_way: Mapping, way: str) -> dict[str, dict[str, Any]]:
     """Return the groups of `summaries` by their labels."""
-    return {_WAYS[way][1].format(**record): record for record in found[way]}
+    return {_WAYS[way][1].format(**record): record for record in by_way[way]}
 
 
-def as_json(found: Mapping) -> dict[str, Any]:
+def as_json(by_way: Mapping) -> dict[str, Any]:
     """Return `summaries` in the form of JSON: by the condition, if it is one, else as records."""
-    in_json = dict(found)
+    in_json = dict(by_way)
     for way, (columns, _) in _WAYS.items():
         if len(columns) < 2:
             in_json[way] = {
                 label: {"images": record["images"], "scores": record["scores"]}
-                for label, record in labelled(found, way).items()
+                for label, record in labelled(by_way, way).items()
             }
     return in_json
 
@@ -83,11 +83,11 @@ def load(folder: Path) -> dict[str, Any]:
 
 def write(out: Path, results: Mapping) -> None:
     """Write `evaluation.json`, `evaluation.md`, `scores.csv` and `images.csv`."""
-    found = summaries(results)
-    files.write_json(out / "evaluation.json", {**results, "summaries": as_json(found)})
-    files.write_csv(out / "scores.csv", _score_rows(found))
+    by_way = summaries(results)
+    files.write_json(out / "evaluation.json", {**results, "summaries": as_json(by_way)})
+    files.write_csv(out / "scores.csv", _score_rows(by_way))
     files.write_csv(out / "images.csv", _image_rows(results))
-    files.write_markdown(out / "evaluation.md", _markdown(results, found))
+    files.write_markdown(out / "evaluation.md", _markdown(results, by_way))
 
 
 def noise_label(results: Mapping) -> str:
@@ -106,14 +106,14 @@ def source(results: Mapping) -> str:
     return f"All numbers here are from {where}."
 
 
-def table_1(results: Mapping, found: Mapping) -> str:
+def table_1(results: Mapping, by_way: Mapping) -> str:
     """Return Table 1: all test images, and the paper's numbers if the models are the paper's."""
-    (everything,) = found["all"]
+    (everything,) = by_way["all"]
     paper = tables.PAPER_TABLE_1 if list(everything["scores"]) == list(tables.TITLES) else None
     return tables.table(everything["scores"], results["titles"], results["ours"], paper)
 
 
-def _markdown(results: Mapping, found: Mapping) -> list[str]:
+def _markdown(results: Mapping, by_way: Mapping) -> list[str]:
     titles, ours = results["titles"], results["ours"]
     models = [
         f"- {titles[name]}: `{model['path']}`, `{model['arch']}`, {model['parameters']} parameters"
@@ -124,19 +124,19 @@ def _markdown(results: Mapping, found: Mapping) -> list[str]:
         source(results),
         "\n".join(models),
         tables.explained(titles[ours]),
-        table_1(results, found),
+        table_1(results, by_way),
     ]
     for way in ("camera", "ISO", "camera and ISO"):
-        paragraphs += [f"## By {way}", tables.groups(way, labelled(found, way), titles)]
+        paragraphs += [f"## By {way}", tables.groups(way, labelled(by_way, way), titles)]
     paragraphs.append("\n".join(f"Frame left out: {reason}" for reason in results["left_out"]))
     if "properties" in results:
         paragraphs += properties.text(results["properties"], titles, ours, noise_label(results))
     return paragraphs
 
 
-def _score_rows(found: Mapping) -> Iterable[dict[str, Any]]:
-    for way in found:
-        for label, record in labelled(found, way).items():
+def _score_rows(by_way: Mapping) -> Iterable[dict[str, Any]]:
+    for way in by_way:
+        for label, record in labelled(by_way, way).items():
             group = {"by": way, "group": label, "images": record["images"]}
             for model, scores in record["scores"].items():
                 yield {**group, "model": model, **scores}

@@ -75,8 +75,8 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     results = evaluation_report.load(out / "evaluation")
     if "properties" not in results:
         raise ValueError(f"{out / 'evaluation'} has scores only; run again without --draw")
-    found = evaluation_report.summaries(results)
-    scores = found["all"][0]["scores"]
+    by_way = evaluation_report.summaries(results)
+    scores = by_way["all"][0]["scores"]
     titles = tables.TITLES | {ours: "Noise Flow"}
     of_paper = {name: scores[name] for name in (*_BASELINES, ours)}
     first = tables.table(of_paper, titles, ours, tables.PAPER_TABLE_1)
@@ -113,7 +113,7 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     ]
     files.write_markdown(out / "report.md", paragraphs)
     numbers = {
-        "summaries": evaluation_report.as_json(found),
+        "summaries": evaluation_report.as_json(by_way),
         "differences": differences,
         "training_minutes": minutes,
         "versions": starts[-1]["versions"],

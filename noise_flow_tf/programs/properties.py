@@ -121,18 +121,18 @@ def captioned(folder: str, captions: Mapping[str, str]) -> dict[str, str]:
 
 
 def text(
-    found: Mapping, titles: Mapping[str, str], ours: str, noise: str, figures: str = "figures"
+    measured: Mapping, titles: Mapping[str, str], ours: str, noise: str, figures: str = "figures"
 ) -> list[str]:
     """Return paragraphs of Markdown on `Properties.results`.
 
     `noise` is the dataset's, real or simulated; `figures` is their folder, from the report's.
     """
-    errors, mine = found["correlation_error"], titles[ours]
+    errors, mine = measured["correlation_error"], titles[ours]
     latent = [["latent of", "mean", "variance", "excess kurtosis", "whiteness error"]]
-    for name, of_model in found["latent"].items():
+    for name, of_model in measured["latent"].items():
         cells = [of_model["all"][k] for k in ("mean", "variance", "excess_kurtosis", "whiteness")]
         latent.append([titles[name], *(f"{value:.4f}" for value in cells)])
-    without = "" if ours in found["latent"] else f" {mine} has no latent, and is left out."
+    without = "" if ours in measured["latent"] else f" {mine} has no latent, and is left out."
     pictures = captioned(figures, captions(noise))
     return [
         "## Correlation",
@@ -148,23 +148,23 @@ def text(
         tables.markdown(latent),
         pictures["latent"],
         "## Sampling temperature",
-        temperature_text(found, titles, ours),
+        temperature_text(measured, titles, ours),
         pictures["temperature"],
         "## Patches",
         pictures["samples"],
     ]
 
 
-def temperature_text(found: Mapping, titles: Mapping[str, str], ours: str) -> str:
+def temperature_text(measured: Mapping, titles: Mapping[str, str], ours: str) -> str:
     """Return which temperature is right here, and why the release took another."""
-    if ours not in found["kl_over_temperature"]:
+    if ours not in measured["kl_over_temperature"]:
         return f"{titles[ours]} has no latent, and so no temperature."
-    temperatures = found["temperatures"]
-    kl = dict(zip(temperatures, found["kl_over_temperature"][ours], strict=True))
-    by_moments = found["kl_over_temperature"][f"{ours} by moments"]
+    temperatures = measured["temperatures"]
+    kl = dict(zip(temperatures, measured["kl_over_temperature"][ours], strict=True))
+    by_moments = measured["kl_over_temperature"][f"{ours} by moments"]
     best = min(kl, key=kl.__getitem__)
     best_by_moments = temperatures[int(np.argmin(by_moments))]
-    difference, error = found["kl_above_temperature_1"][ours][temperatures.index(best)]
+    difference, error = measured["kl_above_temperature_1"][ours][temperatures.index(best)]
     if best == 1:
         verdict = "the model's own distribution, which is what maximum likelihood fits"
     elif -difference > 2 * error:

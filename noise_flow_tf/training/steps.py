@@ -68,8 +68,9 @@ class CheckedTrainer(tf_keras.Model):
         raise NotImplementedError
 
     def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
-        """Keras' `compile`. It also makes the optimizer's variables: made in the first step, they
-        would have the step traced twice.
+        """Compile as Keras does, and make the optimizer's variables.
+
+        Made in the first step, they would have the step traced twice.
 
         Args:
             optimizer: one of tf_keras, or its name.
