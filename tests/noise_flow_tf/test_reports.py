@@ -220,8 +220,8 @@ def test_the_report_on_temperature_takes_errors_into_account(kl, above, told):
 
 def made_up_properties():
     one = {"mean": 0.1, "variance": 1.5, "excess_kurtosis": 0.25, "whiteness": 0.0625}
-    groups = [{"camera": "S6", "iso": 800}, {"camera": "S6", "iso": 100}, {"camera": "P9", "iso": 50},
-              {"camera": "IP", "iso": 3200}]  # fmt: skip
+    conditions = [("S6", 800), ("S6", 100), ("P9", 50), ("IP", 3200)]
+    groups = [{"camera": camera, "iso": iso} for camera, iso in conditions]
     return {
         "correlation": {"real": [[0.0]], "m": [[1.0]]},
         "correlation_error": {"camera_nlf": 0.08, "m": 0.02},
@@ -309,8 +309,10 @@ def trained(path, noise, seed, **other):
 
 
 def test_denoisers_are_scored_image_by_image(tmp_path, monkeypatch):
-    halved = lambda network, noisy, tile: 0.5 + (noisy - 0.5) / tile  # noqa: E731
-    monkeypatch.setattr(evaluate_denoiser, "denoise_image", halved)
+    def tenth(network, noisy, tile):
+        return 0.5 + (noisy - 0.5) / tile
+
+    monkeypatch.setattr(evaluate_denoiser, "denoise_image", tenth)
     clean = np.full([12, 12, 4], 0.5)
     images = [
         evaluate_denoiser.Image(name, clean + 0.1, clean, {"camera": "S6", "iso": iso})
