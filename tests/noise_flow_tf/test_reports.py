@@ -247,6 +247,77 @@ def test_the_report_on_properties_has_their_numbers():
         assert text.count(f"](f/{name}.png)") == 1
 
 
+def test_properties_are_gathered_image_by_image(monkeypatch):
+    """Two images, the first of two batches; the model has no latent for the second."""
+    given = []
+
+    def gathering(name):
+        def make(*arguments):
+            own = (name, len([one for one in given if one[0] == (name, "made")]))
+            given.append(((name, "made"), arguments))
+            return SimpleNamespace(
+                add=lambda *values: given.append((own, values)),
+                mean=lambda: np.zeros([1]), results=lambda: {"groups": {}}, above_one=dict,
+            )  # fmt: skip
+
+        return make
+
+    for name in ("Correlation", "Calibration", "KLOverTemperature"):
+        monkeypatch.setattr(properties.analysis, name, gathering(name))
+    monkeypatch.setattr(properties.analysis, "correlation_error", lambda a, b: 0.5)
+    rng = np.random.default_rng(0)
+    batches = []
+    for frame_number, camera, iso, beta1 in ((4, 1, 100, 0.5), (4, 1, 100, 0.5), (7, 1, 100, 0.25)):
+        noise, clean, nlf, m = rng.uniform(size=(4, 2, 32, 32, 4))
+        batch = {
+            "noise": noise, "clean": clean, "frame": np.full(2, frame_number),
+            "camera": np.full(2, camera), "iso": np.full(2, iso), "nlf": np.full([2, 2], beta1),
+        }  # fmt: skip
+        latent = None if frame_number == 7 else m + 1
+        batches.append((batch, {
+            "gaussian": metrics.Measured(None, noise + 1, noise, noise),
+            "camera_nlf": metrics.Measured(None, nlf + 1, nlf, nlf),
+            "m": metrics.Measured(None, latent, m, m),
+        }))  # fmt: skip
+    gathered = properties.Properties(
+        dict.fromkeys(("gaussian", "camera_nlf", "m"), "model"), "m", ["IP", "S6"], "moments", 5
+    )
+    for batch, measured in batches:
+        gathered.add(batch, measured)
+    results = gathered.results()
+
+    (temperature,) = [values for what, values in given if what == ("KLOverTemperature", "made")]
+    assert temperature == ({"camera_nlf": "model", "m": "model", "m by moments": "moments"}, 5)
+    added = [values for what, values in given if what == ("KLOverTemperature", 0)]
+    assert [batch["frame"][0] for (batch,) in added] == [4, 4, 7]
+    first = [np.concatenate([batch["noise"] for batch, _ in batches[:2]])]
+    first += [np.concatenate([m[n].sample for _, m in batches[:2]]) for n in ("camera_nlf", "m")]
+    for number, expected in enumerate(first):  # of the noise itself, and of both models
+        one, other = [values for what, values in given if what == ("Correlation", number)]
+        np.testing.assert_array_equal(one[0], expected)
+        assert other[0].shape == (2, 32, 32, 4)
+    latents = [[values for what, values in given if what == ("Calibration", n)] for n in range(3)]
+    assert [len(values) for values in latents] == [2, 2, 1]
+    assert latents[2][0][0] == ("S6", 100)
+    np.testing.assert_array_equal(latents[2][0][1], first[2] + 1)
+    assert set(results["latent"]) == {"gaussian", "camera_nlf"}
+    assert results["nlf"] == [{"camera": "S6", "iso": 100, "beta1": 0.375, "beta2": 0.375}]
+    (variance,) = results["variance"]
+    assert (variance["camera"], variance["iso"]) == ("S6", 100)
+    clean = np.concatenate([batch["clean"] for batch, _ in batches])
+    bins = properties.analysis.VarianceOverIntensity()
+    noises = {"real": np.concatenate([batch["noise"] for batch, _ in batches])}
+    noises |= {
+        n: np.concatenate([m[n].sample for _, m in batches]) for n in ("camera_nlf", "m")
+    }  # fmt: skip
+    bins.add("all", clean, noises)
+    expected = bins.results()["all"]
+    assert variance["count"] == expected["count"] and len(variance["count"]) > 8
+    for source, values in expected["variance"].items():
+        np.testing.assert_allclose(variance["variance"][source], values, rtol=1e-9)
+    assert set(variance["variance"]) == {"real", "camera_nlf", "m"}
+
+
 def test_figures_are_given_their_conditions_in_order(monkeypatch):
     given = {}
     for name in ("correlation_maps", "variance_grid", "latent_quantiles", "charts"):
@@ -276,8 +347,8 @@ def test_figures_are_given_their_conditions_in_order(monkeypatch):
     assert chart.marked == {"lowest, at 0.6": (0.6, 1)} and chart.logarithmic
     del found["latent"]["m"]
     given.clear()
-    evaluation_figures.from_results(results)
-    assert given["latent_quantiles"][1] == "NLF"
+    evaluation_figures.from_results({**results, "offline": False})
+    assert given["latent_quantiles"][1:] == ("NLF", "real")
 
 
 def test_rows_of_images_have_what_is_known_of_the_frame():
