@@ -74,6 +74,7 @@ def test_impossible_networks_are_refused(given):
 
 
 def test_gauss_has_another_sigma_for_each_patch_over_the_whole_range():
+    np.testing.assert_allclose(np.multiply(sources.SIGMAS, 255), [0.24186, 11.507], rtol=1e-6)
     noise = denoising.Gauss()(flat(400), SEED).numpy()
     sigma = noise.std(axis=(1, 2, 3))
     low, high = sources.SIGMAS

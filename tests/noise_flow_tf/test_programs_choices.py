@@ -10,6 +10,7 @@ from noise_flow_tf.cli import parsing
 from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.programs import evaluate, paper
 from noise_flow_tf.programs.configs import OFFLINE_PAPER, PaperConfig, TrainConfig
+from noise_flow_tf.saving.run_folder import RunFolder
 
 
 def test_trainings_of_the_paper():
@@ -24,6 +25,24 @@ def test_trainings_of_the_paper():
     own = TrainConfig(epochs=4, seed=9)
     config = paper.of_variant(PaperConfig(train=own), "run", "S-G")
     assert (config.epochs, config.seed) == (4, 0)
+
+
+def test_the_paper_scores_all_its_models_as_often_as_it_is_started(monkeypatch, tmp_path):
+    scored = []
+    monkeypatch.setattr(nf, "load", lambda path: f"model of {path.name}")
+    monkeypatch.setattr(evaluate, "evaluate", lambda *given: scored.append(given))
+    runs = {name: RunFolder(tmp_path / name) for name in ("S-G", "ours")}
+    paths = [str(run.path) for run in runs.values()]
+    config = PaperConfig(full=True, sidd_path="sidd", cache="c", seed=3)
+    for _ in range(2):
+        paper.score(config, runs, tmp_path / "evaluation")
+    for given, models, out in scored:
+        assert (given.model, given.out) == (paths, str(tmp_path / "evaluation"))
+        assert (given.sidd_path, given.cache, given.seed) == ("sidd", "c", 3)
+        assert given.n_patches_per_image == 2898 and not given.scores_only
+        assert models == {name: (str(runs[name].path), f"model of {name}") for name in runs}
+        assert out == tmp_path / "evaluation"
+    assert len(scored) == 2
 
 
 @pytest.mark.parametrize(
