@@ -339,6 +339,7 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     assert tags["gaussian"] == {"epoch_nll", "epoch_kl"}
     assert set(layers.tagged(trainer.noise_model.summaries())) <= tags["learned"]
     assert tags["pictures"] == {"patches/S6"}
+    assert [step for step, _ in _written(run.tensorboard / "pictures")] == [0, 2]  # evaluated
 
 
 def _tags(folder):
