@@ -129,9 +129,10 @@ def _size(model: Any) -> dict[str, Any]:
 
 def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:
     """Raise a ValueError if frames have an ISO level or a camera outside a model's."""
-    isos = sorted({frame.iso for frame in frames} - {*space.iso_levels})
+    known = {frame.iso for frame in frames} if space.iso_interpolation else {*space.iso_levels}
+    isos = sorted({frame.iso for frame in frames} - known)
     cameras = sorted({frame.camera for frame in frames} - {*space.cameras})
-    if cameras or (isos and not space.iso_interpolation):
+    if cameras or isos:
         raise ValueError(
             f"the test frames have {', '.join([*cameras, *(f'ISO {iso}' for iso in isos)])}; "
             f"supported cameras: {', '.join(space.cameras)}; supported ISO levels: "

@@ -226,7 +226,7 @@ def test_denoise_flags(runs, dataset, tmp_path, monkeypatch, capsys, orientation
         return denoise_image(network, noisy, tile)
 
     monkeypatch.setattr(denoising, "denoise_image", recorded)
-    clean = np.random.default_rng(0).uniform(0.2, 0.6, size=(24, 40)).astype(np.float32)
+    clean = np.random.default_rng(0).uniform(0.2, 0.6, size=(22, 40)).astype(np.float32)
     np.save(tmp_path / "clean.npy", clean)
     np.save(tmp_path / "noisy.npy", clean + np.float32(0.1))
     flags = ["--model", str(runs["real"].path), "--noisy", str(tmp_path / "noisy.npy")]

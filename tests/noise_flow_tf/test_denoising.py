@@ -45,6 +45,17 @@ def test_parameters_are_those_of_the_description(depth, width):
     assert count == first + middle + last
 
 
+def test_each_convolution_begins_with_values_of_its_own_that_follow_from_the_seed():
+    kernels = [
+        [v.numpy() for v in small(5, 4, seed).trainable_variables if len(v.shape) == 4]
+        for seed in (0, 0, 1)
+    ]
+    for kernel, same in zip(*kernels[:2], strict=True):
+        np.testing.assert_array_equal(kernel, same)
+    different = [*kernels[0], *kernels[2]]
+    assert len(different) == len({kernel.tobytes() for kernel in different}) == 10
+
+
 def test_network_takes_its_estimate_from_the_input():
     network, noisy = small(noise_scale=0.5), tf.random.uniform([2, 8, 8, 4], seed=1)
     estimate = noisy - network(noisy)
@@ -74,6 +85,7 @@ def test_impossible_networks_are_refused(given):
 
 
 def test_gauss_has_another_sigma_for_each_patch_over_the_whole_range():
+    np.testing.assert_allclose(np.multiply(sources.SIGMAS, 255), [0.24186, 11.507], rtol=1e-6)
     noise = denoising.Gauss()(flat(400), SEED).numpy()
     sigma = noise.std(axis=(1, 2, 3))
     low, high = sources.SIGMAS

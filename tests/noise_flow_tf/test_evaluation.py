@@ -82,6 +82,17 @@ def test_images_are_told_apart_whatever_the_batches():
     assert all(row["scores"]["one"]["kl"] is None for row in missed)
 
 
+def test_patches_without_a_frame_are_images_in_their_order():
+    batches = make_batches(count=19)
+    rows = scored({"one": nf.GaussianNoise(0.03)}, batches)
+    assert [row["frame"] for row in rows] == list(range(19))
+    assert [row["iso"] for row in rows] == [int(iso) for batch in batches for iso in batch["iso"]]
+    assert {row["patches"] for row in rows} == {1}
+    noise = np.concatenate([batch["noise"] for batch in batches]).astype(np.float64)
+    nll = np.mean(0.5 * np.square(noise / 0.03), axis=(1, 2, 3)) + np.log(0.03 * (2 * np.pi) ** 0.5)
+    np.testing.assert_allclose([row["scores"]["one"]["nll"] for row in rows], nll, atol=1e-5)
+
+
 def scored(models, batches):
     scores = evaluation.ImageScores()
     for batch, told in evaluation.measure(models, batches):

@@ -8,6 +8,7 @@ import pytest
 import noise_flow_tf as nf
 from noise_flow_tf import denoising
 from noise_flow_tf.saving import denoiser, run_folder, saved_model
+from noise_flow_tf.saving.files import replacing
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
@@ -47,6 +48,35 @@ def test_a_later_format_is_refused_by_name(noise_model, tmp_path):
     _change(tmp_path / "denoiser" / "denoiser.json", format=7)
     with pytest.raises(ValueError, match="denoiser has format 7"):
         denoising.load(tmp_path / "denoiser")
+
+
+def test_a_folder_is_replaced_once_the_new_one_is_complete(tmp_path):
+    target, left = tmp_path / "model", tmp_path / "model.partial"
+    target.mkdir()
+    (target / "old").touch()
+
+    def below():
+        return {path.name for path in tmp_path.rglob("*")}
+
+    def crashed():
+        left.mkdir()
+        (left / "half").touch()
+
+    crashed()
+    with pytest.raises(KeyboardInterrupt), replacing(target) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+        raise KeyboardInterrupt
+    assert below() == {"model", "old"}
+    crashed()
+    with replacing(target) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert below() == {"model", "new"}
+    left.symlink_to(target)
+    with replacing(target) as partial:
+        partial.mkdir()
+    assert below() == {"model"} and target.is_dir()
 
 
 SETTINGS = {"arch": "sdn4|gain4", "width": 4}

@@ -3,11 +3,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from tensorboard.plugins.custom_scalar import layout_pb2
 
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation, layers
@@ -337,15 +339,44 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     assert tags["gaussian"] == {"epoch_nll", "epoch_kl"}
     assert set(layers.tagged(trainer.noise_model.summaries())) <= tags["learned"]
     assert tags["pictures"] == {"patches/S6"}
+    assert [step for step, _ in _written(run.tensorboard / "pictures")] == [0, 2]  # evaluated
 
 
 def _tags(folder):
-    return {
-        value.tag
+    return {value.tag for _, value in _written(folder)}
+
+
+def _written(folder):
+    return [
+        (event.step, value)
         for file in folder.glob("*.v2")
         for event in tf.compat.v1.train.summary_iterator(str(file))
         for value in event.summary.value
-    }
+    ]
+
+
+def test_learned_curves_are_drawn_together_by_kind_above_the_baselines(tmp_path):
+    learned = {"beta": {"beta1": 0.5, "beta2": 0.25}, "gain": {"ISO 100": 2.0}}
+    model = SimpleNamespace(summaries=lambda: learned)
+    baselines = {"gaussian": {"nll": -1.5, "kl": 0.75}}
+    curves = callbacks.LearnedCurves(model, tmp_path, baselines)
+    curves.on_train_begin()
+    curves.on_epoch_end(3)
+    curves.on_train_end()
+    (_, written), *scalars = _written(tmp_path / "learned")
+    layout = layout_pb2.Layout.FromString(written.tensor.string_val[0])
+    (category,) = layout.category
+    assert [(chart.title, list(chart.multiline.tag)) for chart in category.chart] == [
+        ("beta", ["^beta/beta1$", "^beta/beta2$"]),
+        ("gain", ["^gain/ISO 100$"]),
+    ]
+    told = [(step, value.tag, float(tf.make_ndarray(value.tensor))) for step, value in scalars]
+    assert told == [(3, "beta/beta1", 0.5), (3, "beta/beta2", 0.25), (3, "gain/ISO 100", 2.0)]
+    told = [
+        (step, value.tag, float(tf.make_ndarray(value.tensor)))
+        for step, value in _written(tmp_path / "gaussian")
+    ]
+    assert told == [(3, "epoch_nll", -1.5), (3, "epoch_kl", 0.75)]
 
 
 @pytest.mark.parametrize(
