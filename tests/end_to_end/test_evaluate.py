@@ -126,9 +126,7 @@ def test_several_models_side_by_side(run_folder, dataset, results, tmp_path, cap
     for name in ("figures", "examples.npz"):  # of the results that were there before
         assert (results / name).exists() and not (tmp_path / "two" / name).exists()
     said = capsys.readouterr().out
-    assert "
-report  " in said and "
-figures  " not in said
+    assert "\nreport  " in said and "\nfigures  " not in said
     frames = sidd.select_frames(sidd.index(dataset), "test", cameras=["S6"])
     noise = [sidd.read_pair(f.noisy, f.clean, f.metadata).noise.astype(float) for f in frames]
     nll = np.mean(np.square(noise)) / (2 * 0.05**2) + np.log(0.05 * np.sqrt(2 * np.pi))
