@@ -80,7 +80,7 @@ def test_mirrored_new_camera(training, one_device, new_pairs, dataset, tmp_path)
     flags = ["--new_camera", "P9", "--from", one_device, "--sidd_path", new_pairs, "--epochs", 3]
     flags += ["--lr", 0.1, "--n_batch_train", 3, "--cache", tmp_path / "cache", "--logdir"]
     told = finish(start(command("train.py", *flags, tmp_path / "two", *TWO)))
-    assert "with 3 parameters on 2 device(s)" in told
+    assert "3 parameters to train, on 2 device(s)" in told
     train.main(list(map(str, [*flags, tmp_path / "one", "--strategy", "none"])))
     got, expected = (RunFolder(tmp_path / name).read_history(3) for name in ("two", "one"))
     for row, other in zip(got, expected, strict=True):

@@ -14,7 +14,7 @@ def test_an_nlf_is_given_once():
         nf.CameraNLF(0.01, 1e-4)(CLEAN, 100, "S6", nlf=nlf)
     with pytest.raises(ValueError, match=r"call it with nlf=\[\[beta1, beta2\], \.\.\]"):
         nf.CameraNLF()(CLEAN, 100, "S6")
-    with pytest.raises(ValueError, match="give both beta1 and beta2, or neither"):
+    with pytest.raises(ValueError, match="pass both beta1 and beta2, or neither"):
         nf.CameraNLF(0.01)
     with pytest.raises(
         ValueError, match="beta1 must be one value for all or one for each of the 3"

@@ -66,7 +66,7 @@ def test_a_model_without_a_latent_has_no_temperature():
     np.testing.assert_array_equal(first, again)
     assert first.shape == other.shape == BATCH["clean"].shape and not np.array_equal(first, other)
     for temperature in (0.0, 0.5, tf.constant(1.0)):
-        with pytest.raises(ValueError, match="has no latent, and so no temperature"):
+        with pytest.raises(ValueError, match="has no latent, so its temperature must be 1"):
             protocol.sample(p, SEED, temperature)
     latent, log_prob = protocol.latent_and_log_prob(p, BATCH["noise"])
     assert latent is None
