@@ -159,7 +159,7 @@ def test_patches_of_a_camera_without_an_index(foreign):
         sidd.Patches(frames, 16, progress=False)
     assert str(raised.value) == (
         "frames of camera A7, but cameras are IP, GP, S6, N6, G4; add the code to the argument "
-        "cameras or leave the frames out"
+        "cameras, or leave the frames out (--cam)"
     )
 
 
