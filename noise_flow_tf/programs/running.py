@@ -25,7 +25,7 @@ Frames = list[sidd.Frame]
 
 
 class Training(Task, Protocol[Config]):
-    """What training a kind of model has of its own, beside a `training.fitting.Task`.
+    """What training a kind of model adds to a `training.fitting.Task`.
 
     `open` opens the patches `train` and `test` of frames, and returns how many steps an epoch has;
     `own_settings` are those of a fresh run besides the config, and `resume` takes those of an
