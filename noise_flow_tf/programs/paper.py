@@ -1,7 +1,7 @@
 """Section 4 of the Noise Flow paper from one command: Tables 1 and 2, Figures 4 to 7, and beyond.
 
 Trains Noise Flow, its ablations and the paper's own formulas, scores all of them on the same test
-images beside both baselines, and writes a report with the paper's numbers beside the measured ones.
+images as both baselines, and writes a report with the paper's numbers next to the measured ones.
 """
 
 from collections.abc import Mapping
