@@ -136,7 +136,7 @@ class OneImageABatch:
         return self._frame(epoch, frame)[first : first + self._batch_size]
 
     def ahead(self, epoch: int, number: int) -> list[tuple[int, int]]:
-        """Return as much of the next image as the batch has of its own."""
+        """Return as many patches of the next image as the batch has of this one."""
         order, ends = self._epoch(epoch)
         turn = np.searchsorted(ends, number, "right")
         if turn + 1 == len(order):

@@ -1,4 +1,4 @@
-"""Keras 3 and tf_keras, and the checks that a layer is used in a model of its own."""
+"""Keras 3 and tf_keras, and the check that a layer is in a model of the right one."""
 
 import sys
 from collections.abc import Callable
