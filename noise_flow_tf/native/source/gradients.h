@@ -178,6 +178,8 @@ class Forward : public Pass {
       log_det = step.log_det * H() * W();
     } else {
       const float beta1 = step.params[b], beta2 = step.params[flow.B + b];
+      const I tail = first_lanes(W() - (columns() - L));
+      Total log_variances(columns());
       for (int64_t row = 0; row < H(); ++row) {
         float* variances[4];
         for (int c = 0; c < 4; ++c) variances[c] = scratch + c * columns();
@@ -187,12 +189,14 @@ class Forward : public Pass {
           for (int64_t x = 0; x < columns(); x += L) {
             const V variance = relu(load(variances[c] + x)) * beta1 + beta2;
             store(y + at + x, load(from + at + x) / square_root(variance));
-            store(variances[c] + x, logarithm(variance));
+            const V log_variance = logarithm(variance);
+            log_variances.add(x + L > W() ? bits(bits(log_variance) & tail) : log_variance);
           }
           zero_tail(y + at, W(), columns());
-          log_det -= 0.5 * sum_of(variances[c], W());
         }
+        log_variances.end_row();
       }
+      log_det = -0.5 * log_variances.value();
     }
     memcpy(from, y, count * sizeof(float));
     return log_det;
@@ -284,7 +288,8 @@ class Forward : public Pass {
         zero_tail(to, W(), columns());
       }
     float* tanhs = saved_ + kept.t + b * 2 * plane();
-    double log_det = 0;
+    const I tail = first_lanes(W() - (columns() - L));
+    Total tanh_total(columns());
     for (int64_t r = 0; r < H(); ++r) {
       for (int64_t i = 0; i < 3 * step.wp; ++i) rows[i] = image.row(2 + i / 3, r + i % 3 - 1);
       const float* border[4];
@@ -295,19 +300,18 @@ class Forward : public Pass {
           [&](int o, int64_t x) { return load(border[o] + x); },
           [&](int64_t x, const V* sums) {
             for (int i = 0; i < 2; ++i) {
-              const V value = hyperbolic_tangent(sums[2 + i]);
+              V value = hyperbolic_tangent(sums[2 + i]);
+              if (x + L > W()) value = bits(bits(value) & tail);
               float* z = out + i * plane() + x;
               store(t + i * plane() + x, value);
               store(z, load(z) * exponential(value * step.rescaling) + sums[i]);
+              tanh_total.add(value);
             }
           });
-      for (int i = 0; i < 2; ++i) {
-        zero_tail(out + i * plane(), W(), columns());
-        zero_tail(t + i * plane(), W(), columns());
-        log_det += step.rescaling * sum_of(t + i * plane(), W());
-      }
+      for (int i = 0; i < 2; ++i) zero_tail(out + i * plane(), W(), columns());
+      tanh_total.end_row();
     }
-    return log_det;
+    return step.rescaling * tanh_total.value();
   }
 
   void spread(const float* planes, int64_t channels, Spread* spreads) const {
@@ -315,22 +319,24 @@ class Forward : public Pass {
     const I tail = first_lanes(W() - (columns() - L));
     for (int64_t c = 0; c < channels; ++c) {
       const float* p = planes + c * plane();
-      double total = 0, squares = 0;
-      for (int64_t r = 0; r < H(); ++r) total += sum_of(p + r * columns(), columns());
-      const float mean = static_cast<float>(total / count);
-      double rest = 0;  // of the mean, which was rounded
+      Total values(columns()), differences(columns()), squares(columns());
       for (int64_t r = 0; r < H(); ++r) {
-        V row = {}, row_squares = {};
+        for (int64_t x = 0; x < columns(); x += L) values.add(load(p + r * columns() + x));
+        values.end_row();
+      }
+      const float mean = static_cast<float>(values.value() / count);
+      for (int64_t r = 0; r < H(); ++r) {
         for (int64_t x = 0; x < columns(); x += L) {
           V difference = load(p + r * columns() + x) - mean;
           if (x + L > W()) difference = bits(bits(difference) & tail);
-          row += difference;
-          row_squares += difference * difference;
+          differences.add(difference);
+          squares.add(difference * difference);
         }
-        rest += sum(row);
-        squares += sum(row_squares);
+        differences.end_row();
+        squares.end_row();
       }
-      spreads[c] = {mean + rest / count, squares - rest * rest / count};
+      const double rest = differences.value();  // of the mean, which was rounded
+      spreads[c] = {mean + rest / count, squares.value() - rest * rest / count};
     }
   }
 
@@ -462,9 +468,12 @@ class Backward : public Pass {
       V products[4][4] = {};
       for (int64_t x = from; x < to; x += L) {
         V slopes[4];
+#pragma GCC unroll 4
         for (int j = 0; j < 4; ++j) slopes[j] = load(work(b, j) + x);
+#pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
           const V value = load(y + i * plane() + x);
+#pragma GCC unroll 4
           for (int j = 0; j < 4; ++j) products[i][j] += value * slopes[j];
         }
         for (int i = 0; i < 4; ++i)
@@ -478,34 +487,33 @@ class Backward : public Pass {
 
   void gain(const Step& step, int64_t b, const float* y) const {
     const float gamma = step.params[b];
-    double products = 0;
+    Total products(columns());
     for (int c = 0; c < 4; ++c)
       for (int64_t r = 0; r < H(); ++r) {
-        V total = {};
         const int64_t at = c * plane() + r * columns();
         for (int64_t x = at; x < at + columns(); x += L) {
           float* slope = work(b, 0) + x;
-          total += load(slope) * load(y + x);
+          products.add(load(slope) * load(y + x));
           store(slope, load(slope) / gamma);
         }
-        products += sum(total);
+        products.end_row();
       }
     const double dimensions = 4.0 * H() * W();
     to_.params[step.offset + b] =
-        static_cast<float>(-(products + dimensions * to_.log_prob_gradient[b]) / gamma);
+        static_cast<float>(-(products.value() + dimensions * to_.log_prob_gradient[b]) / gamma);
   }
 
   void signal(const Step& step, int64_t b, const float* y, float* scratch) const {
     const float beta1 = step.params[b], beta2 = step.params[flow.B + b];
     const float slope_of_log = to_.log_prob_gradient[b];
-    double by_beta1 = 0, by_beta2 = 0;
+    const I tail = first_lanes(W() - (columns() - L));
+    Total by_beta1(columns()), by_beta2(columns());
     for (int64_t r = 0; r < H(); ++r) {
       float* cleans[4];
       for (int c = 0; c < 4; ++c) cleans[c] = scratch + c * columns();
       const int64_t pixels = 4 * (b * H() + r) * W();
       separate(flow.clean + pixels, W(), cleans);
       for (int c = 0; c < 4; ++c) {
-        V sum1 = {}, sum2 = {};
         for (int64_t x = 0; x < columns(); x += L) {
           const int64_t at = c * plane() + r * columns() + x;
           const V clean = load(cleans[c] + x);
@@ -513,22 +521,22 @@ class Backward : public Pass {
           const V variance = intensity * beta1 + beta2;
           float* slope = work(b, 0) + at;
           V by_variance = -0.5f * (load(slope) * load(y + at) + slope_of_log) / variance;
-          if (x + L > W()) by_variance = bits(bits(by_variance) & first_lanes(W() - x));
-          sum1 += by_variance * intensity;
-          sum2 += by_variance;
+          if (x + L > W()) by_variance = bits(bits(by_variance) & tail);
+          by_beta1.add(by_variance * intensity);
+          by_beta2.add(by_variance);
           store(slope, load(slope) / square_root(variance));
           store(cleans[c] + x, clean < 0 ? V{} : by_variance * beta1);
         }
         zero_tail(work(b, c) + r * columns(), W(), columns());
-        by_beta1 += sum(sum1);
-        by_beta2 += sum(sum2);
       }
+      by_beta1.end_row();
+      by_beta2.end_row();
       if (!to_.clean) continue;
       for (int c = 0; c < 4; ++c)
         for (int64_t x = 0; x < W(); ++x) to_.clean[pixels + 4 * x + c] += cleans[c][x];
     }
-    to_.params[step.offset + b] = static_cast<float>(by_beta1);
-    to_.params[step.offset + flow.B + b] = static_cast<float>(by_beta2);
+    to_.params[step.offset + b] = static_cast<float>(by_beta1.value());
+    to_.params[step.offset + flow.B + b] = static_cast<float>(by_beta2.value());
   }
 
   void coupling(const Step& step, const Kept& kept, int thread, Team& team, float* scratch) {
@@ -576,25 +584,25 @@ class Backward : public Pass {
     const float* hidden = saved_ + kept.h2 + b * wp * plane();
     const float slope_of_log = to_.log_prob_gradient[b];
     // `image` has four planes of slopes, then those of the hidden layer.
-    double by_rescaling = 0;
+    const I tail = first_lanes(W() - (columns() - L));
+    Total by_rescaling(columns());
     for (int64_t r = 0; r < H(); ++r)
       for (int i = 0; i < 2; ++i) {
         float *shifts = image.row(i, r), *scales = image.row(2 + i, r);
-        V total = {};
         for (int64_t x = 0; x < columns(); x += L) {
           const int64_t at = (2 + i) * plane() + r * columns() + x;
           const V slope = load(work(b, 0) + at), tanh = load(t + at - 2 * plane());
           const V scale = exponential(tanh * step.rescaling);
           V by_log_scale = slope * load(y + at) * scale + slope_of_log;
-          if (x + L > W()) by_log_scale = bits(bits(by_log_scale) & first_lanes(W() - x));
-          total += by_log_scale * tanh;
+          if (x + L > W()) by_log_scale = bits(bits(by_log_scale) & tail);
+          by_rescaling.add(by_log_scale * tanh);
           store(shifts + x, slope);
           store(scales + x, by_log_scale * step.rescaling * (1.0f - tanh * tanh));
           store(work(b, 0) + at, slope * scale);
         }
-        by_rescaling += sum(total);
+        by_rescaling.end_row();
       }
-    *by.rescaling += by_rescaling;
+    *by.rescaling += by_rescaling.value();
     add_border(image, by, w);
     for (int64_t c = 0; c < wp; ++c)
       for (int64_t r = 0; r < H(); ++r) {
@@ -632,14 +640,16 @@ class Backward : public Pass {
   // The gradient by the bias, and by the last kernel's weights of the border channel.
   void add_border(const Planes& slopes, const CouplingParams<double>& by, int64_t w) const {
     for (int o = 0; o < 4; ++o) {
-      double all = 0, left = 0, right = 0;
+      Total all(this->columns());
+      double left = 0, right = 0;
       for (int64_t r = 0; r < H(); ++r) {
         const float* row = slopes.row(o, r);
-        all += sum_of(row, W());
+        for (int64_t x = 0; x < this->columns(); x += L) all.add(load(row + x));
+        all.end_row();
         left += row[0];
         right += row[W() - 1];
       }
-      by.bias3[o] += all;
+      by.bias3[o] += all.value();
       const int64_t ends[3] = {0, -1, H() - 1};
       const double columns[3] = {left, 0, right};
       for (int ky = 0; ky < 3; ++ky)
@@ -659,18 +669,18 @@ class Backward : public Pass {
   void add_slopes(const float* slopes, const float* hidden, const Step& step, const float* moments,
                   Slopes* sums) const {
     for (int64_t c = 0; c < step.wp; ++c) {
-      sums[c] = {};
+      Total level(columns()), slope(columns());
       for (int64_t r = 0; r < H(); ++r) {
-        V level = {}, slope = {};
         const int64_t at = c * plane() + r * columns();
         for (int64_t x = at; x < at + columns(); x += L) {
           const V value = load(slopes + x);  // zero beyond the image
-          level += value;
-          slope += value * normalise(load(hidden + x), moments[c], moments[step.wp + c]);
+          level.add(value);
+          slope.add(value * normalise(load(hidden + x), moments[c], moments[step.wp + c]));
         }
-        sums[c].level += sum(level);
-        sums[c].slope += sum(slope);
+        level.end_row();
+        slope.end_row();
       }
+      sums[c] = {level.value(), slope.value()};
     }
   }
 
@@ -691,40 +701,58 @@ class Backward : public Pass {
     float* slopes = slopes_of_ + b * wp * plane();
     for (int64_t c = 0; c < wp; ++c)
       averages(step, b, c, slopes_[1], inverse2, by.mean2, by.variance2, by.bias2);
+    for (int64_t c = 0; c < wp; ++c)
+      for (int64_t r = 0; r < H(); ++r) {
+        const int64_t at = c * plane() + r * columns();
+        for (int64_t x = at; x < at + columns(); x += L)
+          store(slopes + x, through_batch_norm(load(slopes + x), load(second + x), mean2[c],
+                                               inverse2[c], levels[c], tilts[c]));
+        zero_tail(slopes + at, W(), columns());
+      }
+    for (int64_t c = 0; c < wp; c += 4)
+      for (int64_t o = 0; o < wp; o += 4)
+        add_block(first + c * plane(), mean1 + c, inverse1 + c, slopes + o * plane(), by, w, c, o);
     for (int64_t r = 0; r < H(); ++r) {
-      for (int64_t c = 0; c < wp; ++c) {
-        const int64_t at = c * plane() + r * columns();
-        float* to = row_slopes + c * columns();
-        for (int64_t x = 0; x < columns(); x += L)
-          store(to + x, through_batch_norm(load(slopes + at + x), load(second + at + x), mean2[c],
-                                             inverse2[c], levels[c], tilts[c]));
-        zero_tail(to, W(), columns());
-      }
-      for (int64_t c = 0; c < w; ++c) {
-        const int64_t at = c * plane() + r * columns();
-        for (int64_t o = 0; o < wp; o += 4) {
-          V products[4] = {};
-          for (int64_t x = 0; x < columns(); x += L) {
-            const V value = relu(normalise(load(first + at + x), mean1[c], inverse1[c]));
-            for (int i = 0; i < 4; ++i)
-              products[i] += value * load(row_slopes + (o + i) * columns() + x);
-          }
-          for (int i = 0; i < 4 && o + i < w; ++i) by.kernel2[c * w + o + i] += sum(products[i]);
-        }
-      }
+      const int64_t row = r * columns();
+      for (int64_t o = 0; o < wp; ++o)
+        memcpy(row_slopes + o * columns(), slopes + o * plane() + row, columns() * sizeof(float));
       for (int64_t c = 0; c < wp; c += 4)
         mix_row(
             row_slopes, wp, columns(), step.k2_back + c * wp, 0, columns(),
             [&](int, int64_t) { return V{}; },
             [&](int64_t x, const V* sums) {
               for (int i = 0; i < 4; ++i) {
-                const int64_t at = (c + i) * plane() + r * columns() + x;
+                const int64_t at = (c + i) * plane() + row + x;
                 const V value = normalise(load(first + at), mean1[c + i], inverse1[c + i]);
                 store(slopes + at, value > 0 ? sums[i] : V{});
               }
             });
     }
     add_slopes(slopes, first, step, moments, slopes_[0] + b * wp);
+  }
+
+  // Adds to the gradient by kernel2 the products of four inputs and four slopes.
+  void add_block(const float* inputs, const float* means, const float* inverses,
+                 const float* slopes, const CouplingParams<double>& by, int64_t w, int64_t c,
+                 int64_t o) const {
+    for (int64_t from = 0; from < plane(); from += 1024) {  // so that float sums stay short
+      const int64_t to = from + 1024 < plane() ? from + 1024 : plane();
+      V products[4][4] = {};
+      for (int64_t x = from; x < to; x += L) {
+        V slope[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k) slope[k] = load(slopes + k * plane() + x);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const V value = relu(normalise(load(inputs + i * plane() + x), means[i], inverses[i]));
+#pragma GCC unroll 4
+          for (int k = 0; k < 4; ++k) products[i][k] += value * slope[k];
+        }
+      }
+      for (int i = 0; i < 4 && c + i < w; ++i)
+        for (int k = 0; k < 4 && o + k < w; ++k)
+          by.kernel2[(c + i) * w + o + k] += sum(products[i][k]);
+    }
   }
 
   void first_layer(const Step& step, const Kept& kept, int64_t b, double* totals,

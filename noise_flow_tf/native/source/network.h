@@ -68,9 +68,11 @@ NF_INLINE void mix_row(const float* input, int64_t inputs, int64_t step, const f
                        int64_t from, int64_t to, const Init& init, const Emit& emit) {
   for (int64_t x = from; x < to; x += L) {
     V sums[4];
+#pragma GCC unroll 4
     for (int o = 0; o < 4; ++o) sums[o] = init(o, x);
     for (int64_t c = 0; c < inputs; ++c) {
       const V value = load(input + c * step + x);
+#pragma GCC unroll 4
       for (int o = 0; o < 4; ++o) sums[o] += splat(weights[4 * c + o]) * value;
     }
     emit(x, sums);
@@ -106,11 +108,13 @@ NF_INLINE void add_products(const Planes& in, int64_t channel, int64_t shift, co
       const float* b = out.row(first, y);
       const int64_t plane = (out.height + 2) * out.stride;
       for (int64_t x = 0; x < columns; x += L) {
-        V values[3];
-        for (int k = 0; k < 3; ++k) values[k] = load(a + x + k);
+        const V left = load(a + x), middle = load(a + x + 1), right = load(a + x + 2);
+#pragma GCC unroll 4
         for (int o = 0; o < NO; ++o) {
           const V slope = load(b + o * plane + x);
-          for (int k = 0; k < 3; ++k) total[k][o] += values[k] * slope;
+          total[0][o] += left * slope;
+          total[1][o] += middle * slope;
+          total[2][o] += right * slope;
         }
       }
     }

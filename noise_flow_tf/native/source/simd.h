@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define NF_INLINE static inline __attribute__((always_inline))
+#define NF_INLINE_METHOD inline __attribute__((always_inline))
 
 namespace {
 
@@ -31,11 +32,45 @@ NF_INLINE I first_lanes(int64_t n) {
   return mask;
 }
 
-NF_INLINE double sum(V v) {
-  double total = 0;
-  for (int k = 0; k < L; ++k) total += v[k];
-  return total;
+// The sum of all lanes, by halves.
+NF_INLINE double sum(Four v) { return static_cast<double>((v[0] + v[2]) + (v[1] + v[3])); }
+#if NF_LANES >= 8
+typedef float Eight __attribute__((vector_size(32)));
+NF_INLINE double sum(Eight v) {
+  return sum(__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7));
 }
+#endif
+#if NF_LANES >= 16
+NF_INLINE double sum(V v) {
+  return sum(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+             __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+#endif
+
+// A sum over the rows of an image: in float over about 32 vectors, in double over all.
+class Total {
+ public:
+  explicit Total(int64_t columns) : together_(columns < 32 * L ? 32 * L / columns : 1) {}
+  NF_INLINE_METHOD void add(V v) { now_ += v; }
+  NF_INLINE_METHOD void end_row() {
+    if (++rows_ >= together_) flush();
+  }
+  NF_INLINE_METHOD double value() {
+    flush();
+    return all_;
+  }
+
+ private:
+  V now_ = {};
+  double all_ = 0;
+  int64_t rows_ = 0, together_;
+
+  NF_INLINE_METHOD void flush() {
+    all_ += sum(now_);
+    now_ = V{};
+    rows_ = 0;
+  }
+};
 
 NF_INLINE V square_root(V v) {
   for (int k = 0; k < L; ++k) v[k] = __builtin_sqrtf(v[k]);
