@@ -189,9 +189,7 @@ def compile_objects(
         else:
             say(f"without {target.name}: {result}")
     core, label = folder / "core.o", folder / "label.o"
-    compiler.compile(
-        SOURCES / "core.cpp", core, *(f"-DNF_HAVE_{name.upper()}" for name in targets)
-    )
+    compiler.compile(SOURCES / "core.cpp", core, *(f"-DNF_HAVE_{name.upper()}" for name in targets))
     source = label.with_suffix(".cpp")
     source.write_text(
         'extern "C" __attribute__((visibility("default"))) const char nf_label[];\n'

@@ -131,12 +131,11 @@ def _load() -> _Loaded:
         return _Loaded(None, f"the compiled library is not of these sources; {rebuild}")
     try:
         library = ctypes.CDLL(str(path))
-        abi = library.nf_abi()
+        if (abi := library.nf_abi()) != ABI:
+            return _Loaded(None, f"the compiled library has interface {abi}, not {ABI}; {rebuild}")
         for name, (arguments, result) in _SIGNATURES.items():
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, result
     except (OSError, AttributeError) as error:
         return _Loaded(None, f"the compiled library does not load: {error}; {rebuild}")
-    if abi != ABI:
-        return _Loaded(None, f"the compiled library has interface {abi}, not {ABI}; {rebuild}")
     return _Loaded(library)
