@@ -1,7 +1,7 @@
 """Compiles the core into the package when it is installed or a wheel is made.
 
-All else is in pyproject.toml. Without a C++ compiler, an isolated build requires `ziglang`. If nothing
-compiles, the package is installed without the core.
+All else is in pyproject.toml. Without a C++ compiler, an isolated build requires `ziglang`. If
+nothing compiles, the package is installed without the core.
 """
 
 import importlib.util
