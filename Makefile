@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PACKAGES := $(VENV)/.packages
+CORE := noise_flow_tf/native/build.py $(wildcard noise_flow_tf/native/source/*)
 RUN := runs/demo
 DENOISE := runs/denoise
 SEEDS := 0
@@ -19,15 +21,22 @@ DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-setup: $(READY)  ## make .venv with the packages of requirements.txt
+setup: $(READY)  ## make .venv with the packages of requirements.txt, and compile the core
+
+# Without a compiler there is a message, and TensorFlow does the core's work.
+$(READY): $(PACKAGES) $(CORE)
+	@$(BIN)/python -m noise_flow_tf.native.build || true
+	touch $@
 
 # A wrong Python is refused before anything is installed, and what an earlier one left is cleared.
-$(READY): requirements.txt pyproject.toml
+$(PACKAGES): requirements.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 		f"make setup: Python 3.11 to 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}; name another, " \
 		"such as make setup PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python noise_flow_tf/native/build.py --compiler >/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check "ziglang>=0.13" || true
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

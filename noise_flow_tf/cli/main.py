@@ -5,6 +5,7 @@ import sys
 
 from noise_flow_tf import __version__
 from noise_flow_tf.cli.parsing import run
+from noise_flow_tf.native import library
 
 COMMANDS = {
     "train": "train a noise model",
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     if name in ("-h", "--help"):
         print(_help())
     elif name == "--version":
-        print(f"noise-flow {__version__}")
+        run(_print_version, "noise-flow")
     elif name in COMMANDS:
         command(name, arguments[1:])
     else:
@@ -44,6 +45,10 @@ def command(name: str, arguments: list[str] | None = None, program: str | None =
     module = importlib.import_module(f"noise_flow_tf.cli.{name.replace('-', '_')}")
     program = program or f"noise-flow {name}"
     run(lambda: module.main(arguments, program), program)
+
+
+def _print_version() -> None:
+    print(f"noise-flow {__version__}\n{library.description()}")
 
 
 def _help() -> str:

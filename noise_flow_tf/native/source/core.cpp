@@ -1,5 +1,6 @@
 // The C interface: it checks arguments and chooses the kernels for this processor at run time.
 #include "core.h"
+#include "processor.h"
 
 #include <string.h>
 
@@ -29,18 +30,6 @@ struct Target {
 };
 
 bool always() { return true; }
-
-#if defined(__x86_64__)
-bool has_avx2() {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-}
-#endif
 
 const Target targets[] = {
 #ifdef NF_HAVE_AVX512

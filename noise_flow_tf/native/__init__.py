@@ -1,0 +1,1 @@
+"""The compiled core, and when it does TensorFlow's work."""
