@@ -1,1 +1,14 @@
-"""The compiled core, and when it does TensorFlow's work."""
+"""The compiled core for CPUs, and noise for NumPy arrays without TensorFlow.
+
+Nothing here imports TensorFlow but `use` and `graph`, when they are used, so that a process that
+trains in PyTorch, say, can add noise to its images:
+
+    from noise_flow_tf import native
+
+    model = native.load("noise_flow.npz")  # which noise_flow_tf.save_npz or train.py wrote
+    noise = model.sample(clean, iso=800, camera="S6", seed=0)
+"""
+
+from noise_flow_tf.native.model import Model, load
+
+__all__ = ["Model", "load"]

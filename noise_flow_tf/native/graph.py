@@ -1,0 +1,190 @@
+"""The compiled core as an operation of TensorFlow, with its gradients."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import record
+
+from noise_flow_tf.native import arrays
+from noise_flow_tf.native.ops import Op
+
+AVERAGE_UPDATE = 0.1
+"""By which part of the difference to the batch's moments training moves batch norm's averages."""
+
+
+def latent_and_log_prob(
+    ops: Sequence[Op], noise: tf.Tensor, clean: tf.Tensor, training: bool
+) -> tuple[tf.Tensor, tf.Tensor, list[tuple[tf.Variable, tf.Tensor]]]:
+    """Return the latent, log_prob, and in training the new averages of batch norm.
+
+    The gradient is the core's. That of the gradient is TensorFlow's of the ops' references.
+
+    Args:
+        ops: from the data side to the latent side.
+        noise: `[B, H, W, 4]`, float32.
+        clean: `[B, H, W, 4]`, float32.
+        training: whether batch norm uses the moments of the batch.
+    """
+    parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
+    table = _table(ops)
+
+    def run(noise: Any, clean: Any, *parameters: Any) -> arrays.Values:
+        return arrays.forward(table, _flat(parameters), noise, clean, training)
+
+    def run_gradient(noise: Any, clean: Any, latent: Any, *rest: Any) -> list[np.ndarray]:
+        by_latent, by_log_prob, saved, *parameters = rest
+        flat = _flat(parameters)
+        if not saved.size:
+            latent, _, _, saved = arrays.forward(table, flat, noise, clean, training)
+        by_noise, by_clean, by_flat = arrays.gradient(
+            table, flat, clean, training, saved, latent, by_latent, by_log_prob
+        )
+        return [by_noise, by_clean, *_like(by_flat, parameters)]
+
+    # Without a tape the values alone are computed, which takes a third of the time; a gradient that
+    # is asked for all the same, through a graph, then computes them once more.
+    keep = training or record.could_possibly_record()
+
+    def run_values(noise: Any, clean: Any, *parameters: Any) -> arrays.Values:
+        if keep:
+            return run(noise, clean, *parameters)
+        values = arrays.latent_and_log_prob(table, _flat(parameters), noise, clean)
+        nothing = np.zeros(0, np.float32)
+        return arrays.Values(*values, nothing, nothing)
+
+    outer_noise, outer_clean, outer_parameters = noise, clean, parameters
+
+    @tf.custom_gradient
+    def core(noise: tf.Tensor, clean: tf.Tensor, *parameters: tf.Tensor) -> Any:
+        latent, log_prob, moments, saved = _call(run_values, 4, noise, clean, *parameters)
+        latent = tf.ensure_shape(latent, noise.shape)
+        log_prob = tf.ensure_shape(log_prob, noise.shape[:1])
+
+        def gradient(by_latent: tf.Tensor, by_log_prob: tf.Tensor, _: Any) -> Any:
+            @tf.custom_gradient
+            def slopes(
+                by_latent: tf.Tensor, by_log_prob: tf.Tensor, noise: Any, clean: Any, *rest: Any
+            ) -> Any:
+                given = [noise, clean, latent, by_latent, by_log_prob, saved, *rest]
+                inputs = [noise, clean, *rest]
+                results = _call(run_gradient, len(inputs), *given)
+                results = [tf.ensure_shape(r, i.shape) for r, i in zip(results, inputs, strict=True)]
+
+                def gradient_of_gradient(*by_results: tf.Tensor) -> Any:
+                    return _second_gradient(
+                        ops, [outer_noise, outer_clean, *outer_parameters],
+                        [by_latent, by_log_prob], by_results,
+                    )  # fmt: skip
+
+                return results, gradient_of_gradient
+
+            return slopes(by_latent, by_log_prob, noise, clean, *parameters)
+
+        return (latent, log_prob, moments), gradient
+
+    latent, log_prob, moments = core(noise, clean, *parameters)
+    return latent, log_prob, _moved(ops, moments) if training else []
+
+
+def noise_of(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> tf.Tensor:
+    """Return the noise of a latent `[B, H, W, 4]`; the gradient is that of the ops' references."""
+    parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
+    table = _table(ops)
+    outer = [latent, clean, *parameters]
+
+    def run(latent: Any, clean: Any, *parameters: Any) -> list[np.ndarray]:
+        return [arrays.noise_of(table, _flat(parameters), latent, clean)]
+
+    @tf.custom_gradient
+    def core(latent: tf.Tensor, clean: tf.Tensor, *parameters: tf.Tensor) -> Any:
+        (noise,) = _call(run, 1, latent, clean, *parameters)
+
+        def gradient(by_noise: tf.Tensor) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(outer)
+                value = outer[0]
+                for op, p in reversed(_with_parameters(ops, outer[2:])):
+                    value, _ = op.reference(*p).forward_and_log_det(value)
+            return tape.gradient(value, outer, by_noise, tf.UnconnectedGradients.ZERO)
+
+        return tf.ensure_shape(noise, latent.shape), gradient
+
+    return core(latent, clean, *parameters)
+
+
+def _second_gradient(
+    ops: Sequence[Op],
+    inputs: list[tf.Tensor],
+    by_values: list[tf.Tensor],
+    by_slopes: Sequence[tf.Tensor],
+) -> list[tf.Tensor]:
+    """Return the gradient by `by_values` and `inputs`, given that by the gradient by `inputs`."""
+    given = [*by_values, *inputs]
+    with tf.GradientTape() as outer:
+        outer.watch(given)
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            value, log_det = inputs[0], 0.0
+            for op, p in _with_parameters(ops, inputs[2:]):
+                value, part = op.reference(*p).inverse_and_log_det(value)
+                log_det += part
+            log_prob = log_det - 0.5 * tf.reduce_sum(value * value, axis=[1, 2, 3])
+        slopes = inner.gradient([value, log_prob], inputs, by_values, tf.UnconnectedGradients.ZERO)
+    return outer.gradient(slopes, given, list(by_slopes), tf.UnconnectedGradients.ZERO)
+
+
+def _with_parameters(
+    ops: Sequence[Op], parameters: Sequence[tf.Tensor]
+) -> list[tuple[Op, Sequence[tf.Tensor]]]:
+    pairs, at = [], 0
+    for op in ops:
+        pairs.append((op, parameters[at : at + len(op.parameters)]))
+        at += len(op.parameters)
+    return pairs
+
+
+def _moved(ops: Sequence[Op], moments: tf.Tensor) -> list[tuple[tf.Variable, tf.Tensor]]:
+    averages = [average for op in ops for average in op.averages]
+    if not averages:
+        return []
+    sizes = [average.shape.num_elements() for average in averages]
+    parts = tf.split(tf.ensure_shape(moments, [sum(sizes)]), sizes)
+    return [
+        (average, average - AVERAGE_UPDATE * (average - moment))
+        for average, moment in zip(averages, parts, strict=True)
+    ]
+
+
+def _table(ops: Sequence[Op]) -> np.ndarray:
+    """Return code and width of each op."""
+    widths = [op.parameters[0].shape[-1] if op.averages else 0 for op in ops]
+    return np.array([(op.code, w) for op, w in zip(ops, widths, strict=True)], np.int32).reshape(
+        -1, 2
+    )
+
+
+def _flat(parameters: Sequence[np.ndarray]) -> np.ndarray:
+    if not parameters:
+        return np.zeros(0, np.float32)
+    return np.concatenate([np.ravel(p) for p in parameters])
+
+
+def _like(flat: np.ndarray, parameters: Sequence[np.ndarray]) -> list[np.ndarray]:
+    parts, at = [], 0
+    for p in parameters:
+        parts.append(flat[at : at + p.size].reshape(p.shape))
+        at += p.size
+    return parts
+
+
+def _call(function: Callable, results: int, *inputs: tf.Tensor) -> list[tf.Tensor]:
+    """Call a function of NumPy arrays with tensors, now or when the graph runs."""
+    if tf.executing_eagerly():
+        values = function(*(np.asarray(memoryview(x)) for x in inputs))
+        return [tf.convert_to_tensor(value) for value in values]
+    outputs = tf.numpy_function(
+        lambda *values: list(function(*values)), inputs, [tf.float32] * results, stateful=False
+    )
+    return outputs if isinstance(outputs, list | tuple) else [outputs]
