@@ -75,9 +75,14 @@ def is_used(training: bool) -> bool:
             f"{VARIABLE}=native, and this installation has no compiled core; build it by python -m "
             f"noise_flow_tf.native.build, or unset {VARIABLE} to compute with TensorFlow"
         )
-    if choice == "tensorflow" or _switched_off.get() or not library.available():
+    if choice == "tensorflow" or _switched_off.get():
         return False
-    return _graph_allows() and _devices_allow(training)
+    if not (_graph_allows() and _devices_allow(training)):
+        return False
+    if not library.available():
+        library.say_missing_once()
+        return False
+    return True
 
 
 def _graph_allows() -> bool:

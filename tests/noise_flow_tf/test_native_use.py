@@ -184,6 +184,16 @@ def test_wrong_environments_are_refused_in_a_line(core, monkeypatch):
         use.is_used(False)
 
 
+def test_what_is_missing_is_said_only_where_it_would_be_used(core, monkeypatch):
+    said = []
+    monkeypatch.setattr(library, "available", lambda: False)
+    monkeypatch.setattr(library, "say_missing_once", lambda: said.append(1))
+    seen_by(tf.function), seen_by(use.without_core())
+    assert not said
+    seen_by(in_own_graph)
+    assert said
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_operations_have_the_parameters_that_the_core_takes(arch):
     """In order and shape; read as tensors, they make the same bijectors."""
