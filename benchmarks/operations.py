@@ -9,6 +9,7 @@ import tf_keras
 import noise_flow_tf as nf
 from benchmarks.straight_port import StraightPort, StraightTrainer
 from benchmarks.turns import Operation
+from noise_flow_tf.native.use import own_graph
 
 PATCH = (32, 32, 4)
 _STEPS_PER_TURN = 4
@@ -33,10 +34,12 @@ def make_operations(
     noise, conditions = batch["noise"], (batch["clean"], batch["iso"], batch["camera"])
 
     @tf.function(autograph=False)
+    @own_graph()
     def log_prob() -> tf.Tensor:
         return model(*conditions).log_prob(noise)
 
     @tf.function(autograph=False)
+    @own_graph()
     def sample() -> tf.Tensor:
         return model(*conditions).sample()
 

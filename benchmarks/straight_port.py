@@ -15,7 +15,7 @@ import noise_flow_tf as nf
 from noise_flow_tf import layers
 from noise_flow_tf.conditions import Conditions
 from noise_flow_tf.layers import flow_step
-from noise_flow_tf.layers.coupling_network import CouplingNetwork, Moments
+from noise_flow_tf.layers.coupling_network import CouplingVariables, Moments
 
 _LOG_2PI = float(np.log(2 * np.pi))
 
@@ -116,7 +116,9 @@ def _matrix(layer: layers.Layer) -> tf.Tensor:
     )
 
 
-def _network(network: CouplingNetwork, a: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def _network(
+    network: CouplingVariables, a: tf.Tensor, training: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     hidden = tf.nn.conv2d(a, network.kernel1, 1, "SAME") + network.bias1
     hidden = tf.nn.relu(_batch_norm(hidden, network.moments1, training))
     hidden = tf.nn.conv2d(hidden, network.kernel2, 1, "SAME") + network.bias2

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from noise_flow_tf.evaluation import analysis as analysis
     from noise_flow_tf.evaluation import metrics as metrics
     from noise_flow_tf.model import NoiseFlow as NoiseFlow
+    from noise_flow_tf.native.use import use_core as use_core
     from noise_flow_tf.sampling.images import sample_image as sample_image
     from noise_flow_tf.sampling.keras_layers import Keras3NoiseFlowLayer as Keras3NoiseFlowLayer
     from noise_flow_tf.sampling.keras_layers import NoiseFlowLayer as NoiseFlowLayer
@@ -59,6 +60,7 @@ _MODULES_OF_NAMES = {
     "load_release": "saving.release",
     "predicted_scale": "sampling.scale",
     "sample_image": "sampling.images",
+    "use_core": "native.use",
 }
 _MODULES = {
     "analysis": "evaluation.analysis",

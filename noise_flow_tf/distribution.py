@@ -10,8 +10,10 @@ from tensorflow_probability import distributions as tfd
 
 from noise_flow_tf.bijectors import NoCache, OnePassBijector, Updates
 from noise_flow_tf.bijectors.one_pass import as_float32
-from noise_flow_tf.bijectors.shapes import same_event
+from noise_flow_tf.bijectors.shapes import same_batch, same_event
 from noise_flow_tf.conditions import slice_batch
+from noise_flow_tf.native import use
+from noise_flow_tf.native.ops import Op
 
 
 class BatchConditions(Protocol):
@@ -32,6 +34,9 @@ class Flow(Protocol):
 
     def bijectors(self, conditions: Any, training: bool) -> list[OnePassBijector]:
         """Return the bijectors for a batch, from the data side to the latent side."""
+
+    def ops(self, conditions: Any, training: bool) -> list[Op] | None:
+        """Return the same as operations of the compiled core; None if it has none for them."""
 
 
 class OnePass(NamedTuple):
@@ -54,7 +59,8 @@ class NoiseDistribution(tfd.TransformedDistribution):
 
     Batch shape `[B]`, event shape `[H, W, 4]`. `bijector` is a plain `tfb.Chain` and defines the
     distribution. TFP would compute values and log-dets separately; here one pass over its parts
-    computes both, so that no network runs twice and nothing is cached between calls.
+    computes both, so that no network runs twice and nothing is cached between calls. That pass is
+    the compiled core's where it can be used (`native.use`), and TensorFlow's elsewhere.
 
     Weights are read at each use: an object follows the model that made it, and a gradient reaches
     the weights whether it was made inside the tape or before. It has no state, so threads may
@@ -104,7 +110,13 @@ class NoiseDistribution(tfd.TransformedDistribution):
 
     def one_pass(self, noise: Any) -> OnePass:
         """Return `latent_and_log_prob`, and the new averages of batch norm."""
-        value = self._checked(noise)
+        value, clean = self._checked(noise), self._conditions.clean
+        ops = self._ops_for(value, self._training)
+        if ops is not None:
+            from noise_flow_tf.native import graph
+
+            value = same_batch(value, clean, "noise", "the clean images")
+            return OnePass(*graph.latent_and_log_prob(ops, value, clean, self._training))
         log_det, moved = 0.0, []
         for bijector in self.bijector.bijectors:
             value, part, updates = bijector.moving_inverse_and_log_det(value)
@@ -115,7 +127,13 @@ class NoiseDistribution(tfd.TransformedDistribution):
 
     def noise_of(self, latent: Any) -> tf.Tensor:
         """Return the noise `[..., H, W, 4]` of a latent of that shape."""
-        return self._forward_pass(latent)[0]
+        value, clean = self._checked(latent), self._conditions.clean
+        ops = None if self._training else self._ops_for(value, training=False)
+        if ops is None:
+            return self._forward_pass(value)[0]
+        from noise_flow_tf.native import graph
+
+        return graph.noise_of(ops, same_batch(value, clean, "noise", "the clean images"), clean)
 
     @property
     def trainable_variables(self) -> Sequence[tf.Variable]:
@@ -140,11 +158,22 @@ class NoiseDistribution(tfd.TransformedDistribution):
 
     def _sample_and_log_prob(self, sample_shape: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         latent, log_prob = self.distribution.experimental_sample_and_log_prob(sample_shape, seed)
-        noise, log_det = self._forward_pass(latent)
+        noise, log_det = self._forward_pass(self._checked(latent))
         return noise, log_prob - log_det + self._zero_or_nan()
 
-    def _forward_pass(self, latent: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        value, log_det = self._checked(latent), 0.0
+    def _ops_for(self, image: tf.Tensor, training: bool) -> list[Op] | None:
+        """Return the operations by which the compiled core takes `image`; None if it does not.
+
+        It takes one image for each condition, `[B, H, W, 4]`; TensorFlow does what is broadcast.
+        """
+        clean = self._conditions.clean
+        one_each = image.shape.rank == 4 and image.shape[:1].is_compatible_with(clean.shape[:-3])
+        if not (one_each and use.is_used(training)):
+            return None
+        return self._model.ops(self._conditions, training)
+
+    def _forward_pass(self, latent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        value, log_det = latent, 0.0
         for bijector in reversed(self.bijector.bijectors):
             value, part = bijector.forward_and_log_det(value)
             log_det += part

@@ -13,6 +13,7 @@ from noise_flow_tf.bijectors import OnePassBijector
 from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, ConditionSpace
 from noise_flow_tf.distribution import NoiseDistribution
 from noise_flow_tf.layers import Layer, Summaries, scale
+from noise_flow_tf.native.ops import Op
 
 
 class NoiseFlow(tf.Module):
@@ -104,6 +105,19 @@ class NoiseFlow(tf.Module):
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         """Return the bijectors for a batch, from the data side to the latent side."""
         return [b for layer in self.layers for b in layer.bijectors(conditions, training)]
+
+    def ops(self, conditions: Conditions, training: bool) -> list[Op] | None:
+        """Return the operations for a batch, from the data side to the latent side.
+
+        None if the compiled core has none for one of the layers.
+        """
+        ops: list[Op] = []
+        for layer in self.layers:
+            of_layer = layer.ops(conditions, training) if layer.has_ops else None
+            if of_layer is None:
+                return None
+            ops += of_layer
+        return ops
 
     @property
     def cameras(self) -> tuple[str, ...]:

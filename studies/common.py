@@ -8,6 +8,7 @@ import tensorflow as tf
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf.cli import parsing
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.programs.options import positive_int
 from noise_flow_tf.training import schedules
 from noise_flow_tf.training.names import RATES
@@ -58,7 +59,8 @@ def train(model: nf.NoiseFlow, data: tf.data.Dataset, steps: int) -> nf.NoiseFlo
 def nll(model: nf.NoiseFlow, data: tf.data.Dataset, iso: int | None = None) -> float:
     """Return the NLL in nats per dimension; `iso`, if any, replaces the true one."""
 
-    @tf.function
+    @tf.function(autograph=False)
+    @own_graph()
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
         p = model(batch["clean"], batch["iso"] if iso is None else iso, batch["camera"])
         return nf.metrics.nll_per_dimension(p.log_prob(batch["noise"]), batch["noise"])

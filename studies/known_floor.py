@@ -23,6 +23,7 @@ import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.evaluation.metrics import nll_per_dimension
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.programs.options import not_negative, positive_float, positive_int
 from noise_flow_tf.training import schedules
 from noise_flow_tf.training.names import RATES
@@ -69,7 +70,11 @@ def draws(truth: nf.NoiseFlow, clean: np.ndarray, copies: int, seed: int) -> dic
     camera = np.array([sidd.CAMERAS.index(pairs[i][0]) for i in chosen], np.int32)
     iso = np.array([pairs[i][1] for i in chosen], np.int32)
     clean = np.tile(clean, [copies, 1, 1, 1])
-    sample = tf.function(partial(nf.sampling.sample_noise, truth), reduce_retracing=True)
+    sample = tf.function(
+        own_graph()(partial(nf.sampling.sample_noise, truth)),
+        reduce_retracing=True,
+        autograph=False,
+    )
     noise = []
     for start in tqdm(range(0, len(clean), _BATCH), "drawing noise", leave=False):
         part = slice(start, start + _BATCH)
@@ -116,12 +121,13 @@ class Gap(tf_keras.callbacks.Callback):
 
 def mean_nll(model: nf.NoiseFlow, batches: Iterable[dict[str, tf.Tensor]]) -> float:
     """Return the mean NLL in nats per dimension."""
-    score = tf.function(
-        lambda b: nll_per_dimension(
-            model(b["clean"], b["iso"], b["camera"]).log_prob(b["noise"]), b["noise"]
-        ),
-        reduce_retracing=True,
-    )
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    @own_graph()
+    def score(b: dict[str, tf.Tensor]) -> tf.Tensor:
+        p = model(b["clean"], b["iso"], b["camera"])
+        return nll_per_dimension(p.log_prob(b["noise"]), b["noise"])
+
     return float(np.concatenate([score(batch) for batch in batches]).mean())
 
 

@@ -45,6 +45,7 @@ EDGES = [(module, name) for module, path in _modules() for name in _imports(path
 
 # A room, and the rooms of noise_flow_tf that it may not look at.
 FORBIDDEN = {
+    "native": ["*"],
     "bijectors": ["*"],
     "layers": ["model", "evaluation", "training", "saving", "sampling", "denoising", "plotting"],
     "distribution": ["layers", "model", "evaluation", "training", "saving", "sampling"],
@@ -77,6 +78,22 @@ def test_only_programs_join_the_two_packages():
     }
     assert joining
     assert all(_within(module, "noise_flow_tf.programs") for module in joining), joining
+
+
+def test_only_few_look_at_the_core():
+    """Layers name its operations, the distribution runs them, and others say when it is used."""
+    own = "noise_flow_tf.native"
+    allowed = {
+        "noise_flow_tf.layers": {f"{own}.ops"},
+        "noise_flow_tf.model": {f"{own}.ops"},
+        "noise_flow_tf.distribution": {f"{own}.ops", f"{own}.use", f"{own}.graph"},
+        "noise_flow_tf.cli": {f"{own}.library"},
+        "noise_flow_tf": {f"{own}.use"},
+    }
+    for module, name in EDGES:
+        if _within(name, own) and not _within(module, own) and name != own:
+            room = next(room for room in allowed if _within(module, room))
+            assert any(_within(name, part) for part in allowed[room]), f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("room", FORBIDDEN)
@@ -150,6 +167,16 @@ def test_importing_the_packages_loads_nothing():
         f"assert not set(sys.modules) & set({HEAVY!r})\n"
         "for name in noise_flow_tf.__all__:\n"
         "    getattr(noise_flow_tf, name)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_the_switch_of_the_core_loads_no_tensorflow():
+    program = (
+        "import sys, noise_flow_tf\n"
+        "from noise_flow_tf.native import ops, use\n"
+        "noise_flow_tf.use_core(False)\n"
+        f"assert not set(sys.modules) & set({HEAVY!r}) - {{'numpy'}}\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 

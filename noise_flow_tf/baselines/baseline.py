@@ -23,6 +23,9 @@ class Baseline(tf.Module, abc.ABC):
     def bijectors(self, conditions: Any, training: bool) -> list[OnePassBijector]:
         """Return the bijectors for a batch, from the data side to the latent side."""
 
+    def ops(self, conditions: Any, training: bool) -> None:
+        """Return None: one factor per pixel needs no compiled core."""
+
     def predicted_scale(self, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
         """Return the standard deviation `[B, H, W, 4]` of the noise; see `nf.predicted_scale`."""
         clean = packed(clean)

@@ -36,13 +36,27 @@ def same_event(image: tf.Tensor, other: tf.Tensor, name: str, other_name: str) -
         ValueError: they differ; a tf.errors.InvalidArgumentError if a graph only finds out when it
             runs.
     """
-    ours, theirs = image.shape[-3:], other.shape[-3:]
     message = f"{name} must have the height, width and channels of {other_name}"
+    return _same(image, other, slice(-3, None), message)
+
+
+def same_batch(image: tf.Tensor, other: tf.Tensor, name: str, other_name: str) -> tf.Tensor:
+    """Return `image` `[B, H, W, C]` after checking that B is that of `other`.
+
+    Raises:
+        ValueError: they differ; a tf.errors.InvalidArgumentError if a graph only finds out when it
+            runs.
+    """
+    return _same(image, other, slice(0, 1), f"{name} must be one image for each of {other_name}")
+
+
+def _same(image: tf.Tensor, other: tf.Tensor, axes: slice, message: str) -> tf.Tensor:
+    ours, theirs = image.shape[axes], other.shape[axes]
     if not ours.is_compatible_with(theirs):
         raise ValueError(f"{message}; got {image.shape.as_list()} and {other.shape.as_list()}")
     if ours.is_fully_defined() and theirs.is_fully_defined():
         return image
-    ours, theirs = tf.shape(image)[-3:], tf.shape(other)[-3:]
+    ours, theirs = tf.shape(image)[axes], tf.shape(other)[axes]
     same = tf.reduce_all(tf.equal(ours, theirs))
     with tf.control_dependencies([tf.debugging.Assert(same, [message + "; got", ours, theirs])]):
         return tf.identity(image)

@@ -169,6 +169,10 @@ def noisy_batches(
     """
     import tensorflow as tf
 
+    from noise_flow_tf.native.use import own_graph
+
+    @tf.autograph.experimental.do_not_convert
+    @own_graph()
     def noisy(batch: Batch, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         drawn = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int64), number)
         noise = source(batch, tf.cast(drawn, tf.int32))

@@ -13,6 +13,7 @@ from noise_flow_tf.evaluation.metrics import (
     kl_of_pairs,
     nll_per_dimension,
 )
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.protocol import Batch, NoiseModel, distribution, latent_and_log_prob, sample
 
 Row = Mapping[str, Any]
@@ -170,6 +171,7 @@ def sampled_kl(model: NoiseModel, batches: Iterable[Batch], seed: int = 0) -> Ca
     """
 
     @tf.function(reduce_retracing=True, autograph=False)
+    @own_graph()
     def step(batch: Batch, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         subset = {name: tensor[::KL_STRIDE] for name, tensor in batch.items()}
         return subset["noise"], sample(distribution(model, subset), seed)
@@ -186,6 +188,7 @@ def sampled_kl(model: NoiseModel, batches: Iterable[Batch], seed: int = 0) -> Ca
 
 def _measuring(model: NoiseModel) -> Callable[[Batch, tf.Tensor], tuple]:
     @tf.function(reduce_retracing=True, autograph=False)
+    @own_graph()
     def step(batch: Batch, seed: tf.Tensor) -> tuple:
         p = distribution(model, batch)
         noise = batch["noise"]

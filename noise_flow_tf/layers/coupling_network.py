@@ -1,15 +1,16 @@
 """The network inside a coupling: two convolutions with batch norm, and a scaled last one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.bijectors import ShiftAndLogScale, Updates
+from noise_flow_tf.bijectors import ShiftAndLogScale
 from noise_flow_tf.bijectors.shapes import as_batch, sizes
-from noise_flow_tf.layers.convolution import convolve, sum_over_pixels
 
 BATCH_NORM_EPSILON = 1e-4
 BATCH_NORM_UPDATE = 0.1
@@ -17,7 +18,8 @@ _LOGS_FACTOR = 3.0
 _INITIAL_RESCALING = 1e-4
 
 
-class CouplingNetwork(tf.Module):
+@dataclass(frozen=True)
+class CouplingNetwork:
     """Maps the first half of the channels to the shift and log-scale of the other half.
 
     As in the original release, with w the width: 3x3 convolution to w channels, batch norm, ReLU;
@@ -32,10 +34,84 @@ class CouplingNetwork(tf.Module):
     Batch norm has neither scale nor offset. In training it uses the mean and the biased variance of
     the batch, of all replicas together under a `tf.distribute` strategy, and requests updates of
     the averages by 0.1 of the difference; otherwise it uses the averages.
+
+    A pure function: its parameters are tensors, or variables that are read at each use.
+
+    Attributes:
+        kernel1: `[3, 3, C / 2, w]`.
+        bias1: `[w]`.
+        mean1: `[w]`, batch norm's average of the first layer.
+        variance1: `[w]`, likewise.
+        kernel2: `[1, 1, w, w]`.
+        bias2: `[w]`.
+        mean2: `[w]`, batch norm's average of the second layer.
+        variance2: `[w]`, likewise.
+        kernel3: `[3, 3, w + 1, C]`.
+        bias3: `[C]`.
+        logs: `[C]`.
+        rescaling: a scalar.
     """
 
-    RECEPTIVE_FIELD = 2
-    """The radius in pixels of its two 3x3 convolutions together."""
+    kernel1: Any
+    bias1: Any
+    mean1: Any
+    variance1: Any
+    kernel2: Any
+    bias2: Any
+    mean2: Any
+    variance2: Any
+    kernel3: Any
+    bias3: Any
+    logs: Any
+    rescaling: Any
+
+    def __call__(
+        self, x: tf.Tensor, averages: Sequence[tf.Variable] | None = None
+    ) -> ShiftAndLogScale:
+        """Return the shift and the log-scale of an image.
+
+        Args:
+            x: `[..., H, W, C]`, of which only the first half of the channels is used.
+            averages: in training, the variables of mean1, variance1, mean2 and variance2: batch
+                norm then uses the moments of the batch, and `moved` has the new averages. Nothing
+                is assigned here.
+
+        Returns:
+            Both of the shape of `x`.
+        """
+        hidden, moments = as_batch(x), []
+        for kernel, bias, mean, variance in (
+            (_with_zeros(self.kernel1), self.bias1, self.mean1, self.variance1),
+            (self.kernel2, self.bias2, self.mean2, self.variance2),
+        ):
+            if averages is not None:
+                hidden, mean, variance = _normalize(_convolve(hidden, kernel) + bias)
+                moments += [mean, variance]
+            else:
+                scale = tf.math.rsqrt(variance + BATCH_NORM_EPSILON)
+                hidden = _convolve(hidden, kernel * scale) + (bias - mean) * scale
+            hidden = tf.nn.relu(hidden)
+        halves = tf.split(self._last_layer(hidden), 2, axis=-1)
+        shift, scale = (tf.reshape(half, sizes(x)) for half in halves)
+        moved = [
+            (average, average - BATCH_NORM_UPDATE * (average - moment))
+            for average, moment in zip(averages or (), moments, strict=True)
+        ]
+        return ShiftAndLogScale(shift, self.rescaling * tf.tanh(scale), moved)
+
+    def _last_layer(self, hidden: tf.Tensor) -> tf.Tensor:
+        # The border channel is the same in every image: its part is added as a map of biases.
+        scale = tf.exp(_LOGS_FACTOR * self.logs)
+        kernel = _after_zeros(self.kernel3 * scale)
+        inside = tf.zeros([1, *sizes(hidden)[1:3], 1])
+        border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
+        border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
+        biases = border_part + _after_zeros(self.bias3 * scale)
+        return _convolve(hidden, kernel[:, :, :-1]) + biases
+
+
+class CouplingVariables(tf.Module):
+    """The variables of a `CouplingNetwork`."""
 
     def __init__(self, channels: int, width: int, rng: np.random.Generator) -> None:
         """Make the variables.
@@ -62,40 +138,22 @@ class CouplingNetwork(tf.Module):
         self.logs = tf.Variable(tf.zeros([channels]), name="logs")
         self.rescaling = tf.Variable(_INITIAL_RESCALING, name="rescaling")
 
-    def __call__(self, x: tf.Tensor, training: bool = False) -> ShiftAndLogScale:
-        """Return the shift and the log-scale for `x`, each of its shape `[..., H, W, channels]`.
+    @property
+    def averages(self) -> tuple[tf.Variable, ...]:
+        """Return batch norm's averages: mean and variance of each hidden layer."""
+        return tuple(
+            average for m in (self.moments1, self.moments2) for average in (m.mean, m.variance)
+        )
 
-        In training they use the moments of the batch, and `moved` has the new averages; nothing is
-        assigned here.
-        """
-        moved: list[tuple[tf.Variable, tf.Tensor]] = []
-
-        def hidden_layer(
-            images: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, moments: "Moments"
-        ) -> tf.Tensor:
-            if training:
-                normalized, averages = moments.normalize(convolve(images, kernel, bias))
-                moved.extend(averages)
-                return tf.nn.relu(normalized)
-            inverse_stddev = tf.math.rsqrt(moments.variance + BATCH_NORM_EPSILON)
-            folded = (bias - moments.mean) * inverse_stddev
-            return convolve(images, kernel * inverse_stddev, folded, relu=True)
-
-        kernel1 = tf.concat([self.kernel1, tf.zeros_like(self.kernel1)], axis=2)
-        hidden = hidden_layer(as_batch(x), kernel1, self.bias1, self.moments1)
-        hidden = hidden_layer(hidden, self.kernel2, self.bias2, self.moments2)
-        shift, scale = (tf.reshape(half, sizes(x)) for half in _halves(self._last_layer(hidden)))
-        return ShiftAndLogScale(shift, self.rescaling * tf.tanh(scale), moved)
-
-    def _last_layer(self, hidden: tf.Tensor) -> tf.Tensor:
-        # The border channel is the same in every image: its part is added as a map of biases.
-        scale = tf.exp(_LOGS_FACTOR * self.logs)
-        kernel = _after_zeros(self.kernel3 * scale)
-        inside = tf.zeros([1, *sizes(hidden)[1:3], 1])
-        border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
-        border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
-        biases = border_part + _after_zeros(self.bias3 * scale)
-        return convolve(hidden, kernel[:, :, :-1]) + biases
+    @property
+    def parameters(self) -> tuple[tf.Variable, ...]:
+        """Return the parameters of a `CouplingNetwork`, in its order."""
+        mean1, variance1, mean2, variance2 = self.averages
+        return (
+            *(self.kernel1, self.bias1, mean1, variance1),
+            *(self.kernel2, self.bias2, mean2, variance2),
+            *(self.kernel3, self.bias3, self.logs, self.rescaling),
+        )
 
 
 class Moments(tf.Module):
@@ -112,53 +170,31 @@ class Moments(tf.Module):
         self.mean = average(tf.zeros([width]), name="mean")
         self.variance = average(tf.ones([width]), name="variance")
 
-    def normalize(self, images: tf.Tensor) -> tuple[tf.Tensor, Updates]:
-        """Normalize images `[B, H, W, width]` by the batch's moments; return the updates, too."""
-        normalized, mean, variance = _normalize(images)
-        return normalized, [
-            (average, average - BATCH_NORM_UPDATE * (average - moment))
-            for average, moment in ((self.mean, mean), (self.variance, variance))
-        ]
-
 
 @tf.custom_gradient
 def _normalize(images: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable]:
-    """Return normalized images, mean and biased variance; no gradient flows from the moments.
+    """Return normalized images `[B, H, W, w]`, and their mean and biased variance `[w]`.
 
-    The forward sums are plain float32 sums over images, rows and columns, as in the release: others
-    round differently, which its hardest case shows. The rest works on rows of W * C values, because
-    broadcasting along four of them leaves most of a vector register empty. The gradient is written
-    out as it takes fewer passes over the batch than the derived one.
+    The sums are plain float32 sums over images, rows and columns, as in the release: others, such
+    as a fused batch norm's, round differently, which its hardest case shows. So does the derived
+    gradient, which also takes more passes over the batch. No gradient flows from the moments.
     """
-    mean_of = partial(_mean_over_batch, images)
-    shape = sizes(images)
-    count, height, width, channels = shape
-
-    def in_rows(x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(x, [count * height, width * channels])
-
-    def along_rows(per_channel: tf.Tensor) -> tf.Tensor:
-        return tf.tile(per_channel, [width])
-
-    mean = mean_of(tf.reduce_sum(images, axis=[0, 1, 2]))
-    centered = in_rows(images) - along_rows(mean)
-    squares = tf.reshape(centered * centered, shape)
-    variance = mean_of(tf.reduce_sum(squares, axis=[0, 1, 2]))
-    inverse_stddev = along_rows(tf.math.rsqrt(variance + BATCH_NORM_EPSILON))
+    mean = _mean_of_channels(images)
+    centered = images - mean
+    variance = _mean_of_channels(centered * centered)
+    inverse_stddev = tf.math.rsqrt(variance + BATCH_NORM_EPSILON)
     normalized = centered * inverse_stddev
 
     def gradient(upstream: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
-        rows = in_rows(upstream)
-        products = tf.reshape(rows * normalized, shape)
-        slope = along_rows(mean_of(sum_over_pixels(products)))
-        level = along_rows(mean_of(sum_over_pixels(upstream)))
-        return tf.reshape(inverse_stddev * (rows - level - normalized * slope), shape)
+        level, slope = _mean_of_channels(upstream), _mean_of_channels(upstream * normalized)
+        return inverse_stddev * (upstream - level - normalized * slope)
 
-    return (tf.reshape(normalized, shape), mean, variance), gradient
+    return (normalized, mean, variance), gradient
 
 
-def _mean_over_batch(images: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
-    """Return each channel's mean over all images of all replicas, from this replica's total."""
+def _mean_of_channels(images: tf.Tensor) -> tf.Tensor:
+    """Return each channel's mean `[C]` over all images of all replicas."""
+    total = tf.reduce_sum(images, axis=[0, 1, 2])
     count = tf.cast(math.prod(sizes(images)[:-1]), total.dtype)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
@@ -168,10 +204,17 @@ def _mean_over_batch(images: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     return total[:-1] / total[-1]
 
 
-def _halves(x: tf.Tensor) -> list[tf.Tensor]:
-    """Halve the channels, to `[N, channels / 2]`; a transpose is faster than a split."""
-    count, half = math.prod(sizes(x)[:-1]), x.shape[-1] // 2
-    return tf.unstack(tf.transpose(tf.reshape(x, [count, 2, half]), [1, 0, 2]))
+def _convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    result = tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
+    if images.shape[0]:
+        return result
+    # Of no image, oneDNN makes a result of as many channels as the input has.
+    return tf.reshape(result, [*sizes(images)[:-1], kernel.shape[-1]])
+
+
+def _with_zeros(kernel: tf.Tensor) -> tf.Tensor:
+    """Append as many input channels of zeros as the kernel `[h, w, C / 2, D]` has."""
+    return tf.concat([kernel, tf.zeros_like(kernel)], axis=2)
 
 
 def _after_zeros(parameter: tf.Tensor) -> tf.Tensor:

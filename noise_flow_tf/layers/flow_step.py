@@ -1,6 +1,7 @@
 """One step of Glow."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -8,8 +9,9 @@ import tensorflow as tf
 
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions
-from noise_flow_tf.layers.coupling_network import CouplingNetwork
+from noise_flow_tf.layers.coupling_network import CouplingNetwork, CouplingVariables
 from noise_flow_tf.layers.layer import CHANNELS, BuildOptions, Layer, live
+from noise_flow_tf.native.ops import Op, OpCode
 
 # Row and column of each value of a strict triangle's vector: the order of tfp.math.fill_triangular
 # on a 3x3 matrix, shifted by one row down (lower) or one column to the right (upper).
@@ -28,7 +30,7 @@ class FlowStep(Layer):
     codes = ("unc",)
     pointwise = False
     depends_on = frozenset()
-    receptive_field = CouplingNetwork.RECEPTIVE_FIELD
+    receptive_field = 2  # of the network's two 3x3 convolutions
 
     def __init__(self, width: int, rng: np.random.Generator) -> None:
         super().__init__(name="flow_step")
@@ -40,26 +42,42 @@ class FlowStep(Layer):
         self.log_diagonal = tf.Variable(np.log(np.abs(diagonal)), name="log_diagonal")
         self.lower = tf.Variable(lower[tuple(LOWER_PLACES.T)], name="lower")
         self.upper = tf.Variable(upper[tuple(UPPER_PLACES.T)], name="upper")
-        self.network = CouplingNetwork(CHANNELS, width, rng)
+        self.network = CouplingVariables(CHANNELS, width, rng)
 
     @classmethod
     def build(cls, code: str, options: BuildOptions) -> "FlowStep":
         return cls(options.width, options.rng)
 
-    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
+    def ops(self, conditions: Conditions, training: bool) -> list[Op]:
+        mixing = (self.permutation, self.signs, self.log_diagonal, self.lower, self.upper)
+        averages = self.network.averages
+        coupling = partial(_coupling, averages=averages, training=training)
         return [
-            bijectors.InvertibleConv1x1(
-                self.permutation,
-                live(self._lower_triangle, self.lower, shape=_MATRIX),
-                live(self._upper_triangle, self.upper, shape=_MATRIX),
-                self.log_diagonal,
-            ),
-            bijectors.AffineCoupling(partial(self.network, training=training)),
+            Op(OpCode.MIX, mixing, _convolution),
+            Op(OpCode.COUPLING, self.network.parameters, coupling, averages),
         ]
 
-    def _lower_triangle(self) -> tf.Tensor:
-        return tf.eye(CHANNELS) + tf.scatter_nd(LOWER_PLACES, self.lower, _MATRIX)
 
-    def _upper_triangle(self) -> tf.Tensor:
-        diagonal = tf.linalg.diag(self.signs * tf.exp(self.log_diagonal))
-        return diagonal + tf.scatter_nd(UPPER_PLACES, self.upper, _MATRIX)
+def _convolution(
+    permutation: Any, signs: Any, log_diagonal: Any, lower: Any, upper: Any
+) -> bijectors.InvertibleConv1x1:
+    def lower_triangle() -> tf.Tensor:
+        return tf.eye(CHANNELS) + tf.scatter_nd(LOWER_PLACES, lower, _MATRIX)
+
+    def upper_triangle() -> tf.Tensor:
+        diagonal = tf.linalg.diag(signs * tf.exp(log_diagonal))
+        return diagonal + tf.scatter_nd(UPPER_PLACES, upper, _MATRIX)
+
+    return bijectors.InvertibleConv1x1(
+        permutation,
+        live(lower_triangle, lower, shape=_MATRIX),
+        live(upper_triangle, upper, shape=_MATRIX),
+        log_diagonal,
+    )
+
+
+def _coupling(
+    *parameters: Any, averages: tuple[tf.Variable, ...], training: bool
+) -> bijectors.AffineCoupling:
+    network = CouplingNetwork(*parameters)
+    return bijectors.AffineCoupling(partial(network, averages=averages if training else None))

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions
-from noise_flow_tf.layers.layer import Layer, Summaries
+from noise_flow_tf.layers.layer import Layer, Summaries, live
+from noise_flow_tf.native.ops import Op, OpCode
 
 
 class GainLayer(Layer):
@@ -19,8 +20,11 @@ class GainLayer(Layer):
         super().__init__(name="gain")
         self.gain_val = tf.Variable(1.0, name="gain_val")
 
-    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
-        return [bijectors.Gain(self.gain_val)]
+    def ops(self, conditions: Conditions, training: bool) -> list[Op]:
+        def gamma() -> tf.Tensor:
+            return self.gain_val * tf.ones_like(conditions.iso)
+
+        return [Op(OpCode.GAIN, (live(gamma, self.gain_val, conditions),), bijectors.Gain)]
 
     def summaries(self) -> Summaries:
         return {"gain layer": {"gain_val": tf.identity(self.gain_val)}}

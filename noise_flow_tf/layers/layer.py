@@ -1,6 +1,5 @@
 """The base class of layers, and the helpers that they share."""
 
-import abc
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,6 +9,7 @@ import tensorflow_probability as tfp
 
 from noise_flow_tf.bijectors import OnePassBijector
 from noise_flow_tf.conditions import Conditions, ConditionSpace
+from noise_flow_tf.native.ops import Op
 
 CHANNELS = 4
 
@@ -30,10 +30,11 @@ class BuildOptions(NamedTuple):
     space: ConditionSpace
 
 
-class Layer(tf.Module, abc.ABC):
+class Layer(tf.Module):
     """A trainable part of the flow.
 
-    A subclass must declare the first four attributes:
+    A subclass must define `ops` or, if the compiled core has no such operation, `bijectors`, and
+    declare the first four attributes:
 
     Attributes:
         codes: the codes of `architecture.CODES` that it implements.
@@ -42,6 +43,8 @@ class Layer(tf.Module, abc.ABC):
         depends_on: which of "clean", "iso" and "camera" its bijectors depend on.
         receptive_field: the distance in pixels within which its bijectors mix them.
         gives_gain: whether it has a method `gamma`, the gain of each image for other layers.
+        has_ops: whether the compiled core may take `ops` for `bijectors`; set from what the class
+            defines.
         code: the one of `codes` that this layer was made for.
     """
 
@@ -50,6 +53,7 @@ class Layer(tf.Module, abc.ABC):
     depends_on: ClassVar[frozenset[str]]
     receptive_field: ClassVar[int]
     gives_gain: ClassVar[bool] = False
+    has_ops: ClassVar[bool] = False
     code: str = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -57,6 +61,10 @@ class Layer(tf.Module, abc.ABC):
         missing = [name for name in _DECLARED if not hasattr(cls, name)]
         if missing:
             raise TypeError(f"layer {cls.__name__} must declare {', '.join(missing)}")
+        if vars(cls).keys() & {"ops", "bijectors"}:
+            cls.has_ops = "ops" in vars(cls)  # inherited ones are not those of other bijectors
+        if not cls.has_ops and cls.bijectors is Layer.bijectors:
+            raise TypeError(f"layer {cls.__name__} must define ops, or else bijectors")
         CLASSES.update(dict.fromkeys(cls.codes, cls))
 
     @classmethod
@@ -72,9 +80,19 @@ class Layer(tf.Module, abc.ABC):
     def connect(self, layers: Sequence["Layer"]) -> None:  # noqa: B027  (optional)
         """Receive all layers of the flow, from the data side to the latent side."""
 
-    @abc.abstractmethod
+    def ops(self, conditions: Conditions, training: bool) -> list[Op] | None:
+        """Return the layer's operations for a batch, from the data side to the latent side.
+
+        None if the compiled core has none for it: TensorFlow then computes the whole flow.
+        """
+        return None
+
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         """Return the layer's bijectors for a batch, from the data side to the latent side."""
+        ops = self.ops(conditions, training)
+        if ops is None:
+            raise TypeError(f"{type(self).__name__}.ops gave None; define bijectors, too")
+        return [op.reference(*op.parameters) for op in ops]
 
     def summaries(self) -> Summaries:
         """Return the learned scalars that people can interpret."""
@@ -97,7 +115,7 @@ def tagged(summaries: Summaries) -> dict[str, tf.Tensor]:
 
 def live(
     value: Callable[[], tf.Tensor],
-    variable: tf.Variable,
+    variable: tf.Variable | tf.Tensor,
     conditions: Conditions | None = None,
     shape: Any = None,
 ) -> tfp.util.DeferredTensor:

@@ -6,6 +6,7 @@ import tensorflow as tf
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions, ConditionSpace
 from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
+from noise_flow_tf.native.ops import Op, OpCode
 
 
 class PaperGainLayer(Layer):
@@ -45,8 +46,9 @@ class PaperGainLayer(Layer):
             log_gain += self.at_camera(conditions)
         return tf.exp(log_gain) * conditions.iso
 
-    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
-        return [bijectors.Gain(live(lambda: self.gamma(conditions), self.v, conditions))]
+    def ops(self, conditions: Conditions, training: bool) -> list[Op]:
+        gamma = live(lambda: self.gamma(conditions), self.v, conditions)
+        return [Op(OpCode.GAIN, (gamma,), bijectors.Gain)]
 
     def summaries(self) -> Summaries:
         levels = self._space.iso_levels

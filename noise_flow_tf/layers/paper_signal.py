@@ -1,6 +1,7 @@
 """The signal-dependent layer by the paper's equations."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import tensorflow as tf
 
@@ -8,6 +9,7 @@ from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions
 from noise_flow_tf.layers.layer import Layer, Summaries, live
 from noise_flow_tf.layers.signal import INITIAL_BETA1, INITIAL_BETA2
+from noise_flow_tf.native.ops import Op, OpCode
 
 
 class PaperSignalLayer(Layer):
@@ -33,17 +35,16 @@ class PaperSignalLayer(Layer):
     def connect(self, layers: Sequence[Layer]) -> None:
         self._gain = next((layer for layer in layers if layer.gives_gain), None)
 
-    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
+    def ops(self, conditions: Conditions, training: bool) -> list[Op]:
         def gain() -> tf.Tensor:
             return self._gain.gamma(conditions) if self._gain else tf.ones_like(conditions.iso)
 
-        return [
-            bijectors.SignalDependent(
-                conditions.clean,
-                live(lambda: tf.exp(self.b1) / gain(), self.b1, conditions),
-                live(lambda: tf.exp(self.b2) * tf.ones_like(conditions.iso), self.b2, conditions),
-            )
-        ]
+        betas = (
+            live(lambda: tf.exp(self.b1) / gain(), self.b1, conditions),
+            live(lambda: tf.exp(self.b2) * tf.ones_like(conditions.iso), self.b2, conditions),
+        )
+        reference = partial(bijectors.SignalDependent, conditions.clean)
+        return [Op(OpCode.SIGNAL, betas, reference)]
 
     def summaries(self) -> Summaries:
         return {"beta": {"beta1": tf.exp(self.b1), "beta2": tf.exp(self.b2)}}

@@ -51,15 +51,21 @@ def _stddev(inner: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
     side = _SIDE + 2 * margin
     latent = tf.random.stateless_normal([_LATENTS, side, side, CHANNELS], _SEED)
 
-    def stddev(i: int | tf.Tensor) -> tf.Tensor:
-        noise = _chain(inner, slice_batch(conditions, (slice(i, i + 1),))).forward(latent)
+    def stddev(image: Conditions) -> tf.Tensor:
+        noise = _chain(inner, image).forward(latent)
         inside = noise[:, margin : side - margin, margin : side - margin]
         return tf.math.reduce_std(inside, axis=[0, 1, 2], keepdims=True)[0]
 
     if not any(layer.depends_on for layer in inner):
-        return stddev(0)[tf.newaxis]
+        return stddev(_any_image())[tf.newaxis]
     return tf.map_fn(
-        stddev,
+        lambda i: stddev(slice_batch(conditions, (slice(i, i + 1),))),
         tf.range(tf.shape(conditions.clean)[0]),
         fn_output_signature=tf.TensorSpec([1, 1, CHANNELS]),
     )
+
+
+def _any_image() -> Conditions:
+    """Return the conditions of one image, for layers that depend on none: a batch may be empty."""
+    number, index = tf.ones([1]), tf.zeros([1], tf.int32)
+    return Conditions(tf.zeros([1, 1, 1, CHANNELS]), number, index, index, tf.zeros([1]))

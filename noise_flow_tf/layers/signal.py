@@ -1,10 +1,13 @@
 """The release's signal-dependent layer."""
 
+from functools import partial
+
 import tensorflow as tf
 
 from noise_flow_tf import bijectors
 from noise_flow_tf.conditions import Conditions, ConditionSpace
 from noise_flow_tf.layers.layer import BuildOptions, Layer, Summaries, live
+from noise_flow_tf.native.ops import Op, OpCode
 
 INITIAL_BETA1 = -5.0
 INITIAL_BETA2 = 0.0
@@ -47,14 +50,13 @@ class SignalLayer(Layer):
     def camera_parameters(self) -> tf.Variable | None:
         return self.cam_params
 
-    def bijectors(self, conditions: Conditions, training: bool) -> list[bijectors.OnePassBijector]:
-        return [
-            bijectors.SignalDependent(
-                conditions.clean,
-                live(lambda: self._slope(conditions), self.beta1, conditions),
-                live(lambda: self._level(conditions), self.beta2, conditions),
-            )
-        ]
+    def ops(self, conditions: Conditions, training: bool) -> list[Op]:
+        betas = (
+            live(lambda: self._slope(conditions), self.beta1, conditions),
+            live(lambda: self._level(conditions), self.beta2, conditions),
+        )
+        reference = partial(bijectors.SignalDependent, conditions.clean)
+        return [Op(OpCode.SIGNAL, betas, reference)]
 
     def _slope(self, conditions: Conditions) -> tf.Tensor:
         factors = self._factors(conditions)

@@ -10,6 +10,11 @@ import threading
 from functools import cache
 from typing import NamedTuple
 
+VARIABLE = "NOISE_FLOW_CORE"
+"""The environment variable; its values are `auto` (the default), `native` and `tensorflow`."""
+
+_CHOICES = ("auto", "native", "tensorflow")
+
 ABI = 1
 _REBUILD = "python -m noise_flow_tf.native.build"
 
@@ -40,19 +45,26 @@ def load() -> ctypes.CDLL | None:
     return _load().library
 
 
-def turned_off() -> bool:
-    """Whether the environment variable NOISE_FLOW_CORE says that TensorFlow does the work.
+def choice() -> str:
+    """Return the value of NOISE_FLOW_CORE: "auto", "native" or "tensorflow".
 
     Raises:
-        ValueError: It says anything else.
+        ValueError: it is another one, or "native" and there is no compiled core.
     """
-    value = os.environ.get("NOISE_FLOW_CORE", "")
-    if value not in ("", "tensorflow"):
+    value = os.environ.get(VARIABLE) or "auto"
+    if value not in _CHOICES:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(_CHOICES)}; got {value!r}")
+    if value == "native" and load() is None:
         raise ValueError(
-            f"NOISE_FLOW_CORE is {value!r}; 'tensorflow' turns the compiled core off, and without "
-            "the variable it is used if it was compiled"
+            f"{VARIABLE}=native, but {_load().missing}; or unset {VARIABLE} to compute with "
+            "TensorFlow"
         )
-    return value == "tensorflow"
+    return value
+
+
+def turned_off() -> bool:
+    """Whether the environment variable NOISE_FLOW_CORE turns the compiled core off."""
+    return choice() == "tensorflow"
 
 
 def available() -> bool:

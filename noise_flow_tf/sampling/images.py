@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.conditions import ConditionSpace, packed
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.protocol import NoiseModel, sample
 from noise_flow_tf.sampling.tiling import tiles, within
 
@@ -141,6 +142,7 @@ def _forward(model: Any, space: ConditionSpace) -> Callable:
             ],
             autograph=False,
         )
+        @own_graph()
         def forward(
             clean: tf.Tensor,
             latent: tf.Tensor,

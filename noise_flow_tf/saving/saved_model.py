@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from noise_flow_tf.native.use import without_core
 from noise_flow_tf.saving import exports
 from noise_flow_tf.saving.files import replacing
 from noise_flow_tf.saving.kinds import NOISE_MODEL, Kind
@@ -24,7 +25,7 @@ def save(model: Any, path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> None:
     """
     about = {"format": FORMAT, "kind": kind.name, **recipe(model, kind)}
     export = getattr(exports, kind.export)(model)
-    with replacing(path) as partial:
+    with replacing(path) as partial, without_core():
         tf.saved_model.save(export, str(partial), export.signatures())
         (partial / kind.about).write_text(json.dumps(about), encoding="utf-8")
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from noise_flow_tf.bijectors import Updates
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.training.divergence import DivergedError, StepRecord
 
 
@@ -137,6 +138,7 @@ class CheckedTrainer(tf_keras.Model):
         return self.train_function
 
     @tf.autograph.experimental.do_not_convert
+    @own_graph()
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
@@ -179,6 +181,7 @@ class CheckedTrainer(tf_keras.Model):
 
     @tf.function(reduce_retracing=True, autograph=False)
     def _move_averages(self, batch: Any) -> None:
+        @own_graph()
         def of_replica(batch: Any) -> None:  # a bound method would lose its trainer in strategy.run
             for average, value in self.outcome(batch).moved:
                 average.assign(value)

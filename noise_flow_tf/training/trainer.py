@@ -10,6 +10,7 @@ from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.evaluation.metrics import nll_per_dimension
 from noise_flow_tf.layers.coupling_network import BATCH_NORM_UPDATE, Moments
 from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.training.divergence import DivergedError as DivergedError
 from noise_flow_tf.training.steps import CheckedTrainer, Outcome
@@ -118,6 +119,7 @@ class Trainer(CheckedTrainer):
             table.assign(tf.where(is_own, table, old))
 
     @tf.autograph.experimental.do_not_convert
+    @own_graph()
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         batch = _batch_of(data)
         latent, log_prob = self(batch).latent_and_log_prob(batch["noise"])

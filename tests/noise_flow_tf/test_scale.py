@@ -55,6 +55,13 @@ def test_exact_where_nothing_mixes_pixels():
     np.testing.assert_allclose(scale, np.sqrt(0.01 * clean + 1e-4), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_of_no_image(name):
+    clean = np.empty((0, 3, 5, 4), np.float32)
+    if not hasattr(MODELS[name](), "beta1"):  # whose betas are for so many images
+        assert nf.predicted_scale(MODELS[name](), clean, 100, "S6").shape == clean.shape
+
+
 @pytest.mark.parametrize("arch", ["eq12|unc|eq16|unc", "eq12|eq16|unc"])
 def test_the_papers_layers_share_the_gain_of_each_image(arch):
     """Fresh flow steps turn the channels, which leaves white noise of one gain as it is."""

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.evaluation.metrics import KL_STRIDE, divergence, histogram
+from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.protocol import NoiseModel, distribution
 from noise_flow_tf.protocol import sample as draw
 
@@ -62,6 +63,7 @@ class KLOverTemperature:
 
 def _sampler(model: NoiseModel) -> Callable[..., tf.Tensor | None]:
     @tf.function(reduce_retracing=True, autograph=False)
+    @own_graph()
     def sample(
         batch: Mapping[str, tf.Tensor], temperature: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor | None:
