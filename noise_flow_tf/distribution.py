@@ -116,7 +116,8 @@ class NoiseDistribution(tfd.TransformedDistribution):
             from noise_flow_tf.native import graph
 
             value = same_batch(value, clean, "noise", "the clean images")
-            return OnePass(*graph.latent_and_log_prob(ops, value, clean, self._training))
+            value, log_prob, moved = graph.latent_and_log_prob(ops, value, clean, self._training)
+            return OnePass(value, log_prob + self._zero_or_nan(), moved)
         log_det, moved = 0.0, []
         for bijector in self.bijector.bijectors:
             value, part, updates = bijector.moving_inverse_and_log_det(value)

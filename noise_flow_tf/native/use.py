@@ -6,17 +6,11 @@ traces for itself; in a user's `tf.function` if the user says so (`use_core`), b
 while it is traced whether it will be saved.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from noise_flow_tf.native import library
-
-VARIABLE = "NOISE_FLOW_CORE"
-"""The environment variable; its values are `auto` (the default), `native` and `tensorflow`."""
-
-_CHOICES = ("auto", "native", "tensorflow")
 
 _opted_in = False
 _in_own_graph = ContextVar("in_own_graph", default=False)
@@ -67,22 +61,12 @@ def is_used(training: bool) -> bool:
     Raises:
         ValueError: an unknown value of NOISE_FLOW_CORE, or `native` without a compiled core.
     """
-    choice = os.environ.get(VARIABLE) or "auto"
-    if choice not in _CHOICES:
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(_CHOICES)}; got {choice!r}")
-    if choice == "native" and not library.available():
-        raise ValueError(
-            f"{VARIABLE}=native, and this installation has no compiled core; build it by python -m "
-            f"noise_flow_tf.native.build, or unset {VARIABLE} to compute with TensorFlow"
-        )
-    if choice == "tensorflow" or _switched_off.get():
+    if _switched_off.get() or library.turned_off():
         return False
     if not (_graph_allows() and _devices_allow(training)):
         return False
-    if not library.available():
-        library.say_missing_once()
-        return False
-    return True
+    library.say_missing_once()
+    return library.available()
 
 
 def _graph_allows() -> bool:
