@@ -11,7 +11,7 @@ from benchmarks.straight_port import StraightPort, StraightTrainer
 from benchmarks.turns import Operation
 
 PATCH = (32, 32, 4)
-_STEPS_PER_TURN = 4
+STEPS_PER_TURN = 4
 _ASPECT_RATIO = 4 / 3
 
 
@@ -42,9 +42,9 @@ def make_operations(
 
     def repeat(step: Callable[[], tf.Tensor]) -> Operation:
         def run() -> np.ndarray:
-            return [step() for _ in range(_STEPS_PER_TURN)][-1].numpy()
+            return [step() for _ in range(STEPS_PER_TURN)][-1].numpy()
 
-        return Operation(run, _STEPS_PER_TURN * noise.shape[0])
+        return Operation(run, STEPS_PER_TURN * noise.shape[0])
 
     operations = {"log_prob": repeat(log_prob), "sample": repeat(sample)}
     if "train" in names:
