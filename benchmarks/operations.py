@@ -12,7 +12,7 @@ from benchmarks.turns import Operation
 from noise_flow_tf.native.use import own_graph
 
 PATCH = (32, 32, 4)
-_STEPS_PER_TURN = 4
+STEPS_PER_TURN = 4
 _ASPECT_RATIO = 4 / 3
 
 
@@ -45,9 +45,9 @@ def make_operations(
 
     def repeat(step: Callable[[], tf.Tensor]) -> Operation:
         def run() -> np.ndarray:
-            return [step() for _ in range(_STEPS_PER_TURN)][-1].numpy()
+            return [step() for _ in range(STEPS_PER_TURN)][-1].numpy()
 
-        return Operation(run, _STEPS_PER_TURN * noise.shape[0])
+        return Operation(run, STEPS_PER_TURN * noise.shape[0])
 
     operations = {"log_prob": repeat(log_prob), "sample": repeat(sample)}
     if "train" in names:

@@ -24,7 +24,7 @@ import noise_flow_tf as nf
 import sidd
 from benchmarks import ceilings, growth
 from benchmarks.operations import PATCH, make_batch, make_images, make_operations
-from benchmarks.straight_port import StraightPort
+from benchmarks.peers import PEERS, make_peers
 from benchmarks.turns import Operation, Timing, take_turns
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.programs.options import not_negative, positive_float, positive_int
@@ -33,7 +33,6 @@ _PATCHES = ("train", "log_prob", "sample")
 _OPERATIONS = (*_PATCHES, "images")
 _BATCHES = (4, 17, 69, 138, 276, 552)
 _PASSES = {"train": 3}  # the gradient costs about two more than the value
-_STRAIGHT = "straight "
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -62,7 +61,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="cores that an operation may use; 0 for TensorFlow's default, all",
     )
-    add("compare", action="store_true", help="time benchmarks/straight_port.py, too")
+    add(
+        "compare",
+        action="store_true",
+        help="time the peers, too: a straight port, and one in PyTorch with and without "
+        "torch.compile if it is installed (pip install -e .[bench])",
+    )
     add(
         "growth",
         metavar="FILE.png",
@@ -116,8 +120,8 @@ def main(arguments: list[str] | None = None) -> None:
     if patches:
         operations = make_operations(patches, batch, model)
         if args.compare:
-            straight = make_operations(patches, batch, StraightPort(nf.NoiseFlow(seed=0)))
-            operations |= {_STRAIGHT + name: operation for name, operation in straight.items()}
+            for peer, theirs in make_peers(patches, batch, args.intra_op_threads).items():
+                operations |= {f"{peer} {name}": operation for name, operation in theirs.items()}
         report_patches(time_with_ceilings(operations, args.seconds), model, results)
     images = time_images(args, model, batch, results) if "images" in args.what else {}
     if args.growth:
@@ -140,20 +144,28 @@ def report_patches(
         details = results["details"][name] = timing.summary()
         if name in ceilings.UNITS:
             unit = ceilings.UNITS[name]
-            print(f"{name:18} {timing.rate / 1e9:7.1f} {unit} is the ceiling")
+            print(f"{name:22} {timing.rate / 1e9:7.1f} {unit} is the ceiling")
             continue
         results[name] = timing.rate
         line = (
-            f"{name:18} {timing.rate:7.0f} patches/s ({details['low']:.0f} to "
+            f"{name:22} {timing.rate:7.0f} patches/s ({details['low']:.0f} to "
             f"{details['high']:.0f} in {details['turns']} turns; first call {timing.first:.1f} s)"
         )
-        if not name.startswith(_STRAIGHT):
+        if name in _PATCHES:
             pixels = timing.rate * PATCH[0] * PATCH[1] * _PASSES.get(name, 1)
             details["of_ceilings"] = ceilings.fractions(model, pixels, timings)
             line += percentages(details["of_ceilings"])
-        if _STRAIGHT + name in timings:
-            details["of_straight_port"] = timing.rate / timings[_STRAIGHT + name].rate
-            line += f"; {details['of_straight_port']:.2f} times the straight port"
+        ratios = {
+            peer: timing.rate / timings[f"{peer} {name}"].rate
+            for peer in PEERS
+            if f"{peer} {name}" in timings
+        }
+        if ratios:
+            best = min(ratios, key=ratios.__getitem__)
+            details |= {"of_peers": ratios, "best_peer": best, "of_best_peer": ratios[best]}
+            details["of_straight_port"] = ratios["straight"]
+            times = ", ".join(f"{ratio:.2f} times {PEERS[peer]}" for peer, ratio in ratios.items())
+            line += f"; {times}; best peer: {PEERS[best]}"
         print(line)
 
 

@@ -71,6 +71,10 @@ def test_all_that_it_can_tell(tmp_path, monkeypatch, capsys):
         details = told["details"][name]
         assert details["low"] <= told[name] == details["median"] <= details["high"]
         assert details["of_straight_port"] == told[name] / told[f"straight {name}"]
+        for peer, ratio in details["of_peers"].items():
+            assert ratio == told[name] / told[f"{peer} {name}"]
+        assert details["of_best_peer"] == min(details["of_peers"].values())
+        assert details["of_peers"][details["best_peer"]] == details["of_best_peer"]
         assert all(0 < part < 1 for part in details["of_ceilings"].values())
         assert any(line.startswith(f"{name} ") for line in lines)
     small, large = (told["images"][name] for name in ("0.01 MP", "0.02 MP"))
