@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from noise_flow_tf.sampling.scale import predicted_scale as predicted_scale
     from noise_flow_tf.saving import release as release
     from noise_flow_tf.saving.loading import load as load
+    from noise_flow_tf.saving.numpy_weights import save_npz as save_npz
     from noise_flow_tf.saving.release import load_release as load_release
     from noise_flow_tf.training.new_cameras import fit_camera as fit_camera
     from noise_flow_tf.training.trainer import Trainer as Trainer
@@ -60,6 +61,7 @@ _MODULES_OF_NAMES = {
     "load_release": "saving.release",
     "predicted_scale": "sampling.scale",
     "sample_image": "sampling.images",
+    "save_npz": "saving.numpy_weights",
     "use_core": "native.use",
 }
 _MODULES = {
