@@ -20,10 +20,11 @@ struct Groups {
 };
 
 // Where the values of a step are kept, for each image one after the other: `y`, what it yields
-// towards the latent, or of a coupling what it takes; `t`, the tanh of the log-scale; `h1` and
-// `h2`, the hidden layers before batch norm; and both layers' mean and inverse standard deviation.
+// towards the latent, or of a coupling what it takes; `t`, the tanh of the log-scale; `h1`, the first
+// hidden layer before batch norm; and both layers' mean and inverse standard deviation. Memory is
+// slower than arithmetic here: the second hidden layer is computed again.
 struct Kept {
-  int64_t y, t, h1, h2, moments;
+  int64_t y, t, h1, moments;
 };
 
 class Layout {
@@ -44,7 +45,6 @@ class Layout {
       if (step.code != NF_COUPLING) continue;
       kept[i].t = take(2);
       kept[i].h1 = take(step.wp);
-      kept[i].h2 = take(step.wp);
       kept[i].moments = size;
       size += round_up(4 * step.wp, 16);
     }
@@ -87,6 +87,34 @@ class Pass {
       for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) work(b, g);
   }
 
+  // Computes an image's second hidden layer before batch norm from the first one; emit(o, r, x, v)
+  // takes channels o to o + 3 of a vector at column x of row r.
+  template <typename Emit>
+  NF_INLINE_METHOD void second_layer_of(const Step& step, const float* first, const float* means,
+                                        const float* inverses, const Emit& emit) const {
+    for (int64_t r = 0; r < H(); ++r)
+      for (int64_t o = 0; o < step.wp; o += 4)
+        for (int64_t x = 0; x < columns(); x += L) {
+          V sums[4];
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) sums[i] = splat(step.b2[o + i]);
+          const float* weights = step.k2 + o * step.wp;
+          for (int64_t c = 0; c < step.wp; ++c) {
+            const V value = relu(normalise(load(first + c * plane() + r * columns() + x), means[c],
+                                           inverses[c]));
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) sums[i] += splat(weights[4 * c + i]) * value;
+          }
+          emit(o, r, x, sums);
+        }
+  }
+
+  // Zeros beyond the image in `channels` planes.
+  void zero_tails(float* planes, int64_t channels) const {
+    for (int64_t row = 0; W() < columns() && row < channels * H(); ++row)
+      zero_tail(planes + row * columns(), W(), columns());
+  }
+
   // The normalised value, before the ReLU.
   NF_INLINE V normalise(V value, float mean, float inverse) {
     return (value - mean) * inverse;
@@ -99,11 +127,10 @@ class Forward : public Pass {
           float* log_prob, float* moments)
       : Pass(flow, arena), noise_(noise), saved_(saved), latent_(latent), log_prob_(log_prob),
         moments_(moments) {
-    work_ = arena.zeros<float>(flow.B * 4 * plane());
     log_dets_ = arena.zeros<double>(flow.B);
     for (Spread*& spreads : spreads_) spreads = arena.zeros<Spread>(flow.B * flow.widest + 1);
-    scratch_size_ = round_up(
-        Planes::size(2 + flow.widest, H(), columns()) + 4 * columns() + 2 * flow.widest, 16);
+    scratch_size_ = round_up(4 * columns() + (4 + flow.widest) * plane() + 4 * flow.widest +
+                                 Planes::size(2 + flow.widest, H(), columns()), 16);
     scratch_ = arena.zeros<float>(threads * scratch_size_);
     pointers_ = arena.zeros<const float*>(threads * (3 * flow.widest + 1));
   }
@@ -113,127 +140,145 @@ class Forward : public Pass {
   }
 
  private:
+  // Of one thread: rows; an image's four planes; the second hidden layer; the moments that
+  // normalise both; two planes of y and those of the hidden layer, with zeros around; pointers.
+  struct Scratch {
+    float *rows, *state, *second, *mean1, *inverse1, *mean2, *inverse2;
+    Planes image;
+    const float** pointers;
+  };
+
   const float* noise_;
   float *saved_, *latent_, *log_prob_, *moments_;
-  float *work_, *scratch_;
+  float* scratch_;
   double* log_dets_;
   Spread* spreads_[2];
   int64_t scratch_size_;
   const float** pointers_;
 
-  float* work(int64_t image, int64_t channel) const {
-    return work_ + (4 * image + channel) * plane();
-  }
-
   void run(int thread, Team& team) {
-    float* scratch = scratch_ + thread * scratch_size_;
+    float* rows = scratch_ + thread * scratch_size_;
+    float* state = rows + 4 * columns();
+    float* second = state + 4 * plane();
+    float* m = second + flow.widest * plane();
+    const int64_t w = flow.widest;
+    const Scratch scratch = {
+        rows, state, second, m, m + w, m + 2 * w, m + 3 * w, Planes(m + 4 * w, H(), columns()),
+        pointers_ + thread * (3 * w + 1)};
+    int next = 0;
     each_image(thread, team, [&](int64_t b, int64_t) {
-      for (int64_t y = 0; y < H(); ++y) {
-        float* rows[4];
-        for (int c = 0; c < 4; ++c) rows[c] = work(b, c) + y * columns();
-        separate(noise_ + 4 * (b * H() + y) * W(), W(), rows);
-        for (float* row : rows) zero_tail(row, W(), columns());
-      }
+      read(b, state);
+      next = up_to_moments(0, b, state, scratch);
     });
-    int64_t done = 0;
-    for (int i = 0; i < flow.n; ++i) {
-      const Step& step = flow.steps[i];
-      if (step.code == NF_COUPLING) {
-        coupling(step, layout.kept[i], thread, team, scratch, done);
-        done += 4 * step.w;
-      } else {
+    int64_t done = 0;  // moments of the couplings before
+    while (next < flow.n) {
+      const int now = next;
+      const Step& step = flow.steps[now];
+      const Kept& kept = layout.kept[now];
+      float* stored = saved_ + kept.moments;
+      const CouplingParams<const float> params(step.params, step.w);
+      team.barrier();
+      moments(step, 0, params.mean1, params.variance1, scratch.mean1, scratch.inverse1, thread,
+              stored, done);
+      if (flow.training) {
         each_image(thread, team, [&](int64_t b, int64_t) {
-          log_dets_[b] += pointwise(step, b, saved_ + layout.kept[i].y + b * 4 * plane(), scratch);
+          second_layer(step, saved_ + kept.h1 + b * step.wp * plane(), b, scratch);
         });
+        team.barrier();
       }
+      moments(step, 1, params.mean2, params.variance2, scratch.mean2, scratch.inverse2, thread,
+              stored + 2 * step.wp, done + 2 * step.w);
+      each_image(thread, team, [&](int64_t b, int64_t) {
+        log_dets_[b] += last_layer(step, kept, b, scratch);
+        next = up_to_moments(now + 1, b, state, scratch);
+      });
+      done += 4 * step.w;
+      if (next == now) break;  // this thread has no image
     }
-    each_image(thread, team, [&](int64_t b, int64_t) {
-      double squares = 0;
-      for (int64_t y = 0; y < H(); ++y) {
-        const float* rows[4];
-        for (int c = 0; c < 4; ++c) {
-          rows[c] = work(b, c) + y * columns();
-          squares += sum_of_squares(rows[c], W());
-        }
-        interleave(rows, W(), latent_ + 4 * (b * H() + y) * W());
-      }
-      const double normal = -0.5 * (squares + LOG_2PI * 4 * H() * W());
-      log_prob_[b] = static_cast<float>(normal + log_dets_[b]);
-    });
   }
 
-  // From work_ to `y` and to work_.
-  double pointwise(const Step& step, int64_t b, float* y, float* scratch) const {
-    const int64_t count = 4 * plane();
-    float* from = work(b, 0);
-    double log_det = 0;
+  void read(int64_t b, float* state) const {
+    for (int64_t y = 0; y < H(); ++y) {
+      float* rows[4];
+      for (int c = 0; c < 4; ++c) rows[c] = state + c * plane() + y * columns();
+      separate(noise_ + 4 * (b * H() + y) * W(), W(), rows);
+    }
+    zero_tails(state, 4);
+  }
+
+  // Computes the steps from `number` on up to a hidden layer whose moments are needed, or to the
+  // end; returns the coupling's number.
+  int up_to_moments(int number, int64_t b, const float* state, const Scratch& scratch) {
+    for (; number < flow.n; ++number) {
+      const Step& step = flow.steps[number];
+      float* y = saved_ + layout.kept[number].y + b * 4 * plane();
+      if (step.code == NF_COUPLING) {
+        if (state != y) memcpy(y, state, 4 * plane() * sizeof(float));
+        first_layer(step, y, b, saved_ + layout.kept[number].h1 + b * step.wp * plane(), scratch);
+        return number;
+      }
+      log_dets_[b] += pointwise(step, b, state, y, scratch.rows);
+      state = y;
+    }
+    double squares = 0;
+    for (int64_t y = 0; y < H(); ++y) {
+      const float* rows[4];
+      for (int c = 0; c < 4; ++c) {
+        rows[c] = state + c * plane() + y * columns();
+        squares += sum_of_squares(rows[c], W());
+      }
+      interleave(rows, W(), latent_ + 4 * (b * H() + y) * W());
+    }
+    const double normal = -0.5 * (squares + LOG_2PI * 4 * H() * W());
+    log_prob_[b] = static_cast<float>(normal + log_dets_[b]);
+    return flow.n;
+  }
+
+  double pointwise(const Step& step, int64_t b, const float* from, float* y, float* scratch) const {
     if (step.code == NF_GAIN) {
       const float gamma = step.params[b];
-      for (int64_t x = 0; x < count; x += L) store(y + x, load(from + x) / gamma);
-      log_det = -4.0 * H() * W() * log(static_cast<double>(gamma));
-    } else if (step.code == NF_MIX) {
-      float* in[4] = {from, from + plane(), from + 2 * plane(), from + 3 * plane()};
-      float* out[4] = {y, y + plane(), y + 2 * plane(), y + 3 * plane()};
-      multiply_rows(in, out, step.matrix, 0, plane());
-      log_det = step.log_det * H() * W();
-    } else {
-      const float beta1 = step.params[b], beta2 = step.params[flow.B + b];
-      const I tail = first_lanes(W() - (columns() - L));
-      Total log_variances(columns());
-      for (int64_t row = 0; row < H(); ++row) {
-        float* variances[4];
-        for (int c = 0; c < 4; ++c) variances[c] = scratch + c * columns();
-        separate(flow.clean + 4 * (b * H() + row) * W(), W(), variances);
-        for (int c = 0; c < 4; ++c) {
-          const int64_t at = c * plane() + row * columns();
-          for (int64_t x = 0; x < columns(); x += L) {
-            const V variance = relu(load(variances[c] + x)) * beta1 + beta2;
-            store(y + at + x, load(from + at + x) / square_root(variance));
-            const V log_variance = logarithm(variance);
-            log_variances.add(x + L > W() ? bits(bits(log_variance) & tail) : log_variance);
-          }
-          zero_tail(y + at, W(), columns());
-        }
-        log_variances.end_row();
-      }
-      log_det = -0.5 * log_variances.value();
+      for (int64_t x = 0; x < 4 * plane(); x += L) store(y + x, load(from + x) / gamma);
+      zero_tails(y, 4);
+      return -4.0 * H() * W() * log(static_cast<double>(gamma));
     }
-    memcpy(from, y, count * sizeof(float));
-    return log_det;
+    if (step.code == NF_MIX) {
+      const float* in[4];
+      float* out[4];
+      for (int c = 0; c < 4; ++c) {
+        in[c] = from + c * plane();
+        out[c] = y + c * plane();
+      }
+      multiply_rows(in, out, step.matrix, 0, plane());
+      return step.log_det * H() * W();
+    }
+    const float beta1 = step.params[b], beta2 = step.params[flow.B + b];
+    const I tail = first_lanes(W() - (columns() - L));
+    Total log_variances(columns());
+    for (int64_t r = 0; r < H(); ++r) {
+      float* variances[4];
+      for (int c = 0; c < 4; ++c) variances[c] = scratch + c * columns();
+      separate(flow.clean + 4 * (b * H() + r) * W(), W(), variances);
+      for (int c = 0; c < 4; ++c) {
+        const int64_t at = c * plane() + r * columns();
+        for (int64_t x = 0; x < columns(); x += L) {
+          const V variance = relu(load(variances[c] + x)) * beta1 + beta2;
+          store(y + at + x, load(from + at + x) / square_root(variance));
+          const V log_variance = logarithm(variance);
+          log_variances.add(x + L > W() ? bits(bits(log_variance) & tail) : log_variance);
+        }
+      }
+      log_variances.end_row();
+    }
+    zero_tails(y, 4);
+    return -0.5 * log_variances.value();
   }
 
-  // `done` is the number of moments before those of this coupling.
-  void coupling(const Step& step, const Kept& kept, int thread, Team& team, float* scratch,
-                int64_t done) {
-    const int64_t wp = step.wp;
-    const CouplingParams<const float> params(step.params, step.w);
-    float *means = scratch + 4 * columns(), *inverses = means + flow.widest;
-    // two planes of y, then those of the hidden layer
-    const Planes image(inverses + flow.widest, H(), columns());
-    float* stored = saved_ + kept.moments;
-    const float** rows = pointers_ + thread * (3 * flow.widest + 1);
-
-    each_image(thread, team, [&](int64_t b, int64_t) { first_layer(step, kept, b, image); });
-    team.barrier();
-    moments(step, 0, params.mean1, params.variance1, means, inverses, thread, stored, done);
-    each_image(thread, team, [&](int64_t b, int64_t) {
-      second_layer(step, kept, b, means, inverses);
-    });
-    team.barrier();
-    moments(step, 1, params.mean2, params.variance2, means, inverses, thread, stored + 2 * wp,
-            done + 2 * step.w);
-    each_image(thread, team, [&](int64_t b, int64_t) {
-      log_dets_[b] += last_layer(step, kept, b, image, means, inverses, rows);
-    });
-  }
-
-  void first_layer(const Step& step, const Kept& kept, int64_t b, const Planes& image) {
-    float* y = saved_ + kept.y + b * 4 * plane();
-    memcpy(y, work(b, 0), 4 * plane() * sizeof(float));
+  void first_layer(const Step& step, const float* y, int64_t b, float* hidden,
+                   const Scratch& scratch) {
+    const Planes& image = scratch.image;
     for (int c = 0; c < 2; ++c)
       for (int64_t r = 0; r < H(); ++r)
         memcpy(image.row(c, r), y + c * plane() + r * columns(), columns() * sizeof(float));
-    float* hidden = saved_ + kept.h1 + b * step.wp * plane();
     for (int64_t r = 0; r < H(); ++r) {
       const float* rows[6];
       for (int i = 0; i < 6; ++i) rows[i] = image.row(i / 3, r + i % 3 - 1);
@@ -245,56 +290,44 @@ class Forward : public Pass {
             [&](int64_t x, const V* sums) {
               for (int i = 0; i < 4; ++i) store(to + i * plane() + x, sums[i]);
             });
-        for (int i = 0; i < 4; ++i) zero_tail(to + i * plane(), W(), columns());
       }
     }
+    zero_tails(hidden, step.wp);
     if (flow.training) spread(hidden, step.wp, spreads_[0] + b * step.wp);
   }
 
-  void second_layer(const Step& step, const Kept& kept, int64_t b, const float* means,
-                    const float* inverses) {
-    const int64_t wp = step.wp;
-    const float* first = saved_ + kept.h1 + b * wp * plane();
-    float* hidden = saved_ + kept.h2 + b * wp * plane();
-    for (int64_t r = 0; r < H(); ++r) {
-      const int64_t row = r * columns();
-      for (int64_t o = 0; o < wp; o += 4) {
-        for (int64_t x = 0; x < columns(); x += L) {
-          V sums[4];
-          for (int i = 0; i < 4; ++i) sums[i] = splat(step.b2[o + i]);
-          const float* weights = step.k2 + o * wp;
-          for (int64_t c = 0; c < wp; ++c) {
-            const V value =
-                relu(normalise(load(first + c * plane() + row + x), means[c], inverses[c]));
-            for (int i = 0; i < 4; ++i) sums[i] += splat(weights[4 * c + i]) * value;
-          }
-          for (int i = 0; i < 4; ++i) store(hidden + (o + i) * plane() + row + x, sums[i]);
-        }
-        for (int i = 0; i < 4; ++i) zero_tail(hidden + (o + i) * plane() + row, W(), columns());
-      }
-    }
-    if (flow.training) spread(hidden, wp, spreads_[1] + b * wp);
+  void second_layer(const Step& step, const float* first, int64_t b, const Scratch& scratch) {
+    second_layer_of(step, first, scratch.mean1, scratch.inverse1,
+                    [&](int64_t o, int64_t r, int64_t x, const V* sums) {
+                      float* to = scratch.second + o * plane() + r * columns() + x;
+                      for (int i = 0; i < 4; ++i) store(to + i * plane(), sums[i]);
+                    });
+    zero_tails(scratch.second, step.wp);
+    spread(scratch.second, step.wp, spreads_[1] + b * step.wp);
   }
 
-  double last_layer(const Step& step, const Kept& kept, int64_t b, const Planes& image,
-                    const float* means, const float* inverses, const float** rows) {
-    const float* hidden = saved_ + kept.h2 + b * step.wp * plane();
+  // From y to the state.
+  double last_layer(const Step& step, const Kept& kept, int64_t b, const Scratch& scratch) {
+    const float* y = saved_ + kept.y + b * 4 * plane();
+    const Planes& image = scratch.image;
+    second_layer_of(step, saved_ + kept.h1 + b * step.wp * plane(), scratch.mean1,
+                    scratch.inverse1, [&](int64_t o, int64_t r, int64_t x, const V* sums) {
+                      for (int i = 0; i < 4; ++i)
+                        store(image.row(2 + o + i, r) + x,
+                              relu(normalise(sums[i], scratch.mean2[o + i],
+                                             scratch.inverse2[o + i])));
+                    });
     for (int64_t c = 0; c < step.wp; ++c)
-      for (int64_t r = 0; r < H(); ++r) {
-        float* to = image.row(2 + c, r);
-        const float* from = hidden + c * plane() + r * columns();
-        for (int64_t x = 0; x < columns(); x += L)
-          store(to + x, relu(normalise(load(from + x), means[c], inverses[c])));
-        zero_tail(to, W(), columns());
-      }
-    float* tanhs = saved_ + kept.t + b * 2 * plane();
+      for (int64_t r = 0; r < H(); ++r) zero_tail(image.row(2 + c, r), W(), columns());
+    float *tanhs = saved_ + kept.t + b * 2 * plane(), *state = scratch.state;
+    memcpy(state, y, 2 * plane() * sizeof(float));
     const I tail = first_lanes(W() - (columns() - L));
     Total tanh_total(columns());
+    const float** rows = scratch.pointers;
     for (int64_t r = 0; r < H(); ++r) {
       for (int64_t i = 0; i < 3 * step.wp; ++i) rows[i] = image.row(2 + i / 3, r + i % 3 - 1);
       const float* border[4];
       for (int o = 0; o < 4; ++o) border[o] = step.border_row(r, H(), o);
-      float *out = work(b, 2) + r * columns(), *t = tanhs + r * columns();
       convolve_row<4>(
           rows, step.wp, step.k3, 0, columns(),
           [&](int o, int64_t x) { return load(border[o] + x); },
@@ -302,15 +335,15 @@ class Forward : public Pass {
             for (int i = 0; i < 2; ++i) {
               V value = hyperbolic_tangent(sums[2 + i]);
               if (x + L > W()) value = bits(bits(value) & tail);
-              float* z = out + i * plane() + x;
-              store(t + i * plane() + x, value);
-              store(z, load(z) * exponential(value * step.rescaling) + sums[i]);
+              const int64_t at = (2 + i) * plane() + r * columns() + x;
+              store(tanhs + at - 2 * plane(), value);
+              store(state + at, load(y + at) * exponential(value * step.rescaling) + sums[i]);
               tanh_total.add(value);
             }
           });
-      for (int i = 0; i < 2; ++i) zero_tail(out + i * plane(), W(), columns());
       tanh_total.end_row();
     }
+    zero_tails(state, 4);
     return step.rescaling * tanh_total.value();
   }
 
@@ -390,7 +423,7 @@ class Backward : public Pass {
     totals_ = arena.zeros<double>(groups.count * flow.params + 1);
     scratch_size_ =
         round_up(Planes::size(4 + flow.widest, H(), columns()) + 4 * columns() +
-                     flow.widest * (2 + columns()), 16);
+                     flow.widest * (2 + columns() + plane()), 16);
     scratch_ = arena.zeros<float>(threads * scratch_size_);
     pointers_ = arena.zeros<const float*>(threads * (3 * flow.widest + 1));
   }
@@ -420,45 +453,85 @@ class Backward : public Pass {
     return totals_ + group * flow.params + step.offset;
   }
 
+  // Of one thread: rows; rows of all hidden channels; the second hidden layer; the means of the
+  // slopes; planes with zeros around: four, and those of the hidden layer; pointers.
+  struct Scratch {
+    float *rows, *hidden_rows, *second, *levels, *tilts;
+    Planes image;
+    const float** pointers;
+  };
+
   void run(int thread, Team& team) {
-    float* scratch = scratch_ + thread * scratch_size_;
-    each_image(thread, team, [&](int64_t b, int64_t) {
-      const float slope = -to_.log_prob_gradient[b];
-      for (int64_t y = 0; y < H(); ++y) {
-        float* rows[4];
-        for (int c = 0; c < 4; ++c) rows[c] = work(b, c) + y * columns();
-        const int64_t at = 4 * (b * H() + y) * W();
-        separate(latent_ + at, W(), rows);
-        for (int c = 0; c < 4; ++c)
-          for (int64_t x = 0; x < W(); ++x) rows[c][x] *= slope;
-        if (to_.latent_gradient)
-          for (int c = 0; c < 4; ++c)
-            for (int64_t x = 0; x < W(); ++x) rows[c][x] += to_.latent_gradient[at + 4 * x + c];
-        if (to_.clean) memset(to_.clean + at, 0, 4 * W() * sizeof(float));
-      }
+    const int64_t w = flow.widest;
+    float* rows = scratch_ + thread * scratch_size_;
+    float* hidden_rows = rows + 4 * columns();
+    float* second = hidden_rows + w * columns();
+    float* means = second + w * plane();
+    const Scratch scratch = {rows, hidden_rows, second, means, means + w,
+                             Planes(means + 2 * w, H(), columns()),
+                             pointers_ + thread * (3 * w + 1)};
+    int next = flow.n;
+    each_image(thread, team, [&](int64_t b, int64_t g) {
+      start(b);
+      next = down_to_moments(flow.n - 1, b, g, scratch);
     });
-    for (int i = flow.n - 1; i >= 0; --i) {
-      const Step& step = flow.steps[i];
-      const Kept& kept = layout.kept[i];
-      if (step.code == NF_COUPLING) {
-        coupling(step, kept, thread, team, scratch);
-        continue;
-      }
+    while (next >= 0 && next < flow.n) {
+      const int now = next;
+      const Step& step = flow.steps[now];
+      const Kept& kept = layout.kept[now];
+      const float* moments = saved_ + kept.moments;
+      team.barrier();
+      slope_means(1, step, scratch);
       each_image(thread, team, [&](int64_t b, int64_t g) {
-        const float* y = saved_ + kept.y + b * 4 * plane();
-        if (step.code == NF_MIX) mix(step, b, y, totals(step, g));
-        if (step.code == NF_GAIN) gain(step, b, y);
-        if (step.code == NF_SIGNAL) signal(step, b, y, scratch);
+        second_layer(step, kept, b, totals(step, g), scratch, moments);
+      });
+      team.barrier();
+      slope_means(0, step, scratch);
+      each_image(thread, team, [&](int64_t b, int64_t g) {
+        first_layer(step, kept, b, totals(step, g), scratch, moments);
+        next = down_to_moments(now - 1, b, g, scratch);
       });
     }
-    if (!to_.noise) return;
-    each_image(thread, team, [&](int64_t b, int64_t) {
-      for (int64_t y = 0; y < H(); ++y) {
-        const float* rows[4];
-        for (int c = 0; c < 4; ++c) rows[c] = work(b, c) + y * columns();
-        interleave(rows, W(), to_.noise + 4 * (b * H() + y) * W());
+  }
+
+  // The gradient by the latent.
+  void start(int64_t b) const {
+    const float slope = -to_.log_prob_gradient[b];
+    for (int64_t y = 0; y < H(); ++y) {
+      float* rows[4];
+      for (int c = 0; c < 4; ++c) rows[c] = work(b, c) + y * columns();
+      const int64_t at = 4 * (b * H() + y) * W();
+      separate(latent_ + at, W(), rows);
+      for (int c = 0; c < 4; ++c)
+        for (int64_t x = 0; x < W(); ++x) rows[c][x] *= slope;
+      if (to_.latent_gradient)
+        for (int c = 0; c < 4; ++c)
+          for (int64_t x = 0; x < W(); ++x) rows[c][x] += to_.latent_gradient[at + 4 * x + c];
+      if (to_.clean) memset(to_.clean + at, 0, 4 * W() * sizeof(float));
+    }
+  }
+
+  // Goes back from step `number` to where the means of slopes are needed, or to the noise; returns
+  // the coupling's number, or -1.
+  int down_to_moments(int number, int64_t b, int64_t g, const Scratch& scratch) const {
+    for (; number >= 0; --number) {
+      const Step& step = flow.steps[number];
+      const Kept& kept = layout.kept[number];
+      const float* y = saved_ + kept.y + b * 4 * plane();
+      if (step.code == NF_COUPLING) {
+        last_layer(step, kept, b, totals(step, g), scratch, saved_ + kept.moments);
+        return number;
       }
-    });
+      if (step.code == NF_MIX) mix(step, b, y, totals(step, g));
+      if (step.code == NF_GAIN) gain(step, b, y);
+      if (step.code == NF_SIGNAL) signal(step, b, y, scratch.rows);
+    }
+    for (int64_t y = 0; to_.noise && y < H(); ++y) {
+      const float* rows[4];
+      for (int c = 0; c < 4; ++c) rows[c] = work(b, c) + y * columns();
+      interleave(rows, W(), to_.noise + 4 * (b * H() + y) * W());
+    }
+    return -1;
   }
 
   // Until `finish`, the place of the permutation has the sums of y_i * gradient_j.
@@ -539,31 +612,9 @@ class Backward : public Pass {
     to_.params[step.offset + flow.B + b] = static_cast<float>(by_beta2.value());
   }
 
-  void coupling(const Step& step, const Kept& kept, int thread, Team& team, float* scratch) {
-    const int64_t wp = step.wp;
-    const float* stored = saved_ + kept.moments;
-    float* row_slopes = scratch + 4 * columns();
-    float *levels = row_slopes + flow.widest * columns(), *tilts = levels + flow.widest;
-    const Planes image(tilts + flow.widest, H(), columns());
-    const float** rows = pointers_ + thread * (3 * flow.widest + 1);
-    each_image(thread, team, [&](int64_t b, int64_t g) {
-      last_layer(step, kept, b, totals(step, g), image, stored + 2 * wp);
-    });
-    team.barrier();
-    means(1, step, levels, tilts);
-    each_image(thread, team, [&](int64_t b, int64_t g) {
-      second_layer(step, kept, b, totals(step, g), row_slopes, stored, levels, tilts);
-    });
-    team.barrier();
-    means(0, step, levels, tilts);
-    each_image(thread, team, [&](int64_t b, int64_t g) {
-      first_layer(step, kept, b, totals(step, g), image, stored, levels, tilts, rows);
-    });
-  }
-
   // The batch's means of each channel's slopes, and of their products with the values; zero if the
   // moments are not the batch's.
-  void means(int layer, const Step& step, float* levels, float* tilts) const {
+  void slope_means(int layer, const Step& step, const Scratch& scratch) const {
     const double count = static_cast<double>(flow.B) * H() * W();
     for (int64_t c = 0; c < step.wp; ++c) {
       Slopes total = {};
@@ -571,17 +622,18 @@ class Backward : public Pass {
         total.level += slopes_[layer][b * step.wp + c].level;
         total.slope += slopes_[layer][b * step.wp + c].slope;
       }
-      levels[c] = static_cast<float>(total.level / count);
-      tilts[c] = static_cast<float>(total.slope / count);
+      scratch.levels[c] = static_cast<float>(total.level / count);
+      scratch.tilts[c] = static_cast<float>(total.slope / count);
     }
   }
 
   void last_layer(const Step& step, const Kept& kept, int64_t b, double* totals,
-                  const Planes& image, const float* moments) const {
+                  const Scratch& scratch, const float* moments) const {
     const int64_t wp = step.wp, w = step.w;
+    const Planes& image = scratch.image;
+    const float *mean2 = moments + 2 * wp, *inverse2 = moments + 3 * wp;
     const CouplingParams<double> by(totals, w);
     const float *y = saved_ + kept.y + b * 4 * plane(), *t = saved_ + kept.t + b * 2 * plane();
-    const float* hidden = saved_ + kept.h2 + b * wp * plane();
     const float slope_of_log = to_.log_prob_gradient[b];
     // `image` has four planes of slopes, then those of the hidden layer.
     const I tail = first_lanes(W() - (columns() - L));
@@ -604,14 +656,16 @@ class Backward : public Pass {
       }
     *by.rescaling += by_rescaling.value();
     add_border(image, by, w);
+    second_layer_of(step, saved_ + kept.h1 + b * wp * plane(), moments, moments + wp,
+                    [&](int64_t o, int64_t r, int64_t x, const V* sums) {
+                      for (int i = 0; i < 4; ++i) {
+                        const V value = normalise(sums[i], mean2[o + i], inverse2[o + i]);
+                        store(scratch.second + (o + i) * plane() + r * columns() + x, value);
+                        store(image.row(4 + o + i, r) + x, relu(value));
+                      }
+                    });
     for (int64_t c = 0; c < wp; ++c)
-      for (int64_t r = 0; r < H(); ++r) {
-        float* to = image.row(4 + c, r);
-        const float* from = hidden + c * plane() + r * columns();
-        for (int64_t x = 0; x < columns(); x += L)
-          store(to + x, relu(normalise(load(from + x), moments[c], moments[wp + c])));
-        zero_tail(to, W(), columns());
-      }
+      for (int64_t r = 0; r < H(); ++r) zero_tail(image.row(4 + c, r), W(), columns());
     for (int64_t c = 0; c < w; ++c)
       for (int ky = 0; ky < 3; ++ky) {
         double sums[3][4] = {};
@@ -634,7 +688,7 @@ class Backward : public Pass {
               }
             });
     }
-    add_slopes(slopes, hidden, step, moments, slopes_[1] + b * wp);
+    add_slopes(slopes, scratch.second, wp, slopes_[1] + b * wp);
   }
 
   // The gradient by the bias, and by the last kernel's weights of the border channel.
@@ -666,16 +720,16 @@ class Backward : public Pass {
   }
 
   // Sums over an image, of the slopes of normalised values, for batch norm's gradient.
-  void add_slopes(const float* slopes, const float* hidden, const Step& step, const float* moments,
+  void add_slopes(const float* slopes, const float* normalised, int64_t channels,
                   Slopes* sums) const {
-    for (int64_t c = 0; c < step.wp; ++c) {
+    for (int64_t c = 0; c < channels; ++c) {
       Total level(columns()), slope(columns());
       for (int64_t r = 0; r < H(); ++r) {
         const int64_t at = c * plane() + r * columns();
         for (int64_t x = at; x < at + columns(); x += L) {
           const V value = load(slopes + x);  // zero beyond the image
           level.add(value);
-          slope.add(value * normalise(load(hidden + x), moments[c], moments[step.wp + c]));
+          slope.add(value * load(normalised + x));
         }
         level.end_row();
         slope.end_row();
@@ -685,50 +739,54 @@ class Backward : public Pass {
   }
 
   // The gradient by a hidden layer before batch norm, from that by its normalised values.
-  NF_INLINE V through_batch_norm(V slope, V value, float mean, float inverse, float level,
-                                        float tilt) {
-    return (slope - level - normalise(value, mean, inverse) * tilt) * inverse;
+  NF_INLINE V through_batch_norm(V slope, V normalised, float inverse, float level, float tilt) {
+    return (slope - level - normalised * tilt) * inverse;
   }
 
-  void second_layer(const Step& step, const Kept& kept, int64_t b, double* totals, float* row_slopes,
-                    const float* moments, const float* levels, const float* tilts) const {
+  void second_layer(const Step& step, const Kept& kept, int64_t b, double* totals,
+                    const Scratch& scratch, const float* moments) const {
     const int64_t wp = step.wp, w = step.w;
     const CouplingParams<double> by(totals, w);
     const float *first = saved_ + kept.h1 + b * wp * plane();
-    const float *second = saved_ + kept.h2 + b * wp * plane();
     const float *mean1 = moments, *inverse1 = moments + wp;
     const float *mean2 = moments + 2 * wp, *inverse2 = moments + 3 * wp;
     float* slopes = slopes_of_ + b * wp * plane();
     for (int64_t c = 0; c < wp; ++c)
       averages(step, b, c, slopes_[1], inverse2, by.mean2, by.variance2, by.bias2);
-    for (int64_t c = 0; c < wp; ++c)
-      for (int64_t r = 0; r < H(); ++r) {
-        const int64_t at = c * plane() + r * columns();
-        for (int64_t x = at; x < at + columns(); x += L)
-          store(slopes + x, through_batch_norm(load(slopes + x), load(second + x), mean2[c],
-                                               inverse2[c], levels[c], tilts[c]));
-        zero_tail(slopes + at, W(), columns());
-      }
+    second_layer_of(step, first, mean1, inverse1,
+                    [&](int64_t o, int64_t r, int64_t x, const V* sums) {
+                      for (int i = 0; i < 4; ++i) {
+                        const int64_t c = o + i;
+                        float* slope = slopes + c * plane() + r * columns() + x;
+                        store(slope, through_batch_norm(
+                                         load(slope), normalise(sums[i], mean2[c], inverse2[c]),
+                                         inverse2[c], scratch.levels[c], scratch.tilts[c]));
+                      }
+                    });
+    zero_tails(slopes, wp);
     for (int64_t c = 0; c < wp; c += 4)
       for (int64_t o = 0; o < wp; o += 4)
         add_block(first + c * plane(), mean1 + c, inverse1 + c, slopes + o * plane(), by, w, c, o);
+    float* normalised = scratch.second;
     for (int64_t r = 0; r < H(); ++r) {
       const int64_t row = r * columns();
       for (int64_t o = 0; o < wp; ++o)
-        memcpy(row_slopes + o * columns(), slopes + o * plane() + row, columns() * sizeof(float));
+        memcpy(scratch.hidden_rows + o * columns(), slopes + o * plane() + row,
+               columns() * sizeof(float));
       for (int64_t c = 0; c < wp; c += 4)
         mix_row(
-            row_slopes, wp, columns(), step.k2_back + c * wp, 0, columns(),
+            scratch.hidden_rows, wp, columns(), step.k2_back + c * wp, 0, columns(),
             [&](int, int64_t) { return V{}; },
             [&](int64_t x, const V* sums) {
               for (int i = 0; i < 4; ++i) {
                 const int64_t at = (c + i) * plane() + row + x;
                 const V value = normalise(load(first + at), mean1[c + i], inverse1[c + i]);
+                store(normalised + at, value);
                 store(slopes + at, value > 0 ? sums[i] : V{});
               }
             });
     }
-    add_slopes(slopes, first, step, moments, slopes_[0] + b * wp);
+    add_slopes(slopes, normalised, wp, slopes_[0] + b * wp);
   }
 
   // Adds to the gradient by kernel2 the products of four inputs and four slopes.
@@ -756,9 +814,9 @@ class Backward : public Pass {
   }
 
   void first_layer(const Step& step, const Kept& kept, int64_t b, double* totals,
-                   const Planes& image, const float* moments, const float* levels, const float* tilts,
-                   const float** rows) const {
+                   const Scratch& scratch, const float* moments) const {
     const int64_t wp = step.wp, w = step.w;
+    const Planes& image = scratch.image;
     const CouplingParams<double> by(totals, w);
     const float *first = saved_ + kept.h1 + b * wp * plane(), *mean1 = moments;
     const float *y = saved_ + kept.y + b * 4 * plane(), *inverse1 = moments + wp;
@@ -773,8 +831,10 @@ class Backward : public Pass {
         const int64_t at = c * plane() + r * columns();
         float* to = image.row(2 + c, r);
         for (int64_t x = 0; x < columns(); x += L)
-          store(to + x, through_batch_norm(load(slopes + at + x), load(first + at + x), mean1[c],
-                                             inverse1[c], levels[c], tilts[c]));
+          store(to + x, through_batch_norm(
+                            load(slopes + at + x),
+                            normalise(load(first + at + x), mean1[c], inverse1[c]), inverse1[c],
+                            scratch.levels[c], scratch.tilts[c]));
         zero_tail(to, W(), columns());
       }
     }
@@ -788,6 +848,7 @@ class Backward : public Pass {
               by.kernel1[((ky * 3 + kx) * 2 + c) * w + o + i] += sums[kx][i];
         }
     for (int64_t r = 0; r < H(); ++r) {
+      const float** rows = scratch.pointers;
       for (int64_t i = 0; i < 3 * wp; ++i) rows[i] = image.row(2 + i / 3, r + i % 3 - 1);
       float* to[2] = {work(b, 0) + r * columns(), work(b, 1) + r * columns()};
       convolve_row<2>(

@@ -80,7 +80,8 @@ NF_INLINE void mix_row(const float* input, int64_t inputs, int64_t step, const f
 }
 
 // Multiplies the four rows by a matrix, as pixels that are row vectors.
-NF_INLINE void multiply_rows(float* const from[4], float* const to[4], const float m[4][4],
+template <typename From>
+NF_INLINE void multiply_rows(From* const from[4], float* const to[4], const float m[4][4],
                              int64_t begin, int64_t end) {
   for (int64_t x = begin; x < end; x += L) {
     V in[4];
