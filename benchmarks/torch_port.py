@@ -1,11 +1,11 @@
 """A straight PyTorch port of Noise Flow: the peers `torch` and `torch.compile` of `--compare`.
 
 Plain modules in PyTorch's own order of axes, `[B, 4, H, W]`: `nn.Conv2d`, `nn.BatchNorm2d`,
-channels chunked and concatenated in every coupling. Two choices are there because they were faster
-when measured: the memory format is channels last, and the border channel has a convolution of its
-own instead of being concatenated. The port copies the weights of a `NoiseFlow` of the release's
-layers, so that both compute the same numbers, but for the average variance of batch norm:
-PyTorch's is unbiased.
+channels chunked and concatenated in every coupling. The memory format is PyTorch's default, since
+channels last was slower. The border channel is padded and concatenated, or has a convolution of its
+own, whichever was faster: the first for `log_prob` and training, the second for sampling. The port
+copies the weights of a `NoiseFlow` of the release's layers, so that both compute the same numbers,
+but for the average variance of batch norm: PyTorch's is unbiased.
 """
 
 import sys
@@ -36,9 +36,17 @@ class TorchPort(nn.Module):
     `clean`, `noise` and `latent` are `[B, 4, H, W]`; `iso_index` and `camera` are int64 `[B]`.
     """
 
-    def __init__(self, model: nf.NoiseFlow) -> None:
+    def __init__(self, model: nf.NoiseFlow, border_apart: bool = False) -> None:
+        """Copy the weights.
+
+        Args:
+            model: a model of the release's layers.
+            border_apart: whether the border channel has a convolution of its own.
+        """
         super().__init__()
-        self.layers = nn.ModuleList(_port(layer, model.iso_levels) for layer in model.layers)
+        self.layers = nn.ModuleList(
+            _port(layer, model.iso_levels, border_apart) for layer in model.layers
+        )
 
     def forward(self, noise: Tensor, clean: Tensor, iso_index: Tensor, camera: Tensor) -> Tensor:
         """Return the log-density `[B]`, nats; by the batch's moments in training mode."""
@@ -53,9 +61,6 @@ class TorchPort(nn.Module):
         for layer in reversed(self.layers):
             x = layer.inverse(x, clean, iso_index, camera)
         return x
-
-    def sample(self, clean: Tensor, iso_index: Tensor, camera: Tensor) -> Tensor:
-        return self.noise_of(torch.randn_like(clean), clean, iso_index, camera)
 
 
 class _Signal(nn.Module):
@@ -100,7 +105,7 @@ class _Gain(nn.Module):
 
 
 class _FlowStep(nn.Module):
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, border_apart: bool) -> None:
         super().__init__()
         self.log_diagonal = _parameter(layer.log_diagonal)
         self.lower, self.upper = _parameter(layer.lower), _parameter(layer.upper)
@@ -108,7 +113,7 @@ class _FlowStep(nn.Module):
         self.register_buffer("signs", _tensor(layer.signs))
         self.register_buffer("lower_places", torch.tensor(flow_step.LOWER_PLACES.T))
         self.register_buffer("upper_places", torch.tensor(flow_step.UPPER_PLACES.T))
-        self.network = _Network(layer.network)
+        self.network = _Network(layer.network, border_apart)
 
     def forward(self, x: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
         x = functional.conv2d(x, self._matrix().t()[:, :, None, None])
@@ -133,8 +138,9 @@ class _FlowStep(nn.Module):
 
 
 class _Network(nn.Module):
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, border_apart: bool) -> None:
         super().__init__()
+        self.border_apart = border_apart
         self.conv1 = _convolution(network.kernel1, network.bias1, padding=1)
         self.norm1 = _batch_norm(network.moments1)
         self.conv2 = _convolution(network.kernel2, network.bias2)
@@ -146,23 +152,29 @@ class _Network(nn.Module):
     def forward(self, a: Tensor) -> tuple[Tensor, Tensor]:
         hidden = functional.relu(self.norm1(self.conv1(a)))
         hidden = functional.relu(self.norm2(self.conv2(hidden)))
-        border = functional.pad(a.new_zeros(1, 1, *a.shape[2:]), (1, 1, 1, 1), value=1.0)
-        kernel = self.conv3.weight
-        output = functional.conv2d(hidden, kernel[:, :-1], self.conv3.bias, padding=1)
-        output = output + functional.conv2d(border, kernel[:, -1:])
+        output = self._apart(hidden) if self.border_apart else self._concatenated(hidden)
         output = output * (3.0 * self.logs).exp()[:, None, None]
         shift, scale = output.chunk(2, dim=1)
         return shift, self.rescaling * scale.tanh()
+
+    def _concatenated(self, hidden: Tensor) -> Tensor:
+        border = functional.pad(torch.zeros_like(hidden[:, :1]), (1, 1, 1, 1), value=1.0)
+        return self.conv3(torch.cat([functional.pad(hidden, (1, 1, 1, 1)), border], dim=1))
+
+    def _apart(self, hidden: Tensor) -> Tensor:
+        border = functional.pad(hidden.new_zeros(1, 1, *hidden.shape[2:]), (1, 1, 1, 1), value=1.0)
+        kernel = self.conv3.weight
+        inside = functional.conv2d(hidden, kernel[:, :-1], self.conv3.bias, padding=1)
+        return inside + functional.conv2d(border, kernel[:, -1:])
 
 
 def make_batch(batch: Mapping[str, Any], model: nf.NoiseFlow) -> dict[str, Tensor]:
     """Convert a batch of `operations.make_batch` to the arguments of `TorchPort`."""
     arrays = {name: np.array(values) for name, values in batch.items()}
     iso_index = np.searchsorted(model.iso_levels, arrays["iso"])
-    # The permuted view of `[B, H, W, 4]` is the memory format channels last.
     return {
-        "noise": torch.from_numpy(arrays["noise"]).permute(0, 3, 1, 2),
-        "clean": torch.from_numpy(arrays["clean"]).permute(0, 3, 1, 2),
+        "noise": torch.from_numpy(arrays["noise"]).permute(0, 3, 1, 2).contiguous(),
+        "clean": torch.from_numpy(arrays["clean"]).permute(0, 3, 1, 2).contiguous(),
         "iso_index": torch.from_numpy(iso_index),
         "camera": torch.from_numpy(arrays["camera"]).long(),
     }
@@ -186,13 +198,14 @@ def make_operations(
     """
     conditions = make_batch(batch, model)
     noise = conditions.pop("noise")
-    scorer, trained = _channels_last(model).eval(), _channels_last(model).train()
+    scorer, trained = TorchPort(model).eval(), TorchPort(model).train()
     adam = torch.optim.Adam(trained.parameters(), lr=1e-4, eps=1e-8, fused=True)
 
     def ready(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return torch.compile(function, dynamic=False) if compiled else function
 
-    score, draw, score_batch = ready(scorer.forward), ready(scorer.sample), ready(trained.forward)
+    score, score_batch = ready(scorer.forward), ready(trained.forward)
+    noise_of = ready(TorchPort(model, border_apart=True).eval().noise_of)
 
     def log_prob() -> Tensor:
         with torch.inference_mode():
@@ -200,7 +213,7 @@ def make_operations(
 
     def sample() -> Tensor:
         with torch.inference_mode():
-            return draw(**conditions)
+            return noise_of(torch.randn_like(noise), **conditions)
 
     def train() -> Tensor:
         adam.zero_grad()
@@ -226,13 +239,9 @@ def why_not_compiled() -> str:
     return ""
 
 
-def _channels_last(model: nf.NoiseFlow) -> TorchPort:
-    return TorchPort(model).to(memory_format=torch.channels_last)
-
-
-def _port(layer: Any, iso_levels: Sequence[int]) -> nn.Module:
+def _port(layer: Any, iso_levels: Sequence[int], border_apart: bool) -> nn.Module:
     if layer.code == "unc":
-        return _FlowStep(layer)
+        return _FlowStep(layer, border_apart)
     return _Gain(layer) if layer.code == "gain4" else _Signal(layer, iso_levels)
 
 

@@ -44,11 +44,13 @@ def test_log_prob(model, batch):
         np.testing.assert_allclose(ours / 4096, theirs / 4096, rtol=0, atol=1e-5)
 
 
-def test_samples_from_a_latent(model, batch):
+@pytest.mark.parametrize("border_apart", [False, True])
+def test_samples_from_a_latent(model, batch, border_apart):
     ours = our_distribution(model, batch).noise_of(batch["noise"])
     arguments = torch_port.make_batch(batch, model)
     with torch.no_grad():
-        theirs = torch_port.TorchPort(model).eval().noise_of(arguments.pop("noise"), **arguments)
+        port = torch_port.TorchPort(model, border_apart).eval()
+        theirs = port.noise_of(arguments.pop("noise"), **arguments)
     np.testing.assert_allclose(ours, theirs.permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
