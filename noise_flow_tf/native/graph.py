@@ -70,7 +70,9 @@ def latent_and_log_prob(
                 given = [noise, clean, latent, by_latent, by_log_prob, saved, *rest]
                 inputs = [noise, clean, *rest]
                 results = _call(run_gradient, len(inputs), *given)
-                results = [tf.ensure_shape(r, i.shape) for r, i in zip(results, inputs, strict=True)]
+                results = [
+                    tf.ensure_shape(r, i.shape) for r, i in zip(results, inputs, strict=True)
+                ]
 
                 def gradient_of_gradient(*by_results: tf.Tensor) -> Any:
                     return _second_gradient(
@@ -187,4 +189,4 @@ def _call(function: Callable, results: int, *inputs: tf.Tensor) -> list[tf.Tenso
     outputs = tf.numpy_function(
         lambda *values: list(function(*values)), inputs, [tf.float32] * results, stateful=False
     )
-    return outputs if isinstance(outputs, list | tuple) else [outputs]
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]

@@ -37,7 +37,9 @@ class Model:
                 content = {name: file[name] for name in file.files}
             about = json.loads(str(content["about"]))
             if about["format"] != FORMAT:
-                raise ValueError(f"its format is {about['format']}, and this version reads {FORMAT}")
+                raise ValueError(
+                    f"its format is {about['format']}, and this version reads {FORMAT}"
+                )
             self.arch: str = about["arch"]
             self.cameras = tuple(about["cameras"])
             self.iso_levels = tuple(about["iso_levels"])
@@ -163,7 +165,9 @@ class Model:
     def _params(self, images: np.ndarray, iso: Any, camera: Any) -> np.ndarray:
         """Return the vector of all parameters for a batch."""
         batch = len(images)
-        cameras = _each([self._camera(c) for c in np.ravel(camera)], np.shape(camera), batch, "camera")
+        cameras = _each(
+            [self._camera(c) for c in np.ravel(camera)], np.shape(camera), batch, "camera"
+        )
         places = _each([self._level(i) for i in np.ravel(iso)], np.shape(iso), batch, "iso")
         lower = places.astype(int)
         upper = np.minimum(lower + 1, len(self.iso_levels) - 1)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.conditions import ConditionSpace, packed
-from noise_flow_tf.native.use import own_graph
+from noise_flow_tf.native import use
 from noise_flow_tf.protocol import NoiseModel, sample
 from noise_flow_tf.sampling.tiling import tiles, within
 
@@ -52,8 +52,8 @@ def sample_image(
 ) -> np.ndarray:
     """Draw noise for one whole image of any size.
 
-    The first call for a model compiles a function for images of all sizes, ISO levels and cameras,
-    which further calls reuse.
+    Without the compiled core, the first call for a model compiles a TensorFlow function for images
+    of all sizes, ISO levels and cameras, which further calls reuse.
 
     Args:
         model: anything that is called like `NoiseFlow`.
@@ -126,44 +126,48 @@ def _integer(value: Any) -> int:
 
 
 def _forward(model: Any, space: ConditionSpace) -> Callable:
-    """Return the compiled function of a model that draws the noise of a window of an image."""
+    """Return a function of a model that draws the noise of a window of an image.
+
+    TensorFlow's own is compiled; the compiled core needs no graph, which takes longer to make than
+    the noise of most images.
+    """
+
+    def forward(
+        clean: tf.Tensor,
+        latent: tf.Tensor,
+        corner: tf.Tensor,
+        size: tf.Tensor,
+        temperature: tf.Tensor,
+        iso: tf.Tensor,
+        camera: tf.Tensor,
+    ) -> tf.Tensor:
+        begin, extent = tf.pad(corner, [[0, 1]]), tf.concat([size, [4]], axis=0)
+        part, z = (tf.slice(x, begin, extent)[tf.newaxis] for x in (clean, latent))
+        noise_of = getattr(model(part, iso, camera), "noise_of", None)
+        if noise_of is None:
+            raise ValueError(
+                f"a {type(model).__name__} has no latent that tiles could share; use "
+                "sampling.sample_noise(model, clean[np.newaxis], iso, camera, seed)"
+            )
+        return noise_of(z * temperature)[0]
+
+    if tf.executing_eagerly() and use.is_used(training=False):
+        return forward
     functions = vars(model).setdefault("_forwards", _Compiled()).functions
     if space not in functions:
-
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None, None, 4]),
-                tf.TensorSpec([None, None, 4]),
-                tf.TensorSpec([2], tf.int32),
-                tf.TensorSpec([2], tf.int32),
-                tf.TensorSpec([]),
-                tf.TensorSpec([]),
-                tf.TensorSpec([], tf.int32),
-            ],
-            autograph=False,
-        )
-        @own_graph()
-        def forward(
-            clean: tf.Tensor,
-            latent: tf.Tensor,
-            corner: tf.Tensor,
-            size: tf.Tensor,
-            temperature: tf.Tensor,
-            iso: tf.Tensor,
-            camera: tf.Tensor,
-        ) -> tf.Tensor:
-            begin, extent = tf.pad(corner, [[0, 1]]), tf.concat([size, [4]], axis=0)
-            part, z = (tf.slice(x, begin, extent)[tf.newaxis] for x in (clean, latent))
-            noise_of = getattr(model(part, iso, camera), "noise_of", None)
-            if noise_of is None:
-                raise ValueError(
-                    f"a {type(model).__name__} has no latent that tiles could share; use "
-                    "sampling.sample_noise(model, clean[np.newaxis], iso, camera, seed)"
-                )
-            return noise_of(z * temperature)[0]
-
-        functions[space] = forward
+        functions[space] = tf.function(forward, input_signature=_WINDOW, autograph=False)
     return functions[space]
+
+
+_WINDOW = [
+    tf.TensorSpec([None, None, 4]),
+    tf.TensorSpec([None, None, 4]),
+    tf.TensorSpec([2], tf.int32),
+    tf.TensorSpec([2], tf.int32),
+    tf.TensorSpec([]),
+    tf.TensorSpec([]),
+    tf.TensorSpec([], tf.int32),
+]
 
 
 class _Compiled:

@@ -294,6 +294,8 @@ def test_saved_model_keeps_cameras_and_levels_of_its_own(tmp_path):
 
 
 def test_whole_images_share_one_compiled_function(monkeypatch):
+    """Of TensorFlow; the compiled core needs none."""
+    monkeypatch.setenv("NOISE_FLOW_CORE", "tensorflow")
     calls = []
     model = nf.NoiseFlow("S-G-CAM", seed=0)
     known = nf.NoiseFlow.__call__
