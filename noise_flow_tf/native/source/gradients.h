@@ -429,7 +429,7 @@ class Backward : public Pass {
   }
 
   void run() {
-    memset(to_.params, 0, flow.params * sizeof(float));
+    for (int64_t i = 0; i < flow.params; ++i) to_.params[i] = 0;
     Team::run(threads, [&](int thread, Team& team) { run(thread, team); });
     for (int i = 0; i < flow.n; ++i) finish(flow.steps[i]);
   }

@@ -38,7 +38,7 @@ int gradient(const NfFlow& batch, const float* saved, const float* latent,
   Flow flow(batch, false, true);
   if (!flow.ready) return NF_NO_MEMORY;
   if (!flow.B) {
-    memset(gradients.params, 0, flow.params * sizeof(float));
+    for (int64_t i = 0; i < flow.params; ++i) gradients.params[i] = 0;
     return NF_OK;
   }
   Backward pass(flow, flow.arena, saved, latent, gradients);
