@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from noise_flow_tf import __version__
+from noise_flow_tf.native import library
 from noise_flow_tf.saving.files import PARTIAL, write_json
 from noise_flow_tf.saving.kinds import DENOISER, NOISE_MODEL, Kind
 
@@ -207,10 +208,11 @@ def check_format(about: Mapping[str, Any], path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on."""
+    """Return what numbers depend on: versions of Python and packages, and which core computes."""
     packages = ("tensorflow", "tf_keras", "tensorflow-probability", "numpy")
     ours = {"python": platform.python_version(), "noise_flow_tf": __version__}
-    return ours | {package: version(package) for package in packages}
+    of_packages = {package: version(package) for package in packages}
+    return ours | of_packages | {"core": library.description().removeprefix("core: ")}
 
 
 def newest_first(folder: Path) -> list[Path]:
