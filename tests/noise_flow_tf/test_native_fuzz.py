@@ -115,7 +115,7 @@ def float64_of(flow):
         parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
     variables = flow.model.trainable_variables
     by_parameters = [tf.constant(g, tf.float32) for g in result.gradients[2:]]
-    by_variables = tape.gradient(parameters, variables, by_parameters, tf.UnconnectedGradients.ZERO)
+    by_variables = tape.gradient(parameters, variables, by_parameters, unconnected_gradients="zero")
     gradients = {"noise": result.gradients[0], "clean": result.gradients[1]}
     gradients |= {
         f"{i} {v.name}": tf.convert_to_tensor(g).numpy()
