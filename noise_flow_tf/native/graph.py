@@ -1,11 +1,12 @@
 """The compiled core as an operation of TensorFlow, with its gradients."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import record
+from tensorflow.python.eager import forwardprop_util, record
 
 from noise_flow_tf.native import arrays
 from noise_flow_tf.native.ops import Op
@@ -19,7 +20,8 @@ def latent_and_log_prob(
 ) -> tuple[tf.Tensor, tf.Tensor, list[tuple[tf.Variable, tf.Tensor]]]:
     """Return the latent, log_prob, and in training the new averages of batch norm.
 
-    The gradient is the core's. That of the gradient is TensorFlow's of the ops' references.
+    The gradient is the core's. That of the gradient is TensorFlow's of the ops' references, and in
+    forward mode they compute everything.
 
     Args:
         ops: from the data side to the latent side.
@@ -29,6 +31,8 @@ def latent_and_log_prob(
     """
     parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
     table = _table(ops)
+    if _in_forward_mode(noise, clean, *parameters):
+        return _by_references(ops, noise)
 
     def run(noise: Any, clean: Any, *parameters: Any) -> arrays.Values:
         return arrays.forward(table, _flat(parameters), noise, clean, training)
@@ -95,6 +99,11 @@ def noise_of(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> tf.Tenso
     parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
     table = _table(ops)
     outer = [latent, clean, *parameters]
+    if _in_forward_mode(*outer):
+        value = latent
+        for op in reversed(ops):
+            value = op.reference(*op.parameters).forward(value)
+        return value
 
     def run(latent: Any, clean: Any, *parameters: Any) -> list[np.ndarray]:
         return [arrays.noise_of(table, _flat(parameters), latent, clean)]
@@ -114,6 +123,25 @@ def noise_of(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> tf.Tenso
         return tf.ensure_shape(noise, latent.shape), gradient
 
     return core(latent, clean, *parameters)
+
+
+def _in_forward_mode(*tensors: tf.Tensor) -> bool:
+    """Return whether a `ForwardAccumulator` follows a tensor: the core would break its chain."""
+    return bool(forwardprop_util.pack_tangents(tensors).tangents)
+
+
+def _by_references(
+    ops: Sequence[Op], noise: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, list[tuple[tf.Variable, tf.Tensor]]]:
+    """Return what `latent_and_log_prob` does, computed by TensorFlow."""
+    value, log_det, moved = noise, 0.0, []
+    for op in ops:
+        bijector = op.reference(*op.parameters)
+        value, part, updates = bijector.moving_inverse_and_log_det(value)
+        log_det += part
+        moved += updates
+    normal = -0.5 * (value * value + math.log(2 * math.pi))
+    return value, log_det + tf.reduce_sum(normal, axis=[1, 2, 3]), moved
 
 
 def _second_gradient(
