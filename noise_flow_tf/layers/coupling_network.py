@@ -85,11 +85,11 @@ class CouplingNetwork:
             (self.kernel2, self.bias2, self.mean2, self.variance2),
         ):
             if averages is not None:
-                hidden, mean, variance = _normalize(_convolve(hidden, kernel) + bias)
+                hidden, mean, variance = _normalize(_convolve(hidden, kernel, bias))
                 moments += [mean, variance]
             else:
                 scale = tf.math.rsqrt(variance + BATCH_NORM_EPSILON)
-                hidden = _convolve(hidden, kernel * scale) + (bias - mean) * scale
+                hidden = _convolve(hidden, kernel * scale, (bias - mean) * scale)
             hidden = tf.nn.relu(hidden)
         halves = tf.split(self._last_layer(hidden), 2, axis=-1)
         shift, scale = (tf.reshape(half, sizes(x)) for half in halves)
@@ -107,7 +107,7 @@ class CouplingNetwork:
         border = tf.pad(inside, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0)
         border_part = tf.nn.conv2d(border, kernel[:, :, -1:], strides=1, padding="VALID")
         biases = border_part + _after_zeros(self.bias3 * scale)
-        return _convolve(hidden, kernel[:, :, :-1]) + biases
+        return _convolve(hidden, kernel[:, :, :-1], biases[0])
 
 
 class CouplingVariables(tf.Module):
@@ -204,12 +204,19 @@ def _mean_of_channels(images: tf.Tensor) -> tf.Tensor:
     return total[:-1] / total[-1]
 
 
-def _convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def _convolve(images: tf.Tensor, kernel: tf.Tensor, biases: tf.Tensor) -> tf.Tensor:
+    """Convolve with zero padding, and add biases `[D]` or `[H, W, D]`."""
     result = tf.nn.conv2d(images, kernel, strides=1, padding="SAME")
     if images.shape[0]:
-        return result
-    # Of no image, oneDNN makes a result of as many channels as the input has.
-    return tf.reshape(result, [*sizes(images)[:-1], kernel.shape[-1]])
+        return result + biases
+    # Of no image, such as a replica's part of a small batch, oneDNN makes a result of as many
+    # channels as the input has. As rows it has the right shape; TensorFlow drops a reshaping to the
+    # shape that it thinks the result has.
+    _, height, width, _ = shape = sizes(images)
+    depth = kernel.shape[-1]
+    rows = tf.reshape(result, [shape[0], height, width * depth])
+    rows += tf.reshape(tf.broadcast_to(biases, [height, width, depth]), [height, width * depth])
+    return tf.reshape(rows, [*shape[:-1], depth])
 
 
 def _with_zeros(kernel: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from noise_flow_tf.native import build
 
 TRIALS = 400
 _CHECKS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
-_SIMPLE = "extern \"C\" int puts(const char*); int main() { return puts(\"\") < 0; }"
+_SIMPLE = 'extern "C" int puts(const char*); int main() { return puts("") < 0; }'
 
 
 def compile_exercise(folder: Path, compiler: str) -> Path:

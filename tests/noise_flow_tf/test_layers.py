@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import noise_flow_tf as nf
 from noise_flow_tf import architecture, bijectors, layers
+from noise_flow_tf.native import use
 from noise_flow_tf.saving import saved_model
 
 RNG = np.random.default_rng(0)
@@ -115,3 +116,23 @@ def test_a_new_layer_is_saved_shown_and_refused_by_the_release(iso_gain, tmp_pat
     assert "isogain" in architecture.table()
     with pytest.raises(ValueError, match="layer isogain of architecture .* is not in the release"):
         nf.release.variables(model)
+
+
+@pytest.mark.parametrize("width", [3, 4])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_graph_for_any_number_of_images_takes_none(width, training):
+    """As a replica does whose part of a small batch is empty."""
+    model = nf.NoiseFlow("sdn5|unc|unc", width, seed=0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 6, 5, 4])] * 2, autograph=False)
+    @use.without_core()
+    def compute(clean, noise):
+        variables = model.trainable_variables
+        with tf.GradientTape() as tape:
+            log_prob = model(clean, 800, "S6", training=training).log_prob(noise)
+        return log_prob, tape.gradient(log_prob, variables, unconnected_gradients="zero")
+
+    log_prob, gradients = compute(tf.zeros([0, 6, 5, 4]), tf.zeros([0, 6, 5, 4]))
+    assert log_prob.shape == [0]
+    assert [g.shape for g in gradients] == [v.shape for v in model.trainable_variables]
+    assert np.isfinite(compute(tf.zeros([2, 6, 5, 4]), tf.zeros([2, 6, 5, 4]))[0]).all()
