@@ -25,7 +25,7 @@ def make_parser(program: str | None = None) -> ConfigParser[TrainConfig]:
         epilog=f"""architectures (--arch): a name of the paper, or {architecture.table()}
 
 writes to the folder --logdir: settings.json, history.csv, checkpoints/, tensorboard/, saved_model/,
-report.md, report.json and pictures/
+noise_flow.npz (weights for NumPy: noise_flow_tf.native.load), report.md, report.json and pictures/
 
 The flags of the original release's job script work unchanged.""",
     )

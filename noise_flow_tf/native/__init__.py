@@ -5,7 +5,7 @@ trains in PyTorch, say, can add noise to its images:
 
     from noise_flow_tf import native
 
-    model = native.load("noise_flow.npz")  # which noise_flow_tf.save_npz or train.py wrote
+    model = native.load("noise_flow.npz")  # of a run, or by noise_flow_tf.save_npz
     noise = model.sample(clean, iso=800, camera="S6", seed=0)
 """
 

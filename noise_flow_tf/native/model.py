@@ -2,8 +2,10 @@
 
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -50,7 +52,7 @@ class Model:
                 for i, (code, _) in enumerate(self._ops)
             ]
             self._check()
-        except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
+        except (KeyError, TypeError, ValueError, EOFError, OSError, BadZipFile, zlib.error) as error:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(
@@ -124,6 +126,8 @@ class Model:
         return latent.reshape(np.shape(clean)), log_prob.reshape(np.shape(clean)[:-3])
 
     def _check(self) -> None:
+        if not all(isinstance(level, int | float) for level in self.iso_levels):
+            raise ValueError(f"ISO levels {self.iso_levels}")
         levels, cameras = len(self.iso_levels), len(self.cameras)
         for (code, w), parameters in zip(self._ops, self._parameters, strict=True):
             expected = _shapes(OpCode(code), int(w), (levels, cameras))

@@ -69,6 +69,8 @@ def write(
     print(f"report    {run.report_text}")
     print(f"pictures  {run.pictures}")
     print(f"model     {run.saved_model}")
+    if run.numpy_weights.exists():
+        print(f"for NumPy {run.numpy_weights}")
     print(f"curves    tensorboard --logdir {run.tensorboard}")
 
 

@@ -56,6 +56,10 @@ class Training(Task, Protocol[Config]):
 
     def resume(self, settings: Mapping[str, Any]) -> None: ...
 
+    def export(self, best: Any, folder: RunFolder) -> None:
+        """Write the trained model in the forms that need less than this package."""
+        saved_model.save(best, folder.saved_model, folder.kind)
+
     def section(self, best: Any, rows: list[dict[str, float]]) -> run_report.Section: ...
 
 
@@ -113,7 +117,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
         rows = fit(training, length, strategy, folder, writing)
         if chief:
             best = folder.load()
-            saved_model.save(best, folder.saved_model, folder.kind)
+            training.export(best, folder)
             skipped = [*training.train.skipped.values(), *training.test.skipped.values()]
             run_report.write(folder, config, training.section(best, rows), rows, skipped)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -96,6 +97,11 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             callbacks.LearnedCurves(model, folder, self._baselines["scores"]),
             callbacks.NoisePictures(folder, lambda: self._examples.strips(model)),
         ]
+
+    def export(self, best: Any, folder: RunFolder) -> None:
+        super().export(best, folder)
+        with suppress(ValueError):  # a layer of a user's own, which the compiled core has not
+            nf.save_npz(best, folder.numpy_weights)
 
     def section(self, best: nf.NoiseFlow, rows: list[dict[str, float]]) -> run_report.Section:
         bar = tqdm(self._images, "scoring the best model", unit="batch", leave=False)

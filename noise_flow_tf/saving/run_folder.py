@@ -27,6 +27,7 @@ _NAMES = {
     "tensorboard",
     "checkpoints",
     "saved_model",
+    "noise_flow.npz",
     "report.md",
     "report.json",
     "pictures",
@@ -50,6 +51,7 @@ class RunFolder:
         self.last = self.path / "checkpoints" / "last"
         self.best = self.path / "checkpoints" / "best"
         self.saved_model = self.path / "saved_model"
+        self.numpy_weights = self.path / "noise_flow.npz"
         self.report_text = self.path / "report.md"
         self.report = self.path / "report.json"
         self.pictures = self.path / "pictures"

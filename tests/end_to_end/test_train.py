@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import noise_flow_tf as nf
 import sidd
+from noise_flow_tf import native
 from noise_flow_tf.cli import parsing, train
 from noise_flow_tf.programs import running
 from noise_flow_tf.programs.configs import OFFLINE
@@ -26,6 +27,7 @@ def test_release_command_line_leaves_a_whole_run(run_folder):
         "checkpoints/best/epoch-2.index",
         "checkpoints/last/step-2.index",
         "saved_model/saved_model.pb",
+        "noise_flow.npz",
         "pictures/samples.png",
         "pictures/nll.png",
         "pictures/beta.png",
@@ -57,6 +59,11 @@ def test_report_says_what_the_saved_model_scores(run_folder, dataset):
     nll = [nll_of(model, batch) for batch in batches]
     assert report["noise_flow"]["nll"] == pytest.approx(np.concatenate(nll).mean(), abs=1e-4)
     assert all(np.isfinite(score["kl"]) for score in report.values())
+    weights = native.load(folder / "noise_flow.npz")
+    for batch in batches.take(1).as_numpy_iterator():
+        given = batch["clean"], batch["iso"], batch["camera"]
+        log_prob = weights.log_prob(batch["noise"], *given)
+        np.testing.assert_allclose(log_prob, model(*given).log_prob(batch["noise"]), rtol=1e-5)
     text = (folder / "report.md").read_text()
     assert f"{report['camera_nlf']['nll']:.3f}" in text
 
