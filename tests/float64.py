@@ -77,7 +77,10 @@ def case_of(model, conditions, noise: np.ndarray) -> Case:
     """The case of a model for resolved conditions."""
     ops = model.ops(conditions, False)
     parameters = [[np.asarray(tf.convert_to_tensor(p)) for p in op.parameters] for op in ops]
-    table = [(op.code, p[0].shape[-1] if op.averages else 0) for op, p in zip(ops, parameters)]
+    table = [
+        (op.code, p[0].shape[-1] if op.averages else 0)
+        for op, p in zip(ops, parameters, strict=True)
+    ]
     clean = np.asarray(conditions.clean)
     return Case(np.array(table, np.int32).reshape(-1, 2), parameters, noise, clean)
 

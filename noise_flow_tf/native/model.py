@@ -16,6 +16,7 @@ FORMAT = 1
 """Of the `.npz` files; `noise_flow_tf.save_npz` writes them."""
 
 _CLEAN_RANGE = (-0.5, 1.5)
+_DAMAGE = (KeyError, TypeError, ValueError, EOFError, OSError, BadZipFile, zlib.error)
 
 
 class Model:
@@ -52,7 +53,15 @@ class Model:
                 for i, (code, _) in enumerate(self._ops)
             ]
             self._check()
-        except (KeyError, TypeError, ValueError, EOFError, OSError, BadZipFile, zlib.error) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            EOFError,
+            OSError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(

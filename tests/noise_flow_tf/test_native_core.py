@@ -155,30 +155,28 @@ def test_several_windows(target, training):
     assert off.mean() < 1e-3
 
 
-def test_finite_differences_agree_with_float64():
+@pytest.mark.parametrize("training", [False, True])
+def test_finite_differences_agree_with_float64(training):
     """So the reference of the gradients is right."""
-    for training in (False, True):
-        case = smooth_case("SMCGMC", 3, (2, 4, 5), training)
-        weights = weights_for(case)
-        found = float64.evaluate(case, training, weights).gradients
-        places = [case.noise, case.clean, *(p for one in case.parameters for p in one)]
-        rng = np.random.default_rng(0)
-        for number, gradient in enumerate(found):
-            direction = rng.choice([-1.0, 1.0], gradient.shape)
-            step = 1e-6 * max(np.abs(places[number]).max(), 1e-3)
+    case = smooth_case("SMCGMC", 3, (2, 4, 5), training)
+    weights = weights_for(case)
+    inputs = [case.noise, case.clean, *(p for one in case.parameters for p in one)]
+    rng = np.random.default_rng(0)
 
-            def loss(sign, number=number, direction=direction, step=step):
-                moved = [np.float64(p) for p in places]
-                moved[number] = moved[number] + sign * step * direction
-                parts = iter(moved[2:])
-                parameters = [[next(parts) for _ in one] for one in case.parameters]
-                result = float64.evaluate(
-                    float64.Case(case.ops, parameters, moved[0], moved[1]), training
-                )
-                return np.sum(result.latent * np.float64(weights[0])) + np.sum(
-                    result.log_prob * np.float64(weights[1])
-                )
+    def loss(values):
+        parts = iter(values[2:])
+        parameters = [[next(parts) for _ in one] for one in case.parameters]
+        result = float64.evaluate(float64.Case(case.ops, parameters, *values[:2]), training)
+        pairs = zip((result.latent, result.log_prob), weights, strict=True)
+        return sum(np.sum(value * np.float64(weight)) for value, weight in pairs)
 
-            slope = (loss(1) - loss(-1)) / (2 * step)
-            size = np.abs(gradient).sum()
-            assert abs(slope - np.sum(gradient * direction)) < 1e-5 * size + 1e-6, number
+    gradients = float64.evaluate(case, training, weights).gradients
+    for number, gradient in enumerate(gradients):
+        direction = rng.choice([-1.0, 1.0], gradient.shape)
+        step = 1e-6 * max(np.abs(inputs[number]).max(), 1e-3)
+        there, back = ([np.float64(value) for value in inputs] for _ in range(2))
+        there[number] = there[number] + step * direction
+        back[number] = back[number] - step * direction
+        slope = (loss(there) - loss(back)) / (2 * step)
+        size = np.abs(gradient).sum()
+        assert abs(slope - np.sum(gradient * direction)) < 1e-5 * size + 1e-6, number

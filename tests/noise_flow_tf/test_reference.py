@@ -9,10 +9,21 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
+from noise_flow_tf.native import library, use
 from noise_flow_tf.training import schedules
+from tests import float64
 from tests.reference import ARCHITECTURES, COMMITTED, load
 
 DIMENSIONS = 32 * 32 * 4
+
+
+@pytest.fixture(params=["native", "tensorflow"])
+def core(request, monkeypatch):
+    """Each core in turn computes what is asked for, in eager calls and in training."""
+    if request.param == "native" and not library.available():
+        pytest.skip("no compiled core")
+    monkeypatch.setenv(library.VARIABLE, request.param)
+    return request.param
 
 
 def _nll(p, noise):
@@ -36,7 +47,7 @@ def test_committed_numbers_are_those_of_the_full_set(reference):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_architectures(numbers_of, name):
+def test_architectures(numbers_of, core, name):
     numbers = numbers_of(f"arch_{name}")
     model = nf.NoiseFlow(str(numbers["arch"]))
     given = {n.removeprefix("variable/"): numbers[n] for n in numbers if n.startswith("variable/")}
@@ -47,8 +58,9 @@ def test_architectures(numbers_of, name):
         p = model(numbers["clean"], numbers["iso"][k], numbers["cam"][k])
         nll = _nll(p, numbers["noise"])
         np.testing.assert_allclose(nll, numbers["nll_eval"][k] / DIMENSIONS, atol=1e-5, rtol=0)
-        forward = p.bijector.forward(numbers["latent"]).numpy()[numbers["forward_patches"][k]]
-        np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
+        for forward in (p.noise_of, p.bijector.forward):
+            found = forward(numbers["latent"]).numpy()[numbers["forward_patches"][k]]
+            np.testing.assert_allclose(found, numbers["forward"][k], atol=2e-5, rtol=0)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +76,7 @@ def test_released_weights_have_the_scalars_in_use(released):
 
 
 @pytest.mark.parametrize("k", range(6))
-def test_released_weights(released, k):
+def test_released_weights(released, core, k):
     model, numbers = released
     conditions = numbers["clean"], numbers["iso"][k], numbers["cam"][k]
     noise = numbers["noise"]
@@ -72,28 +84,52 @@ def test_released_weights(released, k):
     p = model(*conditions)
     expected = numbers["nll_eval"][k] / DIMENSIONS
     np.testing.assert_allclose(_nll(p, noise), expected, atol=1e-5, rtol=0)
+    latent, log_prob = p.latent_and_log_prob(noise)
+    np.testing.assert_allclose(latent, numbers["inverse"][k], atol=2e-3, rtol=0)
     np.testing.assert_allclose(p.bijector.inverse(noise), numbers["inverse"][k], atol=2e-3, rtol=0)
+    assert _off(log_prob, float64.evaluate(_case(model, *conditions, noise))) < 1e-6
     log_det = p.bijector.inverse_log_det_jacobian(noise, event_ndims=3)
     expected = numbers["inverse_log_det"][k]
     np.testing.assert_allclose(log_det / DIMENSIONS, expected / DIMENSIONS, atol=1e-5, rtol=0)
-    forward = model(*conditions).bijector.forward(numbers["latent"])
-    np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
+    for forward in (p.noise_of, p.bijector.forward):
+        found = forward(numbers["latent"])
+        np.testing.assert_allclose(found, numbers["forward"][k], atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("k", range(6))
-def test_released_weights_with_moments_of_the_batch(released, k):
+def test_released_weights_with_moments_of_the_batch(released, core, k):
+    """In the first of these, the release's own sums in float32 are 1.5e-5 from float64.
+
+    TensorFlow adds in the release's order, and is as far off; the compiled core is not.
+    """
     model, numbers = released
-    p = model(numbers["clean"], numbers["iso"][k], numbers["cam"][k], training=True)
-    nll = _nll(p, numbers["noise"])
-    np.testing.assert_allclose(nll, numbers["nll_train"][k] / DIMENSIONS, atol=1e-5, rtol=0)
+    conditions = numbers["clean"], numbers["iso"][k], numbers["cam"][k]
+    log_prob = model(*conditions, training=True).log_prob(numbers["noise"])
+    expected = float64.evaluate(_case(model, *conditions, numbers["noise"]), training=True)
+    assert _off(-numbers["nll_train"][k], expected) < 2e-5
+    if core == "native":
+        assert _off(log_prob, expected) < 1e-6
+    else:
+        nll = -log_prob / DIMENSIONS
+        np.testing.assert_allclose(nll, numbers["nll_train"][k] / DIMENSIONS, atol=1e-5, rtol=0)
 
 
-def test_released_weights_in_a_graph(released):
+def _case(model, clean, iso, camera, noise):
+    return float64.case_of(model, model.condition_space.resolve(clean, iso, camera), noise)
+
+
+def _off(log_prob, expected):
+    """How far densities are from float64 at most, nats per dimension."""
+    return np.abs(log_prob - expected.log_prob).max() / DIMENSIONS
+
+
+def test_released_weights_in_a_graph(released, core):
     """One pass as compiled, with batch norm's averages and with the batch's moments."""
     model, numbers = released
     noise, latent = numbers["noise"], numbers["latent"]
 
     @tf.function(autograph=False)
+    @use.own_graph()
     def compute(iso, camera):
         p = model(numbers["clean"], iso, camera)
         in_training = model(numbers["clean"], iso, camera, training=True)
@@ -104,12 +140,13 @@ def test_released_weights_in_a_graph(released):
         z, *log_probs, forward = compute(numbers["iso"][k], numbers["cam"][k])
         for found, name in zip(log_probs, ("nll_eval", "nll_train"), strict=True):
             expected = numbers[name][k] / DIMENSIONS
-            np.testing.assert_allclose(-found / DIMENSIONS, expected, atol=1e-5, rtol=0)
+            near = 2e-5 if core == "native" and name == "nll_train" else 1e-5  # as above
+            np.testing.assert_allclose(-found / DIMENSIONS, expected, atol=near, rtol=0)
         np.testing.assert_allclose(z, numbers["inverse"][k], atol=2e-3, rtol=0)
         np.testing.assert_allclose(forward, numbers["forward"][k], atol=2e-5, rtol=0)
 
 
-def test_batch_of_all_conditions_equals_one_by_one(released):
+def test_batch_of_all_conditions_equals_one_by_one(released, core):
     model, numbers = released
     clean, noise, latent = (numbers[name][:5] for name in ("clean", "noise", "latent"))
     for shift in range(5):
@@ -124,7 +161,7 @@ def test_batch_of_all_conditions_equals_one_by_one(released):
             np.testing.assert_allclose(forward[i], expected, atol=1e-6)
 
 
-def test_training_follows_the_release(numbers_of):
+def test_training_follows_the_release(numbers_of, core):
     """40 steps of Adam through `Trainer`.
 
     Rounding decides some of what Adam makes of the first steps, where gradients are tiny and every
@@ -163,7 +200,7 @@ def test_training_follows_the_release(numbers_of):
 
     error = np.abs(np.array(losses) - numbers["train_loss"]) / DIMENSIONS
     assert error[:12].max() < 2e-6
-    assert error.max() < 6e-4
+    assert error.max() < (2.5e-4 if core == "native" else 6e-4)
     lag = np.array(evaluated) - numbers["eval_loss_every_8_steps"]
     assert np.abs(lag[0]).max() / DIMENSIONS < 1e-5
     assert np.abs(lag).max() / DIMENSIONS < 3e-3
