@@ -34,27 +34,20 @@ def latent_and_log_prob(
     if _in_forward_mode(noise, clean, *parameters):
         return _by_references(ops, noise)
 
-    def run(noise: Any, clean: Any, *parameters: Any) -> arrays.Values:
-        return arrays.forward(table, _flat(parameters), noise, clean, training)
-
-    def run_gradient(noise: Any, clean: Any, latent: Any, *rest: Any) -> list[np.ndarray]:
-        by_latent, by_log_prob, saved, *parameters = rest
-        flat = _flat(parameters)
+    def run_gradient(flat: Any, noise: Any, clean: Any, latent: Any, *rest: Any) -> Any:
+        by_latent, by_log_prob, saved = rest
         if not saved.size:
             latent, _, _, saved = arrays.forward(table, flat, noise, clean, training)
-        by_noise, by_clean, by_flat = arrays.gradient(
-            table, flat, clean, training, saved, latent, by_latent, by_log_prob
-        )
-        return [by_noise, by_clean, *_like(by_flat, parameters)]
+        return arrays.gradient(table, flat, clean, training, saved, latent, by_latent, by_log_prob)
 
     # Without a tape the values alone are computed, which takes a third of the time; a gradient that
     # is asked for all the same, through a graph, then computes them once more.
     keep = training or record.could_possibly_record()
 
-    def run_values(noise: Any, clean: Any, *parameters: Any) -> arrays.Values:
+    def run_values(flat: Any, noise: Any, clean: Any) -> arrays.Values:
         if keep:
-            return run(noise, clean, *parameters)
-        values = arrays.latent_and_log_prob(table, _flat(parameters), noise, clean)
+            return arrays.forward(table, flat, noise, clean, training)
+        values = arrays.latent_and_log_prob(table, flat, noise, clean)
         nothing = np.zeros(0, np.float32)
         return arrays.Values(*values, nothing, nothing)
 
@@ -62,7 +55,7 @@ def latent_and_log_prob(
 
     @tf.custom_gradient
     def core(noise: tf.Tensor, clean: tf.Tensor, *parameters: tf.Tensor) -> Any:
-        latent, log_prob, moments, saved = _call(run_values, 4, noise, clean, *parameters)
+        latent, log_prob, moments, saved = _call(run_values, 4, parameters, noise, clean)
         latent = tf.ensure_shape(latent, noise.shape)
         log_prob = tf.ensure_shape(log_prob, noise.shape[:1])
 
@@ -71,11 +64,12 @@ def latent_and_log_prob(
             def slopes(
                 by_latent: tf.Tensor, by_log_prob: tf.Tensor, noise: Any, clean: Any, *rest: Any
             ) -> Any:
-                given = [noise, clean, latent, by_latent, by_log_prob, saved, *rest]
-                inputs = [noise, clean, *rest]
-                results = _call(run_gradient, len(inputs), *given)
+                given = [noise, clean, latent, by_latent, by_log_prob, saved]
+                by_noise, by_clean, by_flat = _call(run_gradient, 3, rest, *given)
                 results = [
-                    tf.ensure_shape(r, i.shape) for r, i in zip(results, inputs, strict=True)
+                    tf.ensure_shape(by_noise, noise.shape),
+                    tf.ensure_shape(by_clean, clean.shape),
+                    *_like(by_flat, rest),
                 ]
 
                 def gradient_of_gradient(*by_results: tf.Tensor) -> Any:
@@ -105,12 +99,12 @@ def noise_of(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> tf.Tenso
             value = op.reference(*op.parameters).forward(value)
         return value
 
-    def run(latent: Any, clean: Any, *parameters: Any) -> list[np.ndarray]:
-        return [arrays.noise_of(table, _flat(parameters), latent, clean)]
+    def run(flat: Any, latent: Any, clean: Any) -> list[np.ndarray]:
+        return [arrays.noise_of(table, flat, latent, clean)]
 
     @tf.custom_gradient
     def core(latent: tf.Tensor, clean: tf.Tensor, *parameters: tf.Tensor) -> Any:
-        (noise,) = _call(run, 1, latent, clean, *parameters)
+        (noise,) = _call(run, 1, parameters, latent, clean)
 
         def gradient(by_noise: tf.Tensor) -> list[tf.Tensor]:
             with tf.GradientTape() as tape:
@@ -175,16 +169,15 @@ def _with_parameters(
     return pairs
 
 
-def _moved(ops: Sequence[Op], moments: tf.Tensor) -> list[tuple[tf.Variable, tf.Tensor]]:
+def _moved(
+    ops: Sequence[Op], moments: tf.Tensor
+) -> list[tuple[tf.Variable, tf.Tensor]]:
     averages = [average for op in ops for average in op.averages]
     if not averages:
         return []
-    sizes = [average.shape.num_elements() for average in averages]
-    parts = tf.split(tf.ensure_shape(moments, [sum(sizes)]), sizes)
-    return [
-        (average, average - AVERAGE_UPDATE * (average - moment))
-        for average, moment in zip(averages, parts, strict=True)
-    ]
+    old = tf.concat([tf.convert_to_tensor(average) for average in averages], axis=0)
+    new = old - AVERAGE_UPDATE * (old - moments)
+    return list(zip(averages, _like(new, averages), strict=True))
 
 
 def _table(ops: Sequence[Op]) -> np.ndarray:
@@ -195,26 +188,33 @@ def _table(ops: Sequence[Op]) -> np.ndarray:
     )
 
 
-def _flat(parameters: Sequence[np.ndarray]) -> np.ndarray:
-    if not parameters:
-        return np.zeros(0, np.float32)
-    return np.concatenate([np.ravel(p) for p in parameters])
+def _like(flat: tf.Tensor, tensors: Sequence[Any]) -> list[tf.Tensor]:
+    """Divide a vector into tensors of the shapes of others."""
+    if not tensors:
+        return []
+    known = [tensor.shape.is_fully_defined() for tensor in tensors]
+    sizes = [t.shape.num_elements() if k else tf.size(t) for t, k in zip(tensors, known)]
+    shapes = [t.shape if k else tf.shape(t) for t, k in zip(tensors, known)]
+    parts = zip(tf.split(flat, sizes), shapes, tensors, strict=True)
+    return [tf.ensure_shape(tf.reshape(part, shape), t.shape) for part, shape, t in parts]
 
 
-def _like(flat: np.ndarray, parameters: Sequence[np.ndarray]) -> list[np.ndarray]:
-    parts, at = [], 0
-    for p in parameters:
-        parts.append(flat[at : at + p.size].reshape(p.shape))
-        at += p.size
-    return parts
+def _call(
+    function: Callable, results: int, parameters: Sequence[tf.Tensor], *inputs: tf.Tensor
+) -> list[tf.Tensor]:
+    """Call a function of NumPy arrays, the first of them all parameters in one vector.
 
-
-def _call(function: Callable, results: int, *inputs: tf.Tensor) -> list[tf.Tensor]:
-    """Call a function of NumPy arrays with tensors, now or when the graph runs."""
+    It is called now, or when the graph runs; then TensorFlow makes the vector, because each array
+    that enters Python or leaves it takes as long as several operations.
+    """
     if tf.executing_eagerly():
-        values = function(*(np.asarray(memoryview(x)) for x in inputs))
+        flat = [np.ravel(np.asarray(memoryview(p))) for p in parameters]
+        vector = np.concatenate(flat) if flat else np.zeros(0, np.float32)
+        values = function(vector, *(np.asarray(memoryview(x)) for x in inputs))
         return [tf.convert_to_tensor(value) for value in values]
+    flat = [tf.reshape(p, [-1]) for p in parameters]
+    inputs = (tf.concat(flat, axis=0) if flat else tf.zeros([0]), *inputs)
     outputs = tf.numpy_function(
         lambda *values: list(function(*values)), inputs, [tf.float32] * results, stateful=False
     )
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    return outputs if isinstance(outputs, list | tuple) else [outputs]

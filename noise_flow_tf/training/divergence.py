@@ -47,7 +47,8 @@ class StepRecord:
         Each replica has written its patches before any replica learns that one is not finite.
         """
         per_patch = tf.math.is_finite(losses)
-        finite = tf.reduce_all(per_patch) & tf.math.is_finite(tf.linalg.global_norm(gradients))
+        values = tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
+        finite = tf.reduce_all(per_patch) & tf.reduce_all(tf.math.is_finite(values))
         pixels = tf.math.is_finite(tf.reduce_sum(tf.add_n(images), axis=[1, 2, 3]))
         known = [tf.broadcast_to(conditions[name], tf.shape(losses)) for name in self._conditions]
         rows = tf.stack([tf.cast(row[:_MOST], tf.float32) for row in (pixels, per_patch, *known)])

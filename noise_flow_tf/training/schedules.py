@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import tf_keras
 
+from noise_flow_tf.training.adam import Adam
+
 _WARMUP = 0.05
 _FLOOR = 1e-3
 
@@ -49,7 +51,7 @@ def adam(
     schedule: str, rate: float, steps: int, drops: Mapping[int, float] | None = None
 ) -> tf_keras.optimizers.Optimizer:
     """Return the release's optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`."""
-    return tf_keras.optimizers.Adam(
+    return Adam(
         learning_rate(schedule, rate, steps, drops), beta_1=0.9, beta_2=0.999, epsilon=1e-8
     )
 
