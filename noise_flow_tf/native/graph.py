@@ -169,9 +169,7 @@ def _with_parameters(
     return pairs
 
 
-def _moved(
-    ops: Sequence[Op], moments: tf.Tensor
-) -> list[tuple[tf.Variable, tf.Tensor]]:
+def _moved(ops: Sequence[Op], moments: tf.Tensor) -> list[tuple[tf.Variable, tf.Tensor]]:
     averages = [average for op in ops for average in op.averages]
     if not averages:
         return []
@@ -192,9 +190,8 @@ def _like(flat: tf.Tensor, tensors: Sequence[Any]) -> list[tf.Tensor]:
     """Divide a vector into tensors of the shapes of others."""
     if not tensors:
         return []
-    known = [tensor.shape.is_fully_defined() for tensor in tensors]
-    sizes = [t.shape.num_elements() if k else tf.size(t) for t, k in zip(tensors, known)]
-    shapes = [t.shape if k else tf.shape(t) for t, k in zip(tensors, known)]
+    shapes = [t.shape if t.shape.is_fully_defined() else tf.shape(t) for t in tensors]
+    sizes = [t.shape.num_elements() or tf.size(t) for t in tensors]
     parts = zip(tf.split(flat, sizes), shapes, tensors, strict=True)
     return [tf.ensure_shape(tf.reshape(part, shape), t.shape) for part, shape, t in parts]
 
@@ -217,4 +214,4 @@ def _call(
     outputs = tf.numpy_function(
         lambda *values: list(function(*values)), inputs, [tf.float32] * results, stateful=False
     )
-    return outputs if isinstance(outputs, list | tuple) else [outputs]
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
