@@ -26,7 +26,7 @@ from noise_flow_tf.evaluation.metrics import nll_per_dimension
 from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.programs.options import not_negative, positive_float, positive_int
 from noise_flow_tf.training import schedules
-from noise_flow_tf.training.names import RATES
+from noise_flow_tf.training.names import BATCHES, BETA_2, RATES
 from sidd.offline import synthetic
 
 _TRAIN_COPIES = 12
@@ -41,9 +41,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("out", metavar="FOLDER", required=True, help="output folder")
     add("dataset", metavar="ROOT", default="data/synthetic_sidd", help="the offline dataset")
     add("schedules", nargs="+", default=["cosine", "release"], choices=["cosine", "release"])
-    add("steps", type=positive_int, default=4000, help="training steps of each schedule")
+    add("steps", type=positive_int, default=12000, help="training steps of each schedule")
     add("lr", type=positive_float, help="peak of the cosine; not the release's rate")
-    add("batch", type=positive_int, default=_BATCH, help="patches in a training batch")
+    add("batch", type=positive_int, help="patches in a training batch; by default as train.py")
     add("evaluations", type=positive_int, default=40, help="measurements of the gap")
     add(
         "average_batches",
@@ -142,10 +142,10 @@ def train(
     tf_keras.utils.set_random_seed(args.seed)
     trainer = nf.Trainer(nf.NoiseFlow(seed=args.seed))
     rate = args.lr if args.lr and schedule == "cosine" else RATES[schedule]
-    trainer.compile(schedules.adam(schedule, rate, args.steps))
+    trainer.compile(schedules.adam(schedule, rate, args.steps, beta_2=BETA_2[schedule]))
     count = len(examples["iso"])
     batches = tf.data.Dataset.from_tensor_slices(examples).shuffle(count, args.seed).repeat()
-    batches = batches.batch(args.batch).prefetch(2)
+    batches = batches.batch(args.batch or BATCHES[schedule]).prefetch(2)
     average_batches = batches.take(args.average_batches) if args.average_batches else None
     gap = Gap(trainer, held_out, floor, average_batches, max(1, args.steps // args.evaluations))
     trainer.fit(batches, steps_per_epoch=args.steps, epochs=1, verbose=0, callbacks=[gap])
@@ -160,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
     root = sidd.write_synthetic(args.dataset, exist_ok=True)
     examples = draws(truth, clean_patches(root, "train"), _TRAIN_COPIES, args.seed)
     held_out = draws(truth, clean_patches(root, "test"), _TEST_COPIES, args.seed + 2**20)
-    held_out = tf.data.Dataset.from_tensor_slices(held_out).batch(args.batch)
+    held_out = tf.data.Dataset.from_tensor_slices(held_out).batch(_BATCH)
     floor = mean_nll(truth, held_out)
     print(f"{len(examples['iso'])} training patches; the truth's NLL is {floor:.4f}")
     curves = {name: train(name, args, examples, held_out, floor) for name in args.schedules}

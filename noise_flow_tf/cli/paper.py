@@ -34,7 +34,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Pap
 The same command resumes where it stopped. Arguments after -- go to each `noise-flow train`.
 
 By default all is done on the offline dataset, in 15 to 40 minutes on 2 cores. --full with
---sidd_path ROOT does it on the real SIDD: 10,000 steps for each variant, 2898 patches of an image
+--sidd_path ROOT does it on the real SIDD: 40,000 steps for each variant, 2898 patches of an image
 as in the release; add -- --schedule release for its 2000 epochs.""",
     )
     config = parser.config(arguments[:end])

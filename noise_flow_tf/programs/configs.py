@@ -18,7 +18,7 @@ from noise_flow_tf.programs.options import (
     positive_int,
     required,
 )
-from noise_flow_tf.training.names import RATES, STRATEGIES
+from noise_flow_tf.training.names import BATCHES, RATES, STRATEGIES
 from sidd import CAMERAS, ISO_LEVELS, RELEASE_EXCLUSIONS
 
 OFFLINE = "data/synthetic_sidd"
@@ -30,8 +30,8 @@ FORMATS = ("npy", "mat", "png")
 DENOISER_EPOCHS = 180
 """How long a denoiser is trained by default."""
 
-OFFLINE_EPOCHS = 60
-DEFAULT_STEPS = 10_000
+OFFLINE_EPOCHS = 20
+DEFAULT_STEPS = 40_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
 
@@ -126,7 +126,7 @@ class Run(Patches):
         "steps between checkpoints within an epoch; one more follows each epoch",
         type=positive_int,
     )
-    n_batch_train: int = option(138, "patches in a training batch", type=positive_int)
+    n_batch_train: int | None = None
     n_batch_test: int = option(138, "patches in a test batch", type=positive_int)
     epochs_full_valid: int = option(
         10,
@@ -186,6 +186,12 @@ class TrainConfig(Run):
         f"(default {RATES['release']:g})",
         type=positive_float,
     )
+    n_batch_train: int | None = option(
+        None,
+        f"patches in a training batch (default {BATCHES['cosine']}, and {BATCHES['release']} with "
+        "the release's schedule)",
+        type=positive_int,
+    )
     batching: str = option(
         "mixed",
         "batches of all images, or each of one image as in the release",
@@ -238,7 +244,7 @@ class TrainDenoiserConfig(Run):
         choices=["release", "cosine"],
     )
     lr: float = option(1e-3, "the highest rate of it", type=positive_float)
-    n_batch_train: int = 128
+    n_batch_train: int = option(128, "patches in a training batch", type=positive_int)
     n_batch_test: int = 128
     n_test_patches: int = option(
         512,

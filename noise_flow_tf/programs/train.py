@@ -26,7 +26,7 @@ from noise_flow_tf.saving import saved_model
 from noise_flow_tf.saving.run_folder import RunFolder
 from noise_flow_tf.training import callbacks, schedules
 from noise_flow_tf.training.fitting import Length
-from noise_flow_tf.training.names import RATES
+from noise_flow_tf.training.names import BATCHES, BETA_2, RATES
 from noise_flow_tf.training.steps import CheckedTrainer
 
 
@@ -58,7 +58,8 @@ class NoiseModelTraining(running.Training[TrainConfig]):
         self.train = dataset.patches(config, train, cameras, config.patch_sampling)
         self.test = dataset.patches(config, test, cameras)
         self.validation = self.test.batches(config.n_batch_test, shuffle=False)
-        return self.train.num_batches(config.n_batch_train, mix_images=config.batching == "mixed")
+        mix_images = config.batching == "mixed"
+        return self.train.num_batches(self._batch_size, mix_images=mix_images)
 
     def default_epochs(self, steps_per_epoch: int) -> int:
         if self.config.schedule == "release":
@@ -77,12 +78,14 @@ class NoiseModelTraining(running.Training[TrainConfig]):
     def trainer(self, length: Length) -> CheckedTrainer:
         config = self.config
         trainer = nf.Trainer(make_model(config), config.new_camera)
-        trainer.compile(schedules.adam(*rate_of(config), length.epochs * length.steps_per_epoch))
+        schedule, rate = rate_of(config)
+        steps = length.epochs * length.steps_per_epoch
+        trainer.compile(schedules.adam(schedule, rate, steps, beta_2=BETA_2[schedule]))
         return trainer
 
     def batches(self, shard: tuple[int, int] = (0, 1), first_batch: int = 0) -> tf.data.Dataset:
         return self.train.batches(
-            self.config.n_batch_train,
+            self._batch_size,
             mix_images=self.config.batching == "mixed",
             first_batch=first_batch,
             repeat=True,
@@ -126,6 +129,10 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             | {name: plotting.charts(chart) for name, chart in charts.items()},
         )
 
+    @property
+    def _batch_size(self) -> int:
+        return batch_of(self.config)
+
     @cached_property
     def _examples(self) -> pictures.Examples:
         return pictures.Examples(self.test.frames, dataset.noise_label(self.config))
@@ -142,13 +149,18 @@ def complete(config: TrainConfig) -> TrainConfig:
         config = replace(config, cam=[config.new_camera], average_batches=0)
     schedule, rate = rate_of(config)
     arch = "|".join(architecture.parse(config.arch))
-    return replace(config, arch=arch, schedule=schedule, lr=rate)
+    return replace(config, arch=arch, schedule=schedule, lr=rate, n_batch_train=batch_of(config))
 
 
 def rate_of(config: TrainConfig) -> tuple[str, float]:
     """Return the schedule and its learning rate."""
     schedule = config.schedule or ("release" if config.lr else "cosine")
     return schedule, config.lr or RATES[schedule]
+
+
+def batch_of(config: TrainConfig) -> int:
+    """Return how many patches a training batch has."""
+    return config.n_batch_train or BATCHES[rate_of(config)[0]]
 
 
 def make_model(config: TrainConfig) -> nf.NoiseFlow:

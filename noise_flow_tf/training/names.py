@@ -7,3 +7,9 @@ MIRRORING = ("auto", "mirrored")
 
 RATES = {"cosine": 1e-2, "release": 1e-4}
 """The learning rate of each schedule: cosine's peak, and the release's constant."""
+
+BATCHES = {"cosine": 16, "release": 138}
+"""How many patches a training batch of a noise model has with each schedule."""
+
+BETA_2 = {"cosine": 0.99, "release": 0.999}
+"""Adam's decay of squared gradients, for a noise model with each schedule."""

@@ -48,10 +48,18 @@ def learning_rate(
 
 
 def adam(
-    schedule: str, rate: float, steps: int, drops: Mapping[int, float] | None = None
+    schedule: str,
+    rate: float,
+    steps: int,
+    drops: Mapping[int, float] | None = None,
+    beta_2: float = 0.999,
 ) -> tf_keras.optimizers.Optimizer:
-    """Return the release's optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`."""
-    return Adam(learning_rate(schedule, rate, steps, drops), beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+    """Return the release's optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`.
+
+    `beta_2` may be another; for noise models, `names.BETA_2` has it.
+    """
+    rates = learning_rate(schedule, rate, steps, drops)
+    return Adam(rates, beta_1=0.9, beta_2=beta_2, epsilon=1e-8)
 
 
 def evaluation_epochs(epochs: int, every: int) -> list[int]:

@@ -21,7 +21,7 @@ def test_trainings_of_the_paper():
     full = PaperConfig(full=True, sidd_path="sidd")
     config = paper.of_variant(full, "run", "S-G")
     assert (config.sidd_path, config.n_patches_per_image) == ("sidd", 2898)
-    assert (config.epochs, config.n_batch_train) == (None, 138)
+    assert (config.epochs, config.n_batch_train) == (None, None)
     own = TrainConfig(epochs=4, seed=9)
     config = paper.of_variant(PaperConfig(train=own), "run", "S-G")
     assert (config.epochs, config.seed) == (4, 0)

@@ -134,6 +134,22 @@ def test_noise_model_flags(command):
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize(
+    ("flags", "batch", "beta_2"),
+    [
+        ([], 16, 0.99),
+        (["--schedule", "release"], 138, 0.999),
+        (["--lr", 1e-3], 138, 0.999),
+        (["--schedule", "cosine", "--lr", 1e-3, "--n_batch_train", 7], 7, 0.99),
+    ],
+)
+def test_each_schedule_has_its_batches_and_its_adam(command, flags, batch, beta_2):
+    seen = train_noise_model(command, "--epochs", 1, *flags)
+    assert seen.batches[-1][0][1] == batch
+    optimizer = seen.trainer.optimizer
+    assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, beta_2, 1e-8)
+
+
 def test_no_averages_are_measured_if_none_are_wanted(command):
     seen = train_noise_model(command, "--average_batches", 0, "--epochs", 1)
     kinds = [type(one) for one in seen.fit["callbacks"]]
@@ -142,7 +158,7 @@ def test_no_averages_are_measured_if_none_are_wanted(command):
 
 
 @pytest.mark.parametrize(
-    ("flags", "epochs"), [([], 5000), (["--schedule", "release"], 2000), (["--epochs", 3], 3)]
+    ("flags", "epochs"), [([], 20000), (["--schedule", "release"], 2000), (["--epochs", 3], 3)]
 )
 def test_epochs(command, flags, epochs):
     assert train_noise_model(command, *flags, "--n_batch_train", 20).fit["epochs"] == epochs
