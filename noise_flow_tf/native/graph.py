@@ -169,9 +169,7 @@ def _with_parameters(
     return pairs
 
 
-def _moved(
-    ops: Sequence[Op], moments: tf.Tensor
-) -> list[tuple[tf.Variable, tf.Tensor]]:
+def _moved(ops: Sequence[Op], moments: tf.Tensor) -> list[tuple[tf.Variable, tf.Tensor]]:
     averages = [average for op in ops for average in op.averages]
     if not averages:
         return []

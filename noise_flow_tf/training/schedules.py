@@ -51,9 +51,7 @@ def adam(
     schedule: str, rate: float, steps: int, drops: Mapping[int, float] | None = None
 ) -> tf_keras.optimizers.Optimizer:
     """Return the release's optimiser, Adam(0.9, 0.999, epsilon 1e-8), with a `learning_rate`."""
-    return Adam(
-        learning_rate(schedule, rate, steps, drops), beta_1=0.9, beta_2=0.999, epsilon=1e-8
-    )
+    return Adam(learning_rate(schedule, rate, steps, drops), beta_1=0.9, beta_2=0.999, epsilon=1e-8)
 
 
 def evaluation_epochs(epochs: int, every: int) -> list[int]:
