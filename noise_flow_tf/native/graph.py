@@ -191,8 +191,10 @@ def _like(flat: tf.Tensor, tensors: Sequence[Any]) -> list[tf.Tensor]:
     if not tensors:
         return []
     known = [tensor.shape.is_fully_defined() for tensor in tensors]
-    sizes = [t.shape.num_elements() if k else tf.size(t) for t, k in zip(tensors, known)]
-    shapes = [t.shape if k else tf.shape(t) for t, k in zip(tensors, known)]
+    sizes = [
+        t.shape.num_elements() if k else tf.size(t) for t, k in zip(tensors, known, strict=True)
+    ]
+    shapes = [t.shape if k else tf.shape(t) for t, k in zip(tensors, known, strict=True)]
     parts = zip(tf.split(flat, sizes), shapes, tensors, strict=True)
     return [tf.ensure_shape(tf.reshape(part, shape), t.shape) for part, shape, t in parts]
 
