@@ -126,9 +126,9 @@ def float64_of(flow):
 
 
 def off(values, expected, tolerance):
-    """Whether values differ by more than the tolerance times the largest, or are not finite."""
+    """Whether values differ by more than the tolerance times the largest, or in what is NaN."""
     if values.shape != expected.shape or not np.isfinite(values).all():
-        return True
+        return not np.array_equal(values, expected, equal_nan=True)
     largest = max(np.abs(expected).max(initial=0), 1e-12)
     return np.abs(values - expected).max(initial=0) > tolerance * largest
 
@@ -151,7 +151,10 @@ def differences(ours, expected, training, dimensions):
         if training and name.split()[1:] in (["bias1:0"], ["bias2:0"]):
             continue  # of rounding only
         found = ours.gradients[name]
-        if off(found, gradient, 2e-4) and np.abs(found - gradient).max() > 1e-7 * largest:
+        # A parameter's gradient is a sum over all pixels, which may nearly cancel.
+        rounding = 0 if name in ("noise", "clean") else 1e-6 * dimensions * len(ours.log_prob)
+        rounding = max(rounding, 1e-7 * largest)
+        if off(found, gradient, 2e-4) and not np.abs(found - gradient).max(initial=0) <= rounding:
             yield f"gradient by {name}"
 
 
@@ -166,14 +169,31 @@ def check(flow):
         return []
     judge, closest = float64_of(flow)
     wrong = set(found) & {"moved", *differences(ours, judge, flow.training, dimensions)}
-    theirs_wrong = set(differences(theirs, judge, flow.training, dimensions))
-    few = flow.training and np.prod(flow.noise.shape[:3]) < 12  # moments of few pixels
     kink = closest < 1e-5
     return [
         name
         for name in wrong
-        if not (("gradient" in name and kink) or (few and name in theirs_wrong | {"moved"}))
+        if not (kink and "gradient" in name) and not as_near(name, ours, theirs, judge)
     ]
+
+
+def as_near(name, ours, theirs, judge):
+    """Whether float32 cannot be nearer: TensorFlow is about as far from float64.
+
+    As in the moments of few pixels, or where what sums to a scalar's gradient nearly cancels.
+    """
+    if name == "moved":  # float64 has none; they are as good as log_prob
+        name = "log_prob"
+    if "gradient" in name:
+        key = name.removeprefix("gradient by ")
+        values = [result.gradients[key] for result in (ours, theirs, judge)]
+    else:
+        values = [getattr(result, name) for result in (ours, theirs, judge)]
+    a, b, exact = values
+    if a.shape != exact.shape or not np.isfinite(a).all():
+        return False
+    off, theirs_off = (np.abs(value - exact).max(initial=0) for value in (a, b))
+    return off <= 3 * theirs_off and off <= 0.02 * np.abs(exact).max(initial=0)
 
 
 def run(seeds, monkeypatch):
