@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not library.available(), reason="no compiled cor
 
 SIGNALS = ["", "sdn4", "sdn5", "sdn6", "eq12"]
 GAINS = ["", "gain4", "eq14", "eq16"]
-FAST, ALL = 60, 2000
+FAST, ALL = 40, 2000
 
 
 class Computed(NamedTuple):
