@@ -200,7 +200,7 @@ class TrainConfig(Run):
     patch_sampling: str = option("uniform", "grid, or anywhere", choices=["uniform", "random"])
 
 
-OFFLINE_PAPER = TrainConfig(epochs=60, n_batch_train=46)
+OFFLINE_PAPER = TrainConfig(epochs=OFFLINE_EPOCHS)
 """How `programs.paper` trains on the offline dataset."""
 
 
