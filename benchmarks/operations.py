@@ -10,6 +10,7 @@ import noise_flow_tf as nf
 from benchmarks.straight_port import StraightPort, StraightTrainer
 from benchmarks.turns import Operation
 from noise_flow_tf.native.use import own_graph
+from noise_flow_tf.training.adam import Adam
 
 PATCH = (32, 32, 4)
 STEPS_PER_TURN = 4
@@ -53,7 +54,7 @@ def make_operations(
     if "train" in names:
         straight = isinstance(model, StraightPort)
         trainer = StraightTrainer(model) if straight else nf.Trainer(model)
-        trainer.compile(tf_keras.optimizers.Adam(1e-4, epsilon=1e-8))
+        trainer.compile(tf_keras.optimizers.Adam(1e-4, epsilon=1e-8) if straight else Adam(1e-4))
         step = trainer.make_train_function()
         batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
         operations["train"] = repeat(lambda: step(batches)["loss"])

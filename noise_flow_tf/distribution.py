@@ -110,13 +110,19 @@ class NoiseDistribution(tfd.TransformedDistribution):
 
     def one_pass(self, noise: Any) -> OnePass:
         """Return `latent_and_log_prob`, and the new averages of batch norm."""
+        return self._pass(noise, with_latent=True)
+
+    def _pass(self, noise: Any, with_latent: bool) -> OnePass:
+        """Return one pass, whose latent may be anything unless it is needed."""
         value, clean = self._checked(noise), self._conditions.clean
         ops = self._ops_for(value, self._training)
         if ops is not None:
             from noise_flow_tf.native import graph
 
             value = same_batch(value, clean, "noise", "the clean images")
-            value, log_prob, moved = graph.latent_and_log_prob(ops, value, clean, self._training)
+            value, log_prob, moved = graph.latent_and_log_prob(
+                ops, value, clean, self._training, with_latent
+            )
             return OnePass(value, log_prob + self._zero_or_nan(), moved)
         log_det, moved = 0.0, []
         for bijector in self.bijector.bijectors:
@@ -152,7 +158,7 @@ class NoiseDistribution(tfd.TransformedDistribution):
         return self.copy(conditions=slice_batch(self._conditions, slices))
 
     def _log_prob(self, y: tf.Tensor) -> tf.Tensor:
-        return self.one_pass(y).log_prob
+        return self._pass(y, with_latent=False).log_prob
 
     def _call_sample_n(self, sample_shape: Any, seed: Any) -> tf.Tensor:
         return self.noise_of(self.distribution.sample(sample_shape, seed=seed))

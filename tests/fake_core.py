@@ -13,7 +13,7 @@ class FakeCore:
     def __init__(self):
         self.passes = self.draws = 0
 
-    def latent_and_log_prob(self, ops, noise, clean, training):
+    def latent_and_log_prob(self, ops, noise, clean, training, with_latent=True):
         assert noise.shape.is_compatible_with(clean.shape)
         self.passes += 1
         value, log_det, moved = _through_host(noise), 0.0, []

@@ -6,7 +6,6 @@ none), and `params`, all parameters of all ops in one vector, in the order of `o
 """
 
 import ctypes
-import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +34,19 @@ class Values(NamedTuple):
 
 
 def latent_and_log_prob(
-    ops: np.ndarray, params: np.ndarray, noise: np.ndarray, clean: np.ndarray
+    ops: np.ndarray,
+    params: np.ndarray,
+    noise: np.ndarray,
+    clean: np.ndarray,
+    with_latent: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the latent of noise, and its log-density in nats; batch norm uses its averages."""
-    latent, log_prob = empty(noise.shape), empty(noise.shape[:1])
-    images = [_image(noise), _image(clean), _address(latent), _address(log_prob)]
+    """Return the latent of noise, and its log-density in nats; batch norm uses its averages.
+
+    Without `with_latent`, the latent is an empty vector.
+    """
+    latent, log_prob = empty(noise.shape if with_latent else (0,)), empty(noise.shape[:1])
+    place = _address(latent) if with_latent else None
+    images = [_image(noise), _image(clean), place, _address(log_prob)]
     _call("nf_latent", ops, params, noise.shape, *images, library.threads())
     return latent, log_prob
 
@@ -71,7 +78,7 @@ def forward(
         empty(noise.shape),
         empty(noise.shape[:1]),
         np.full(4 * int(widths.sum()) if training else 0, np.nan, np.float32),
-        _buffers.take(size),
+        empty((size,)),
     )
     images = [_image(noise), _image(clean), int(training), _address(values.saved)]
     results = [_address(array) for array in values[:3]]
@@ -110,49 +117,50 @@ def gradient(
 
 
 def empty(shape: tuple[int, ...]) -> np.ndarray:
-    """Return a float32 array that TensorFlow can use without a copy."""
-    size = int(np.prod(shape))
-    memory = np.empty(size + _ALIGNMENT // 4, np.float32)
-    start = -memory.ctypes.data % _ALIGNMENT // 4
-    return memory[start : start + size].reshape(shape)
+    """Return a float32 array that TensorFlow can use without a copy.
 
-
-class _Buffers:
-    """Memory that is used again: the system takes as long to clear it as the core to fill it.
-
-    One buffer is kept for each thread that computes at the same time, at most `_MOST`.
+    Large ones use memory again: the system takes as long to clear it as the core to fill it.
     """
+    size = int(np.prod(shape))
+    if size < _LARGE:
+        return _aligned(size).reshape(shape)
+    try:
+        memory = _free[size].pop()
+    except (KeyError, IndexError):
+        memory = _aligned(size)
+    return np.asarray(_Lease(memory)).reshape(shape)
 
-    _MOST = 4
 
-    def __init__(self) -> None:
-        self._free: list[np.ndarray] = []
-        self._lock = threading.Lock()
-
-    def take(self, size: int) -> np.ndarray:
-        """Return an array of `size` values, which comes back when nobody holds it any more."""
-        with self._lock:
-            fitting = [i for i, memory in enumerate(self._free) if memory.size == size]
-            memory = self._free.pop(fitting[-1]) if fitting else None
-        return np.asarray(_Lease(self, empty((size,)) if memory is None else memory))
-
-    def give_back(self, memory: np.ndarray) -> None:
-        with self._lock:
-            self._free = [*self._free[1 - self._MOST :], memory]
+# Memory that nobody holds, by size. Without a lock, which a fork could leave locked: each access is
+# one operation of a list or a dict.
+_free: dict[int, list[np.ndarray]] = {}
+_LARGE = 2**14
+_LARGEST = 2**25
+_SIZES, _OF_A_SIZE = 8, 4
 
 
 class _Lease:
     """The owner of an array's memory, as long as the array lives."""
 
-    def __init__(self, buffers: _Buffers, memory: np.ndarray) -> None:
-        self._buffers, self._memory = buffers, memory
+    def __init__(self, memory: np.ndarray) -> None:
+        self._memory = memory
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        self._buffers.give_back(self._memory)
+        memory = self._memory
+        if memory.size > _LARGEST:
+            return
+        if memory.size not in _free and len(_free) >= _SIZES:
+            _free.clear()
+        of_size = _free.setdefault(memory.size, [])
+        if len(of_size) < _OF_A_SIZE:
+            of_size.append(memory)
 
 
-_buffers = _Buffers()
+def _aligned(size: int) -> np.ndarray:
+    memory = np.empty(size + _ALIGNMENT // 4, np.float32)
+    start = -memory.ctypes.data % _ALIGNMENT // 4
+    return memory[start : start + size]
 
 
 def _call(name: str, ops: np.ndarray, params: np.ndarray, shape: tuple, *rest: Any) -> None:

@@ -16,7 +16,11 @@ AVERAGE_UPDATE = 0.1
 
 
 def latent_and_log_prob(
-    ops: Sequence[Op], noise: tf.Tensor, clean: tf.Tensor, training: bool
+    ops: Sequence[Op],
+    noise: tf.Tensor,
+    clean: tf.Tensor,
+    training: bool,
+    with_latent: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tuple[tf.Variable, tf.Tensor]]]:
     """Return the latent, log_prob, and in training the new averages of batch norm.
 
@@ -28,6 +32,7 @@ def latent_and_log_prob(
         noise: `[B, H, W, 4]`, float32.
         clean: `[B, H, W, 4]`, float32.
         training: whether batch norm uses the moments of the batch.
+        with_latent: whether the latent is needed; else it may be empty.
     """
     parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
     table = _table(ops)
@@ -43,11 +48,12 @@ def latent_and_log_prob(
     # Without a tape the values alone are computed, which takes a third of the time; a gradient that
     # is asked for all the same, through a graph, then computes them once more.
     keep = training or record.could_possibly_record()
+    with_latent = with_latent or keep
 
     def run_values(flat: Any, noise: Any, clean: Any) -> arrays.Values:
         if keep:
             return arrays.forward(table, flat, noise, clean, training)
-        values = arrays.latent_and_log_prob(table, flat, noise, clean)
+        values = arrays.latent_and_log_prob(table, flat, noise, clean, with_latent)
         nothing = np.zeros(0, np.float32)
         return arrays.Values(*values, nothing, nothing)
 
@@ -56,7 +62,7 @@ def latent_and_log_prob(
     @tf.custom_gradient
     def core(noise: tf.Tensor, clean: tf.Tensor, *parameters: tf.Tensor) -> Any:
         latent, log_prob, moments, saved = _call(run_values, 4, parameters, noise, clean)
-        latent = tf.ensure_shape(latent, noise.shape)
+        latent = tf.ensure_shape(latent, noise.shape if with_latent else [0])
         log_prob = tf.ensure_shape(log_prob, noise.shape[:1])
 
         def gradient(by_latent: tf.Tensor, by_log_prob: tf.Tensor, _: Any) -> Any:
@@ -80,6 +86,7 @@ def latent_and_log_prob(
 
                 return results, gradient_of_gradient
 
+            by_latent = by_latent if with_latent else tf.zeros_like(noise)
             return slopes(by_latent, by_log_prob, noise, clean, *parameters)
 
         return (latent, log_prob, moments), gradient

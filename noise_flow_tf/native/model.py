@@ -122,17 +122,25 @@ class Model:
         Raises:
             ValueError: as `sample`.
         """
-        return self.latent_and_log_prob(noise, clean, iso, camera)[1]
+        return self._values(noise, clean, iso, camera, with_latent=False)[1]
 
     def latent_and_log_prob(
         self, noise: np.ndarray, clean: np.ndarray, iso: Any, camera: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the latent of noise, of its shape, and `log_prob`."""
+        latent, log_prob = self._values(noise, clean, iso, camera, with_latent=True)
+        return latent.reshape(np.shape(clean)), log_prob
+
+    def _values(
+        self, noise: np.ndarray, clean: np.ndarray, iso: Any, camera: Any, with_latent: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         images = self._images(clean, "clean", _CLEAN_RANGE)
         values = self._like(noise, images, "noise")
         params = self._params(images, iso, camera)
-        latent, log_prob = arrays.latent_and_log_prob(self._ops, params, values, images)
-        return latent.reshape(np.shape(clean)), log_prob.reshape(np.shape(clean)[:-3])
+        latent, log_prob = arrays.latent_and_log_prob(
+            self._ops, params, values, images, with_latent
+        )
+        return latent, log_prob.reshape(np.shape(clean)[:-3])
 
     def _check(self) -> None:
         if not all(isinstance(level, int | float) for level in self.iso_levels):
