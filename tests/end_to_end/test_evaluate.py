@@ -309,6 +309,6 @@ def test_paper_refuses_flags_before_anything_runs(capsys, flags, message):
 
 def test_paper_makes_the_config_of_training():
     config = paper.parse(["--", "--lr", "1e-3"]).train
-    assert (config.epochs, config.n_batch_train, config.lr) == (60, 46, 1e-3)
+    assert (config.epochs, config.n_batch_train, config.lr) == (20, None, 1e-3)
     config = paper.parse(["--full", "--sidd_path", "x", "--", "--epochs", "4"]).train
     assert (config.epochs, config.n_batch_train) == (4, None)
