@@ -41,7 +41,7 @@ class TorchPort(nn.Module):
 
         Args:
             model: a model of the release's layers.
-            border_apart: whether the border channel has a convolution of its own.
+            border_apart: whether the border channel has a separate convolution.
         """
         super().__init__()
         self.layers = nn.ModuleList(
