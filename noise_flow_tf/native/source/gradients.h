@@ -284,10 +284,10 @@ class Forward : public Pass {
       for (int i = 0; i < 6; ++i) rows[i] = image.row(i / 3, r + i % 3 - 1);
       for (int64_t o = 0; o < step.wp; o += 4) {
         float* to = hidden + o * plane() + r * columns();
-        convolve_row<4>(
+        convolve_rows<4, 1>(
             rows, 2, step.k1 + o * 18, 0, columns(),
-            [&](int i, int64_t) { return splat(step.b1[o + i]); },
-            [&](int64_t x, const V* sums) {
+            [&](int i, int, int64_t) { return splat(step.b1[o + i]); },
+            [&](int, int64_t x, const V* sums) {
               for (int i = 0; i < 4; ++i) store(to + i * plane() + x, sums[i]);
             });
       }
@@ -328,10 +328,10 @@ class Forward : public Pass {
       for (int64_t i = 0; i < 3 * step.wp; ++i) rows[i] = image.row(2 + i / 3, r + i % 3 - 1);
       const float* border[4];
       for (int o = 0; o < 4; ++o) border[o] = step.border_row(r, H(), o);
-      convolve_row<4>(
+      convolve_rows<4, 1>(
           rows, step.wp, step.k3, 0, columns(),
-          [&](int o, int64_t x) { return load(border[o] + x); },
-          [&](int64_t x, const V* sums) {
+          [&](int o, int, int64_t x) { return load(border[o] + x); },
+          [&](int, int64_t x, const V* sums) {
             for (int i = 0; i < 2; ++i) {
               V value = hyperbolic_tangent(sums[2 + i]);
               if (x + L > W()) value = bits(bits(value) & tail);
@@ -679,9 +679,9 @@ class Backward : public Pass {
       const float* rows[12];
       for (int i = 0; i < 12; ++i) rows[i] = image.row(i / 3, r + i % 3 - 1);
       for (int64_t o = 0; o < wp; o += 4)
-        convolve_row<4>(
-            rows, 4, step.k3_back + o * 36, 0, columns(), [&](int, int64_t) { return V{}; },
-            [&](int64_t x, const V* sums) {
+        convolve_rows<4, 1>(
+            rows, 4, step.k3_back + o * 36, 0, columns(), [&](int, int, int64_t) { return V{}; },
+            [&](int, int64_t x, const V* sums) {
               for (int i = 0; i < 4; ++i) {
                 const V value = load(image.row(4 + o + i, r) + x);
                 store(slopes + (o + i) * plane() + r * columns() + x, value > 0 ? sums[i] : V{});
@@ -851,10 +851,10 @@ class Backward : public Pass {
       const float** rows = scratch.pointers;
       for (int64_t i = 0; i < 3 * wp; ++i) rows[i] = image.row(2 + i / 3, r + i % 3 - 1);
       float* to[2] = {work(b, 0) + r * columns(), work(b, 1) + r * columns()};
-      convolve_row<2>(
+      convolve_rows<2, 1>(
           rows, wp, step.k1_back, 0, columns(),
-          [&](int o, int64_t x) { return load(to[o] + x); },
-          [&](int64_t x, const V* sums) {
+          [&](int o, int, int64_t x) { return load(to[o] + x); },
+          [&](int, int64_t x, const V* sums) {
             for (int o = 0; o < 2; ++o) store(to[o] + x, sums[o]);
           });
       for (float* row : to) zero_tail(row, W(), columns());

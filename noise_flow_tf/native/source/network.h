@@ -6,6 +6,12 @@
 
 namespace {
 
+#if NF_LANES >= 16 || defined(__aarch64__)
+constexpr int REGISTERS = 32;
+#else
+constexpr int REGISTERS = 16;
+#endif
+
 // Planes of an image with zeros around: one row above and below, and L columns beside.
 struct Planes {
   float* data;
@@ -22,44 +28,63 @@ struct Planes {
   }
 };
 
-// Sums of a 3x3 convolution for NO outputs at N vectors from column x on. `rows` are three for each
-// input; init(o, x) gives what a sum starts from, emit(x, sums) takes the result.
-template <int NO, int N, typename Init, typename Emit>
-NF_INLINE void convolve_block(const float* const* rows, int64_t inputs, const float* weights,
-                              int64_t x, const Init& init, const Emit& emit) {
-  V sums[NO][N];
-  for (int o = 0; o < NO; ++o)
-    for (int n = 0; n < N; ++n) sums[o][n] = init(o, x + n * L);
+// Adds a 3x3 convolution to sums [R][N][NO] of NO outputs at R rows and N vectors from column x on;
+// `rows` are R + 2 or more, `step`, for each input. Several rows share their weights: a load of values from an
+// unaligned place costs two, and so one row alone waits for its loads. Not inlined, because there
+// would be no registers for the sums beside the constants of what comes next.
+template <int NO, int R, int N>
+static __attribute__((noinline)) void accumulate(const float* const* rows, int64_t step,
+                                                 int64_t inputs, const float* weights, int64_t x,
+                                                 V* all) {
+  V sums[R][N][NO];
+  memcpy(sums, all, sizeof(sums));
   for (int64_t c = 0; c < inputs; ++c) {
     for (int ky = 0; ky < 3; ++ky) {
-      const float* row = rows[3 * c + ky] + x - 1;
+      const float* const* row = rows + step * c + ky;
 #pragma GCC unroll 3
       for (int kx = 0; kx < 3; ++kx) {
-        V values[N];
-        for (int n = 0; n < N; ++n) values[n] = load(row + kx + n * L);
+        V values[R][N];
+        for (int r = 0; r < R; ++r)
+          for (int n = 0; n < N; ++n) values[r][n] = load(row[r] + x - 1 + kx + n * L);
 #pragma GCC unroll 4
         for (int o = 0; o < NO; ++o) {
           const V weight = splat(*weights++);
-          for (int n = 0; n < N; ++n) sums[o][n] += weight * values[n];
+          for (int r = 0; r < R; ++r)
+            for (int n = 0; n < N; ++n) sums[r][n][o] += weight * values[r][n];
         }
       }
     }
   }
-  for (int n = 0; n < N; ++n) {
-    V result[NO];
-    for (int o = 0; o < NO; ++o) result[o] = sums[o][n];
-    emit(x + n * L, result);
+  memcpy(all, sums, sizeof(sums));
+}
+
+// A 3x3 convolution for NO outputs: init(o, r, x) gives what a sum starts from, emit(r, x, sums)
+// takes the result.
+template <int NO, int R, int N, typename Init, typename Emit>
+NF_INLINE void convolve_block(const float* const* rows, int64_t inputs, const float* weights,
+                              int64_t x, const Init& init, const Emit& emit) {
+  V sums[R][N][NO];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n)
+      for (int o = 0; o < NO; ++o) sums[r][n][o] = init(o, r, x + n * L);
+  if constexpr (2 * R * N * NO <= REGISTERS) {
+    accumulate<NO, R, N>(rows, R + 2, inputs, weights, x, sums[0][0]);
+  } else {
+    for (int r = 0; r < R; ++r)
+      accumulate<NO, 1, N>(rows + r, R + 2, inputs, weights, x, sums[r][0]);
   }
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) emit(r, x + n * L, sums[r][n]);
 }
 
 // The same for columns `from` to `to`, which are multiples of L.
-template <int NO, typename Init, typename Emit>
-NF_INLINE void convolve_row(const float* const* rows, int64_t inputs, const float* weights,
-                            int64_t from, int64_t to, const Init& init, const Emit& emit) {
+template <int NO, int R, typename Init, typename Emit>
+NF_INLINE void convolve_rows(const float* const* rows, int64_t inputs, const float* weights,
+                             int64_t from, int64_t to, const Init& init, const Emit& emit) {
   int64_t x = from;
   for (; x + 2 * L <= to; x += 2 * L)
-    convolve_block<NO, 2>(rows, inputs, weights, x, init, emit);
-  for (; x < to; x += L) convolve_block<NO, 1>(rows, inputs, weights, x, init, emit);
+    convolve_block<NO, R, 2>(rows, inputs, weights, x, init, emit);
+  for (; x < to; x += L) convolve_block<NO, R, 1>(rows, inputs, weights, x, init, emit);
 }
 
 // A 1x1 convolution of rows to four outputs.

@@ -80,23 +80,38 @@ NF_INLINE V square_root(V v) {
 // The ReLU of TensorFlow: NaN stays NaN.
 NF_INLINE V relu(V v) { return v < 0 ? V{} : v; }
 
-// The coefficients of exp, log and tanh are those of the Cephes library (S. Moshier).
-NF_INLINE V exponential(V x) {
-  const V low = splat(-104.0f), high = splat(89.0f);
-  x = x < low ? low : x;
-  x = x > high ? high : x;
-  const V n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
-  V r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+// The coefficients of exp and log are those of the Cephes library (S. Moshier).
+// exp(x) as 2^n times a polynomial.
+NF_INLINE V exponential(V x, I* n) {
+  const V rounded = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f;
+  V r = x - rounded * 0.693359375f;
+  r = r + rounded * 2.12194440e-4f;
   V p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const I k = __builtin_convertvector(n, I);  // two factors, as 2^k may not be a normal number
-  const I half = k >> 1;
-  return p * bits((half + 127) << 23) * bits((k - half + 127) << 23);
+  *n = __builtin_convertvector(rounded, I);
+  return p * (r * r) + r + 1.0f;
+}
+
+NF_INLINE V exponential(V x) {
+  const V low = splat(-104.0f), high = splat(89.0f);
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  I n;
+  const V p = exponential(x, &n);
+  const I half = n >> 1;  // two factors, as 2^n may not be a normal number
+  return p * bits((half + 127) << 23) * bits((n - half + 127) << 23);
+}
+
+constexpr float MODERATE = 80.0f;
+
+// The same for x from -MODERATE to MODERATE.
+NF_INLINE V exponential_of_moderate(V x) {
+  I n;
+  const V p = exponential(x, &n);
+  return p * bits((n + 127) << 23);
 }
 
 NF_INLINE V logarithm(V x) {
@@ -124,17 +139,23 @@ NF_INLINE V logarithm(V x) {
   return x < 0.0f ? splat(__builtin_nanf("")) : y;
 }
 
+// x P(x^2) / Q(x^2), fitted for the least relative error up to where tanh is 1 in float32.
 NF_INLINE V hyperbolic_tangent(V x) {
-  const I sign = bits(x) & static_cast<int32_t>(0x80000000u);
-  const V a = bits(bits(x) ^ sign);
+  const V far = splat(9.02f);
+  x = x < -far ? -far : x;
+  x = x > far ? far : x;
   const V z = x * x;
-  V p = z * -5.70498872745e-3f + 2.06390887954e-2f;
-  p = p * z - 5.37397155531e-2f;
-  p = p * z + 1.33314422036e-1f;
-  p = p * z - 3.33332819422e-1f;
-  const V near = p * z * x + x;
-  const V far = 1.0f - 2.0f / (exponential(a + a) + 1.0f);
-  return a < 0.625f ? near : bits(bits(far) | sign);
+  V p = z * 1.3319469083e-8f + 2.0583818696e-5f;
+  p = p * z + 3.4940571059e-3f;
+  p = p * z + 1.3379737735e-1f;
+  p = p * z + 1.0f;
+  V q = z * 7.7621967876e-7f + 3.2831283170e-4f;
+  q = q * z + 2.5871161371e-2f;
+  q = q * z + 4.6713054180e-1f;
+  q = q * z + 1.0f;
+  V y = x * p / q;
+  y = y > 1.0f ? splat(1.0f) : y;
+  return y < -1.0f ? splat(-1.0f) : y;
 }
 
 // Four pixels of four channels to four channels of four pixels, and back.

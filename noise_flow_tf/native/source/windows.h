@@ -61,8 +61,8 @@ class Worker {
  public:
   static int64_t memory(const Flow& flow, const Windows& windows) {
     const int64_t columns = round_up(windows.width, L);
-    return Planes::size(4, windows.height, columns) + Planes::size(flow.widest, 1, columns) +
-           flow.widest * columns + 4 * columns + 3 * flow.widest * 2 + 16 * L;
+    return Planes::size(4, windows.height, columns) + Planes::size(flow.widest, 2, columns) +
+           2 * flow.widest * columns + 4 * columns + 4 * flow.widest * 2 + 16 * L;
   }
 
   Worker(const Flow& flow, const Windows& windows, float* memory)
@@ -140,19 +140,19 @@ class Worker {
     memset(next, 0, memory(flow_, windows_) * sizeof(float));
     state_ = Planes(next, height_, columns_);
     next += Planes::size(4, height_, columns_);
-    ring_ = Planes(next, 1, columns_);
-    next += Planes::size(flow_.widest, 1, columns_);
+    ring_ = Planes(next, 2, columns_);
+    next += Planes::size(flow_.widest, 2, columns_);
     hidden_ = next;
-    next += flow_.widest * columns_;
+    next += 2 * flow_.widest * columns_;
     scratch_ = next;
     next += 4 * columns_;
     next += reinterpret_cast<uintptr_t>(next) % sizeof(float*) / sizeof(float);
     pointers_ = reinterpret_cast<const float**>(next);
   }
 
-  // Row y of a hidden channel, of the three that are kept; there is none outside of the window.
+  // Row y of a hidden channel, of the four that are kept.
   float* ring(int64_t channel, int64_t y) const {
-    return ring_.row(channel, (y + 3) % 3 - 1);
+    return ring_.row(channel, (y + 4) % 4 - 1);
   }
 
   template <bool TO_LATENT>
@@ -202,73 +202,126 @@ class Worker {
     return -0.5 * log_variance;
   }
 
-  // The rows and columns that a coupling yields; it needs two more around.
+  // The rows and columns that a coupling yields, two rows at a time; it needs two more around.
   template <bool TO_LATENT>
   double coupling(const Step& step, const Range& rows, const Range& columns) {
     const Range wide = {columns.from >= L ? columns.from - L : 0,
                         columns.to + L <= columns_ ? columns.to + L : columns_};
+    hidden_pair(step, rows.from - 1, wide);
     double log_det = 0;
-    for (int64_t y = rows.from - 1; y <= rows.to; ++y) {
-      hidden_row(step, y, wide);
-      if (y > rows.from) log_det += last_layer<TO_LATENT>(step, y - 1, columns);
+    int64_t y = rows.from;
+    for (; y + 2 <= rows.to; y += 2) {
+      hidden_pair(step, y + 1, wide);
+      log_det += last_layer<TO_LATENT, 2>(step, y, columns);
+    }
+    if (y < rows.to) {
+      hidden_or_zero(step, y + 1, wide);
+      log_det += last_layer<TO_LATENT, 1>(step, y, columns);
     }
     return log_det;
   }
 
-  void hidden_row(const Step& step, int64_t y, const Range& columns) {
-    if (y < 0 || y >= height_) {
-      for (int64_t c = 0; c < step.wp; ++c) memset(ring(c, y), 0, columns_ * sizeof(float));
+  void hidden_pair(const Step& step, int64_t y, const Range& columns) {
+    if (y >= 0 && y + 2 <= height_) return hidden<2>(step, y, columns);
+    hidden_or_zero(step, y, columns);
+    hidden_or_zero(step, y + 1, columns);
+  }
+
+  void hidden_or_zero(const Step& step, int64_t y, const Range& columns) {
+    if (y >= 0 && y < height_) return hidden<1>(step, y, columns);
+    for (int64_t c = 0; c < step.wp; ++c) memset(ring(c, y), 0, columns_ * sizeof(float));
+  }
+
+  // The hidden layers in R rows from y on.
+  template <int R>
+  void hidden(const Step& step, int64_t y, const Range& columns) {
+    const float* rows[2 * (R + 2)];
+    for (int i = 0; i < 2 * (R + 2); ++i)
+      rows[i] = state_.row(i / (R + 2), y + i % (R + 2) - 1);
+    float* to[R][4];
+    const auto begin = [&](const float* bias) {
+      return [bias](int i, int64_t = 0, int64_t = 0) { return splat(bias[i]); };
+    };
+    const auto set_rows = [&](int64_t o) {
+      for (int r = 0; r < R; ++r)
+        for (int i = 0; i < 4; ++i) to[r][i] = ring(o + i, y + r);
+    };
+    if (step.wp == 4) {  // the second layer from the first one's registers
+      set_rows(0);
+      convolve_rows<4, R>(rows, 2, step.k1, columns.from, columns.to, begin(step.b1),
+                          [&](int r, int64_t x, const V* first) {
+                            V sums[4];
+#pragma GCC unroll 4
+                            for (int o = 0; o < 4; ++o) sums[o] = splat(step.b2[o]);
+#pragma GCC unroll 4
+                            for (int c = 0; c < 4; ++c) {
+                              const V value = relu(first[c]);
+#pragma GCC unroll 4
+                              for (int o = 0; o < 4; ++o) sums[o] += splat(step.k2[4 * c + o]) * value;
+                            }
+                            for (int o = 0; o < 4; ++o) store(to[r][o] + x, relu(sums[o]));
+                          });
+      zero_tails(to);
       return;
     }
-    const float* rows[6];
-    for (int i = 0; i < 6; ++i) rows[i] = state_.row(i / 3, y + i % 3 - 1);
+    for (int64_t o = 0; o < step.wp; o += 4)
+      convolve_rows<4, R>(rows, 2, step.k1 + o * 18, columns.from, columns.to, begin(step.b1 + o),
+                          [&](int r, int64_t x, const V* sums) {
+                            float* place = hidden_ + (r * step.wp + o) * columns_ + x;
+                            for (int i = 0; i < 4; ++i) store(place + i * columns_, relu(sums[i]));
+                          });
     for (int64_t o = 0; o < step.wp; o += 4) {
-      const float* bias = step.b1 + o;
-      float* to = hidden_ + o * columns_;
-      convolve_row<4>(
-          rows, 2, step.k1 + o * 18, columns.from, columns.to,
-          [&](int i, int64_t) { return splat(bias[i]); },
-          [&](int64_t x, const V* sums) {
-            for (int i = 0; i < 4; ++i) store(to + i * columns_ + x, relu(sums[i]));
-          });
-    }
-    for (int64_t o = 0; o < step.wp; o += 4) {
-      const float* bias = step.b2 + o;
-      float* to[4] = {ring(o, y), ring(o + 1, y), ring(o + 2, y), ring(o + 3, y)};
-      mix_row(
-          hidden_, step.wp, columns_, step.k2 + o * step.wp, columns.from, columns.to,
-          [&](int i, int64_t) { return splat(bias[i]); },
-          [&](int64_t x, const V* sums) {
-            for (int i = 0; i < 4; ++i) store(to[i] + x, relu(sums[i]));
-          });
-      for (float* row : to) zero_tail(row, width_, columns_);
+      set_rows(o);
+      for (int r = 0; r < R; ++r)
+        mix_row(hidden_ + r * step.wp * columns_, step.wp, columns_, step.k2 + o * step.wp,
+                columns.from, columns.to, begin(step.b2 + o), [&](int64_t x, const V* sums) {
+                  for (int i = 0; i < 4; ++i) store(to[r][i] + x, relu(sums[i]));
+                });
+      zero_tails(to);
     }
   }
 
-  template <bool TO_LATENT>
+  template <int R>
+  void zero_tails(float* const (&rows)[R][4]) const {
+    for (int r = 0; r < R; ++r)
+      for (float* row : rows[r]) zero_tail(row, width_, columns_);
+  }
+
+  template <bool TO_LATENT, int R>
   double last_layer(const Step& step, int64_t y, const Range& columns) {
     for (int64_t c = 0; c < step.wp; ++c)
-      for (int k = 0; k < 3; ++k) pointers_[3 * c + k] = ring(c, y + k - 1);
-    const float* border[4];
-    for (int o = 0; o < 4; ++o) border[o] = step.border_row(top_ + y, flow_.H, o) + left_;
-    float *second[2] = {state_.row(2, y), state_.row(3, y)};
-    float *log_scales[2] = {scratch_, scratch_ + columns_};
-    convolve_row<4>(
+      for (int k = 0; k < R + 2; ++k) pointers_[(R + 2) * c + k] = ring(c, y + k - 1);
+    const float* border[R][4];
+    float *second[R][2], *log_scales[R][2];
+    for (int r = 0; r < R; ++r) {
+      for (int o = 0; o < 4; ++o) border[r][o] = step.border_row(top_ + y + r, flow_.H, o) + left_;
+      for (int i = 0; i < 2; ++i) {
+        second[r][i] = state_.row(2 + i, y + r);
+        log_scales[r][i] = scratch_ + (2 * r + i) * columns_;
+      }
+    }
+    const bool moderate = fabsf(step.rescaling) <= MODERATE;
+    convolve_rows<4, R>(
         pointers_, step.wp, step.k3, columns.from, columns.to,
-        [&](int o, int64_t x) { return load(border[o] + x); },
-        [&](int64_t x, const V* sums) {
+        [&](int o, int r, int64_t x) { return load(border[r][o] + x); },
+        [&](int r, int64_t x, const V* sums) {
           for (int i = 0; i < 2; ++i) {
             const V shift = sums[i], log_scale = hyperbolic_tangent(sums[2 + i]) * step.rescaling;
-            float* row = second[i] + x;
-            store(row, TO_LATENT ? load(row) * exponential(log_scale) + shift
-                                 : (load(row) - shift) * exponential(-log_scale));
-            if (TO_LATENT) store(log_scales[i] + x, log_scale);
+            const V exponent = TO_LATENT ? log_scale : -log_scale;
+            const V scale = moderate ? exponential_of_moderate(exponent) : exponential(exponent);
+            float* row = second[r][i] + x;
+            store(row, TO_LATENT ? load(row) * scale + shift : (load(row) - shift) * scale);
+            if (TO_LATENT) store(log_scales[r][i] + x, log_scale);
           }
         });
-    for (float* row : second) zero_tail(row, width_, columns_);
-    if (!TO_LATENT || y < inner_rows_.from || y >= inner_rows_.to) return 0;
+    double log_det = 0;
     const int64_t x = inner_columns_.from, n = inner_columns_.to - x;
-    return sum_of(log_scales[0] + x, n) + sum_of(log_scales[1] + x, n);
+    for (int r = 0; r < R; ++r) {
+      for (float* row : second[r]) zero_tail(row, width_, columns_);
+      if (TO_LATENT && y + r >= inner_rows_.from && y + r < inner_rows_.to)
+        log_det += sum_of(log_scales[r][0] + x, n) + sum_of(log_scales[r][1] + x, n);
+    }
+    return log_det;
   }
 };
 
