@@ -113,6 +113,12 @@ struct Step {
   }
 };
 
+// exp of a coupling's log-scale, whose size is at most that of the rescaling.
+NF_INLINE V scale_of(const Step& step, V log_scale) {
+  return fabsf(step.rescaling) <= MODERATE ? exponential_of_moderate(log_scale)
+                                           : exponential(log_scale);
+}
+
 // Memory that is freed together.
 class Arena {
  public:

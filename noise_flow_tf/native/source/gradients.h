@@ -337,7 +337,7 @@ class Forward : public Pass {
               if (x + L > W()) value = bits(bits(value) & tail);
               const int64_t at = (2 + i) * plane() + r * columns() + x;
               store(tanhs + at - 2 * plane(), value);
-              store(state + at, load(y + at) * exponential(value * step.rescaling) + sums[i]);
+              store(state + at, load(y + at) * scale_of(step, value * step.rescaling) + sums[i]);
               tanh_total.add(value);
             }
           });
@@ -644,7 +644,7 @@ class Backward : public Pass {
         for (int64_t x = 0; x < columns(); x += L) {
           const int64_t at = (2 + i) * plane() + r * columns() + x;
           const V slope = load(work(b, 0) + at), tanh = load(t + at - 2 * plane());
-          const V scale = exponential(tanh * step.rescaling);
+          const V scale = scale_of(step, tanh * step.rescaling);
           V by_log_scale = slope * load(y + at) * scale + slope_of_log;
           if (x + L > W()) by_log_scale = bits(bits(by_log_scale) & tail);
           by_rescaling.add(by_log_scale * tanh);

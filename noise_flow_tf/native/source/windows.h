@@ -300,15 +300,13 @@ class Worker {
         log_scales[r][i] = scratch_ + (2 * r + i) * columns_;
       }
     }
-    const bool moderate = fabsf(step.rescaling) <= MODERATE;
     convolve_rows<4, R>(
         pointers_, step.wp, step.k3, columns.from, columns.to,
         [&](int o, int r, int64_t x) { return load(border[r][o] + x); },
         [&](int r, int64_t x, const V* sums) {
           for (int i = 0; i < 2; ++i) {
             const V shift = sums[i], log_scale = hyperbolic_tangent(sums[2 + i]) * step.rescaling;
-            const V exponent = TO_LATENT ? log_scale : -log_scale;
-            const V scale = moderate ? exponential_of_moderate(exponent) : exponential(exponent);
+            const V scale = scale_of(step, TO_LATENT ? log_scale : -log_scale);
             float* row = second[r][i] + x;
             store(row, TO_LATENT ? load(row) * scale + shift : (load(row) - shift) * scale);
             if (TO_LATENT) store(log_scales[r][i] + x, log_scale);
