@@ -143,6 +143,127 @@ class NoiseDistribution(tfd.TransformedDistribution):
         return graph.noise_of(ops, same_batch(value, clean, "noise", "the clean images"), clean)
 
     @property
+    def trainable_variables(self) -> Sequence[tf.Variable]: ...
+
+    @property
+    def variables(self) -> Sequence[tf.Variable]: ...
+
+    def bijectors(self, conditions: Any, training: bool) -> list[OnePassBijector]:
+        """Return the bijectors for a batch, from the data side to the latent side."""
+
+    def ops(self, conditions: Any, training: bool) -> list[Op] | None:
+        """Return the same as operations of the compiled core; None if it has none for them."""
+
+
+class OnePass(NamedTuple):
+    """The result of one pass from the noise to the latent.
+
+    Attributes:
+        latent: `[..., H, W, 4]`, standard normal if the model fits.
+        log_prob: `[...]`, nats.
+        moved: with `training`, batch norm's averages after this batch, for the training step to
+            assign.
+    """
+
+    latent: tf.Tensor
+    log_prob: tf.Tensor
+    moved: Updates
+
+
+class NoiseDistribution(tfd.TransformedDistribution):
+    """p(noise | conditions): a standard normal, transformed by the bijectors of a noise model.
+
+    Batch shape `[B]`, event shape `[H, W, 4]`. `bijector` is a plain `tfb.Chain` and defines the
+    distribution. TFP would compute values and log-dets separately; here one pass over its parts
+    computes both, so that no network runs twice and nothing is cached between calls. That pass is
+    the compiled core's where it can be used (`native.use`), and TensorFlow's elsewhere.
+
+    Weights are read at each use: an object follows the model that made it, and a gradient reaches
+    the weights whether it was made inside the tape or before. It has no state, so threads may
+    share it.
+    """
+
+    def __init__(
+        self,
+        model: Flow,
+        conditions: BatchConditions,
+        training: bool = False,
+        validate_args: bool = False,
+    ) -> None:
+        """Make the distribution.
+
+        Args:
+            model: has the bijectors.
+            conditions: those of the batch, with `clean` `[..., H, W, 4]`.
+            training: passed on to the model.
+            validate_args: whether TFP checks its arguments.
+        """
+        parameters = dict(locals())
+        self._model, self._conditions, self._training = model, conditions, training
+        chain = tfb.Chain(model.bijectors(conditions, training), name="layers")
+        super().__init__(
+            tfd.Independent(tfd.Normal(tf.zeros_like(conditions.clean), 1.0), 3),
+            _without_cache(chain),
+            validate_args=validate_args,
+            parameters=parameters,
+            name="noise",
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
+        return {}  # __getitem__ slices the conditions, not what follows from them
+
+    def latent_and_log_prob(self, noise: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the latent `[..., H, W, 4]` of noise and `log_prob` `[...]`, nats, in one pass.
+
+        Args:
+            noise: `[..., H, W, 4]`, in units of raw intensity.
+
+        Raises:
+            ValueError: noise of another height, width or number of channels than the clean image.
+        """
+        return self.one_pass(noise)[:2]
+
+    def one_pass(self, noise: Any) -> OnePass:
+        """Return `latent_and_log_prob`, and the new averages of batch norm."""
+        return self._pass(noise, with_latent=True)
+
+    def _pass(self, noise: Any, with_latent: bool) -> OnePass:
+        """Return one pass, whose latent may be anything unless it is needed."""
+        value, clean = self._checked(noise), self._conditions.clean
+        ops = self._ops_for(value, self._training)
+        if ops is not None:
+            from noise_flow_tf.native import graph
+
+            value = same_batch(value, clean, "noise", "the clean images")
+            value, log_prob, moved = graph.latent_and_log_prob(
+                ops, value, clean, self._training, with_latent
+            )
+            return OnePass(value, log_prob + self._zero_or_nan(), moved)
+        log_det, moved = 0.0, []
+        for bijector in self.bijector.bijectors:
+            value, part, updates = bijector.moving_inverse_and_log_det(value)
+            log_det += part
+            moved += updates
+        log_prob = self.distribution.log_prob(value) + log_det + self._zero_or_nan()
+        return OnePass(value, log_prob, moved)
+
+    def noise_of(self, latent: Any) -> tf.Tensor:
+        """Return the noise `[..., H, W, 4]` of a latent of that shape."""
+        value, clean = self._checked(latent), self._conditions.clean
+        ops = None if self._training else self._ops_for(value, training=False)
+        if ops is None:
+            return self._forward_pass(value)[0]
+        from noise_flow_tf.native import graph
+
+        return graph.noise_of(ops, same_batch(value, clean, "noise", "the clean images"), clean)
+
+    @property
+    def is_in_core(self) -> bool:
+        """Return whether the compiled core makes noise, which then needs no more memory."""
+        return not self._training and self._ops_for(self._conditions.clean, False) is not None
+
+    @property
     def trainable_variables(self) -> Sequence[tf.Variable]:
         """Return those of the model."""
         return self._model.trainable_variables
@@ -161,7 +282,11 @@ class NoiseDistribution(tfd.TransformedDistribution):
         return self._pass(y, with_latent=False).log_prob
 
     def _call_sample_n(self, sample_shape: Any, seed: Any) -> tf.Tensor:
-        return self.noise_of(self.distribution.sample(sample_shape, seed=seed))
+        # The numbers that self.distribution draws, without adding its mean, an image of zeros.
+        sample_shape = tf.reshape(tf.cast(sample_shape, tf.int32), [-1])
+        of_one = [self.batch_shape_tensor(), self.event_shape_tensor()]
+        latent = tfd.Normal(0.0, 1.0).sample(tf.concat([sample_shape, *of_one], 0), seed=seed)
+        return self.noise_of(self._set_sample_static_shape(latent, sample_shape))
 
     def _sample_and_log_prob(self, sample_shape: Any, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         latent, log_prob = self.distribution.experimental_sample_and_log_prob(sample_shape, seed)

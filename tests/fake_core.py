@@ -33,6 +33,9 @@ class FakeCore:
             value = bijector.forward(value)
         return value
 
+    def noise_array(self, ops, latent, clean):
+        return self.noise_of(ops, latent, clean).numpy()
+
 
 def bijectors(ops):
     """The bijectors of operations whose parameters are read now."""

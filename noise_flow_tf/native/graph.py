@@ -126,6 +126,12 @@ def noise_of(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> tf.Tenso
     return core(latent, clean, *parameters)
 
 
+def noise_array(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> np.ndarray:
+    """Return what `noise_of` does, in an eager call, as an array without a gradient."""
+    parameters = [tf.convert_to_tensor(p) for op in ops for p in op.parameters]
+    return arrays.noise_of(_table(ops), _vector(parameters), *map(_array, (latent, clean)))
+
+
 def _in_forward_mode(*tensors: tf.Tensor) -> bool:
     """Return whether a `ForwardAccumulator` follows a tensor: the core would break its chain."""
     return bool(forwardprop_util.pack_tangents(tensors).tangents)
@@ -212,9 +218,7 @@ def _call(
     that enters Python or leaves it takes as long as several operations.
     """
     if tf.executing_eagerly():
-        flat = [np.ravel(np.asarray(memoryview(p))) for p in parameters]
-        vector = np.concatenate(flat) if flat else np.zeros(0, np.float32)
-        values = function(vector, *(np.asarray(memoryview(x)) for x in inputs))
+        values = function(_vector(parameters), *map(_array, inputs))
         return [tf.convert_to_tensor(value) for value in values]
     flat = [tf.reshape(p, [-1]) for p in parameters]
     inputs = (tf.concat(flat, axis=0) if flat else tf.zeros([0]), *inputs)
@@ -222,3 +226,14 @@ def _call(
         lambda *values: list(function(*values)), inputs, [tf.float32] * results, stateful=False
     )
     return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def _vector(parameters: Sequence[tf.Tensor]) -> np.ndarray:
+    """Return all parameters in one vector, of eager tensors."""
+    flat = [np.ravel(_array(p)) for p in parameters]
+    return np.concatenate(flat) if flat else np.zeros(0, np.float32)
+
+
+def _array(tensor: tf.Tensor) -> np.ndarray:
+    """Return an eager tensor as a read-only array, without a copy."""
+    return np.asarray(memoryview(tensor))

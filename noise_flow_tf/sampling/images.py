@@ -1,7 +1,7 @@
 """Noise for batches and for whole images, which are sampled in tiles."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from noise_flow_tf.conditions import ConditionSpace, packed
 from noise_flow_tf.native import use
+from noise_flow_tf.native.ops import Op
 from noise_flow_tf.protocol import NoiseModel, sample
 from noise_flow_tf.sampling.tiling import tiles, within
 
@@ -64,7 +65,7 @@ def sample_image(
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
         tile: the largest side of the tiles, in packed pixels, which bound the additional memory;
             None for the whole image at once. Tiles overlap by the model's receptive field, so they
-            leave no seams.
+            leave no seams. The compiled core needs none.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
@@ -81,7 +82,6 @@ def sample_image(
     clean = np.asarray(clean)
     if clean.ndim != 3 or clean.shape[-1] != 4 or not clean.size:
         raise ValueError(f"clean must have shape [H, W, 4]; got {list(clean.shape)}")
-    clean = tf.reshape(packed(clean[np.newaxis]), clean.shape)
     height, width, _ = clean.shape
     iso, camera = _scalar(iso, "iso"), _scalar(camera, "camera")
     temperature = float(_scalar(temperature, "temperature"))
@@ -89,15 +89,32 @@ def sample_image(
     space = ConditionSpace.of(model)
     index = space.camera_index(camera)
     space.iso_index(iso)
+
+    def latent() -> tf.Tensor:
+        return tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
+
+    if hasattr(model, "ops") and use.is_used(training=False):
+        conditions = space.resolve(clean[np.newaxis], iso, index)
+        ops = model.ops(conditions, training=False)
+        if ops is not None:
+            z = latent() if temperature == 1 else latent() * temperature
+            return _by_core(ops, z, conditions.clean)
+    clean, z = tf.reshape(packed(clean[np.newaxis]), clean.shape), latent()
     forward = _forward(model, space)
-    latent = tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
     noise = np.empty(clean.shape, np.float32)
     for inner, outer in tiles((height, width), tile, getattr(model, "receptive_field", 0)):
         corner = [side.start for side in outer]
         size = [side.stop - side.start for side in outer]
-        window = forward(clean, latent, corner, size, temperature, iso, index)
+        window = forward(clean, z, corner, size, temperature, iso, index)
         noise[inner] = window.numpy()[within(inner, outer)]
     return noise
+
+
+def _by_core(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> np.ndarray:
+    """Return the noise `[H, W, 4]` of a latent by the compiled core, which has windows itself."""
+    from noise_flow_tf.native import graph
+
+    return graph.noise_array(ops, latent[tf.newaxis], clean)[0]
 
 
 def _check_options(temperature: float, seed: Any, tile: Any) -> None:
@@ -126,11 +143,7 @@ def _integer(value: Any) -> int:
 
 
 def _forward(model: Any, space: ConditionSpace) -> Callable:
-    """Return a function of a model that draws the noise of a window of an image.
-
-    TensorFlow's own is compiled; the compiled core needs no graph, which takes longer to make than
-    the noise of most images.
-    """
+    """Return the compiled function of a model that draws the noise of a window of an image."""
 
     def forward(
         clean: tf.Tensor,
@@ -151,8 +164,6 @@ def _forward(model: Any, space: ConditionSpace) -> Callable:
             )
         return noise_of(z * temperature)[0]
 
-    if tf.executing_eagerly() and use.is_used(training=False):
-        return forward
     functions = vars(model).setdefault("_forwards", _Compiled()).functions
     if space not in functions:
         functions[space] = tf.function(forward, input_signature=_WINDOW, autograph=False)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import noise_flow_tf as nf
+from noise_flow_tf.native import use
 from noise_flow_tf.sampling.tiling import tiles
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.saving.run_folder import RunFolder
@@ -33,6 +34,7 @@ def test_samples_whole_images(name, size):
 
 @pytest.mark.parametrize("size", [(40, 70), (64, 64), (33, 90), (17, 5), (100, 41)])
 @pytest.mark.parametrize("tile", [16, 31, 64])
+@use.without_core()
 def test_tiles_do_not_show(size, tile):
     model = nf.NoiseFlow("S-Ax4-G-Ax4-CAM", seed=0)
     rng = np.random.default_rng(0)
@@ -107,6 +109,7 @@ def test_every_seed_has_noise_of_its_own():
             nf.sample_image(model, clean, 100, 0, seed=seed)
 
 
+@use.without_core()
 def test_tiles_of_one_pixel():
     model = nf.NoiseFlow("sdn5|unc|gain4", seed=0)
     rng = np.random.default_rng(0)
