@@ -35,6 +35,7 @@ class RawFile:
         bits: bits of a stored sample.
         warnings: what makes the file less than ideal, one sentence each.
         limits: the levels of the smallest and of the largest sample that the file can store.
+        noise_reduction: how much of it was applied, 0 to 1; None if unknown.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class RawFile:
     bits: int = 16
     warnings: tuple[str, ...] = ()
     limits: tuple[int, int] = (0, 65535)
+    noise_reduction: float | None = None
 
     def image(self) -> np.ndarray:
         """Return (levels - black) / (white - black), float32 [H, W], not clipped."""

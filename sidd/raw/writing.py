@@ -101,6 +101,8 @@ def _tags(like: RawFile) -> list[tuple]:
     if like.color_matrix is not None:
         tags.append((50721, _SRATIONAL, _rationals(like.color_matrix)))
         tags.append((50778, _SHORT, [_D65]))
+    if like.noise_reduction is not None:
+        tags.append((50935, _RATIONAL, _rationals([like.noise_reduction])))
     if like.noise_profile is not None:
         profile = profile_of_colours(like.noise_profile, like.cfa)
         tags.append((51041, _DOUBLE, profile.ravel()))
