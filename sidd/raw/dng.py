@@ -59,7 +59,9 @@ def read(path: Path, directories: list[Directory], with_pixels: bool) -> RawFile
             raise SiddError(
                 f"LibRaw reads {list(image.shape)} pixels of a raw image of {list(stored)}"
             )
-        return replace(file, levels=pixels.even(image[top:bottom, left:right]))
+        visible = pixels.even(image[top:bottom, left:right], black)
+    doubts = pixels.doubtful_black(visible, black, white)
+    return replace(file, levels=visible, warnings=(*file.warnings, *doubts))
 
 
 def _raw_image(directories: list[Directory]) -> Directory:
