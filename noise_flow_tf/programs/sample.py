@@ -194,6 +194,7 @@ def run(config: SampleConfig) -> None:
     items = sampling_plan.items(Path(config.clean), kinds, out)
     if len(items) > 1 and (config.real or config.metadata):
         raise ValueError("--real and --metadata are for one clean image")
+    raw_files.check_formats(config.formats)
     for item in items:
         check(config, item)
     model = nf.load(config.model)

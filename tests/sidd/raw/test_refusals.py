@@ -55,7 +55,7 @@ DNGS = {
     "outside the file": ({"patch": {273: 4000}}, "is truncated: an image in it ends at byte 10144"),
     "huge": ({"patch": dict.fromkeys((256, 257, 278), 60000)},
              "is truncated: 6144 bytes cannot hold 60000 x 60000 pixels"),
-    "no size": ({"patch": {256: 0}}, "has an impossible size: 0 x 48 pixels"),
+    "no size": ({"patch": {256: 0}}, "its raw image has 0 x 48 pixels, not 22 to 65535"),
     "no black level": ({"tags": {50714: None}}, "has no BlackLevel (tag 50714)"),
     "no white level": ({"tags": {50717: None}}, "has no WhiteLevel (tag 50717)"),
     "two white levels": ({"tags": {50717: (LONG, (1023, 900))}}, "WhiteLevel is one number"),

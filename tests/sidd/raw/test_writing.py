@@ -73,10 +73,10 @@ def test_what_is_unknown_is_left_out(tmp_path, like):
 @pytest.mark.parametrize(
     ("levels", "changes", "message"),
     [
-        (np.zeros((4, 4)), {}, "are uint16"),
-        (np.zeros((4, 5), np.uint16), {}, "H and W even"),
-        (np.zeros((0, 4), np.uint16), {}, "H and W even"),
-        (np.zeros((4, 4), np.uint16), {"white": 50.0}, "is not above the black level"),
+        (np.zeros((24, 24)), {}, "are uint16"),
+        (np.zeros((24, 25), np.uint16), {}, "H and W even"),
+        (np.zeros((20, 24), np.uint16), {}, "at least 22"),
+        (np.zeros((24, 24), np.uint16), {"white": 50.0}, "is not above the black level"),
     ],
 )
 def test_what_cannot_be_written_is_refused(tmp_path, like, levels, changes, message):
