@@ -237,7 +237,9 @@ def test_pictures_name_from_srgb(sample, tmp_path):
     with pytest.raises(ValueError, match="`noise-flow sample --from_srgb` takes ordinary pict"):
         sample(tmp_path / "x.jpg")
     (tmp_path / "x.jpg").rename(tmp_path / "x.nef")
-    with pytest.raises(ValueError, match="x.nef: is a JPEG, not a raw file; .*--from_srgb"):
+    with pytest.raises(
+        ValueError, match="x.nef: is a JPEG under the name of a raw file; .*--from_srgb"
+    ):
         sample(tmp_path / "x.nef")
 
 

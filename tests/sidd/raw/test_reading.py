@@ -119,6 +119,9 @@ def test_metadata_for_pairs(written, tmp_path):
     np.testing.assert_array_equal(found.as_shot_neutral, file.as_shot_neutral)
     assert file.metadata("P9").nlf == (1e-4, 1e-6)
     assert file.metadata("P9", iso=800).iso == 800
+    bright = sidd.read_dng(written(tags={50728: (RATIONAL, (1.0, 2.5, 1.5))}))
+    np.testing.assert_allclose(bright.as_shot_neutral, [1, 2.5, 1.5])
+    np.testing.assert_allclose(bright.metadata("P9").as_shot_neutral, [0.4, 1, 0.6])
     unknown = sidd.read_dng(written(tags={34855: None}))
     with pytest.raises(sidd.SiddError, match="has no ISO in its tags"):
         unknown.metadata("P9")

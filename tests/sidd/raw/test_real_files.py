@@ -9,7 +9,7 @@ REFUSED = {
     "eos6d_linear_lossy.dng": "is a linear DNG",
     "gopro_vc5.GPR": "lossy VC-5 compression",
     "header_only.dng": "is a header without pixels",
-    "jpeg_named_nef.nef": "is a JPEG, not a raw file; `noise-flow sample --from_srgb`",
+    "jpeg_named_nef.nef": "is a JPEG under the name of a raw file; rename it",
     "d7000_iso100_flats.npz": "LibRaw cannot read it",
     "README.md": "LibRaw cannot read it",
 }
