@@ -1,0 +1,1 @@
+"""Raw files of cameras, bursts of them, and what they say about a camera's noise."""
