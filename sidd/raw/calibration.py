@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sidd.bayer import pack, unpack
 from sidd.errors import SiddError
 from sidd.files import replacing
 
@@ -72,10 +73,10 @@ class Calibration:
         """(beta1, beta2), the mean over the channels: the NLF that METADATA of pairs has."""
         return float(np.mean(self.slope)), float(np.mean(self.offset))
 
-    def variance(self, intensity: np.ndarray, channel: int) -> np.ndarray:
-        """Return the variance of intensities of a channel, at least a hundredth of the offset."""
-        slope, offset = self.slope[channel], self.offset[channel]
-        return np.maximum(slope * intensity + offset, max(offset / 100, 1e-12))
+    @property
+    def level(self) -> "NoiseLevel":
+        """The variance by place of the cell, for whole images."""
+        return NoiseLevel(in_places(self.slope), in_places(self.offset))
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON has them."""
@@ -93,6 +94,55 @@ class Calibration:
         except TypeError as error:
             names = ", ".join(one.name for one in fields(cls))
             raise SiddError(f"not a calibration: {error}; expected {names}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseLevel:
+    """The variance slope x + offset of intensities, by place of the 2x2 cell.
+
+    Attributes:
+        slope, offset: [2, 2].
+    """
+
+    slope: np.ndarray
+    offset: np.ndarray
+
+    def of_places(self, intensity: np.ndarray) -> np.ndarray:
+        """Return the variance of intensities [..., 2, 2], whose last axes are the place."""
+        return np.maximum(self.slope * intensity + self.offset, self._smallest)
+
+    def of_image(self, image: np.ndarray) -> np.ndarray:
+        """Return the variance of a Bayer image [H, W], float32."""
+        result = np.empty(image.shape, np.float32)
+        for row, column in np.ndindex(2, 2):
+            place = image[row::2, column::2] * np.float32(self.slope[row, column])
+            place += np.float32(self.offset[row, column])
+            smallest = np.float32(self._smallest[row, column])
+            np.maximum(place, smallest, out=result[row::2, column::2])
+        return result
+
+    @property
+    def _smallest(self) -> np.ndarray:
+        return np.maximum(self.offset / 100, 1e-12)
+
+
+def in_places(channels: Sequence[float]) -> np.ndarray:
+    """Return numbers per channel of `sidd.pack` by place of the cell, [2, 2].
+
+    >>> in_places([1, 2, 3, 4]).tolist()
+    [[1, 2], [4, 3]]
+    """
+    return unpack(np.asarray(channels)[None, None])
+
+
+def in_channels(places: np.ndarray) -> Four:
+    """Return numbers [2, 2] by place of the cell per channel of `sidd.pack`.
+
+    >>> in_channels([[1, 2], [4, 3]])
+    (1.0, 2.0, 3.0, 4.0)
+    """
+    first, second, third, fourth = map(float, pack(places)[0, 0])
+    return first, second, third, fourth
 
 
 def write_calibrations(path: str | os.PathLike, calibrations: Iterable[Calibration]) -> None:
