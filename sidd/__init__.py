@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sidd.metadata import Metadata, read_metadata, write_metadata
     from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
     from sidd.offline.unprocessing import unprocess_srgb
+    from sidd.raw.files import RawFile
+    from sidd.raw.reading import read_dng
+    from sidd.raw.writing import write_dng
     from sidd.rendering import render, render_packed
     from sidd.scenes import (
         ISO_LEVELS,
@@ -46,6 +49,9 @@ _MODULE_OF = {
         "metadata": "Metadata read_metadata write_metadata",
         "offline.synthetic": "read_manifest typical_metadata write_synthetic",
         "offline.unprocessing": "unprocess_srgb",
+        "raw.files": "RawFile",
+        "raw.reading": "read_dng",
+        "raw.writing": "write_dng",
         "rendering": "render render_packed",
         "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
         "SceneInstance index select_frames",
