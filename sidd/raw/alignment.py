@@ -12,6 +12,7 @@ MAX_GAIN = 0.1
 """Frames whose brightness differs by more from the others' are not of the same setting."""
 
 _SCALES = (1, 4, 16)
+_MOST_NOISE = 0.1
 _BLUR = 1.0
 _CORRELATED = 2 * np.sqrt(np.pi) * _BLUR  # errors of a blurred image are so much larger
 
@@ -22,7 +23,7 @@ class Shifts:
 
     Attributes:
         pixels: [N, 2], down and right, in pixels.
-        errors: [N, 2], standard errors; large for a scene without texture.
+        errors: [N, 2], standard errors; infinite, with 0 pixels, for a scene without texture.
     """
 
     pixels: np.ndarray
@@ -33,9 +34,22 @@ class Shifts:
         """[N], in pixels, whatever the direction."""
         return np.hypot(*self.pixels.T)
 
+    @property
+    def wobble(self) -> float:
+        """The variance of the positions along either axis, in square pixels, less its error's."""
+        errors = np.where(np.isfinite(self.errors), self.errors, 0) ** 2
+        spread = np.where(np.isfinite(self.errors), self.pixels, 0).var(0, ddof=1)
+        return float(np.maximum(spread - errors.mean(0), 0).mean())
+
     def beyond(self, limit: float) -> np.ndarray:
         """Return the frames that moved by more than `limit` pixels, errors taken into account."""
-        return np.flatnonzero(self.lengths - 2 * np.hypot(*self.errors.T) > limit)
+        error = np.hypot(*np.where(np.isfinite(self.errors), self.errors, 0).T)
+        return np.flatnonzero(self.lengths - 2 * error > limit)
+
+    @property
+    def measurable(self) -> bool:
+        """Whether the scene has enough texture."""
+        return bool(np.isfinite(self.errors).any())
 
 
 def gains(burst: Burst) -> np.ndarray:
@@ -63,11 +77,17 @@ def gains(burst: Burst) -> np.ndarray:
     return found / found.mean(0)
 
 
+def is_bright(burst: Burst) -> bool:
+    """Return whether there is light enough to compare the brightness of frames."""
+    return float(burst.frame(0, np.ones((len(burst.levels), 2, 2))).mean()) > 0.005
+
+
 def shifts(burst: Burst, gain: np.ndarray) -> Shifts:
     """Measure how far each frame lies from the others, on grey images of a cell per pixel.
 
     A frame minus the mean is a shift times the mean's gradient, plus noise: least squares, on three
-    scales, because the finest does not see large shifts. The largest significant one counts.
+    scales, because the finest does not see large shifts. The largest significant one counts. A
+    scale on which more than a tenth of the gradient's energy is noise is not used.
     """
     mean = np.mean(list(_grey(burst, gain)), axis=0, dtype=np.float32)
     found = np.zeros((len(burst.levels), 2))
@@ -75,10 +95,11 @@ def shifts(burst: Burst, gain: np.ndarray) -> Shifts:
     solvers = [_Solver(mean, scale) for scale in _SCALES if min(mean.shape) >= 8 * scale]
     for number, grey in enumerate(_grey(burst, gain)):
         for solver in solvers:
-            shift, error = solver.solve(grey)
+            shift, error = solver.solve(grey, len(burst.levels))
             larger = np.hypot(*shift) > 1.5 * np.hypot(*found[number]) + 3 * np.hypot(*error)
-            if not np.isfinite(errors[number]).all() or larger:
-                found[number], errors[number] = shift, error
+            for axis in (0, 1):
+                if np.isfinite(error[axis]) and (larger or not np.isfinite(errors[number, axis])):
+                    found[number, axis], errors[number, axis] = shift[axis], error[axis]
     return Shifts(found - np.median(found, axis=0), errors)
 
 
@@ -90,19 +111,26 @@ class _Solver:
         self._mean = self._small(mean)
         down, right = np.gradient(self._mean)
         self._gradient = np.stack([down.ravel(), right.ravel(), np.ones(down.size, np.float32)])
-        normal = self._gradient.astype(float) @ self._gradient.T.astype(float)
-        self._inverse = np.linalg.pinv(normal, rcond=1e-12)
+        normal = (self._gradient @ self._gradient.T).astype(float)
+        self._energy = np.diag(normal)[:2]
+        self._inverse = np.linalg.pinv(normal)
 
-    def solve(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the shift (down, right) in pixels, and its standard errors."""
-        difference = (self._small(grey) - self._mean).ravel()
+    def solve(self, grey: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the shift (down, right) in pixels, and its standard errors, infinite if unknown.
+
+        The mean's own noise has 1 / (N - 1) of the variance of a frame's distance from the mean.
+        """
+        difference = self._small(grey) - self._mean
+        own = [np.vdot(one, one) / (frames - 1) for one in np.gradient(difference)]
+        difference = difference.ravel()
         found = self._inverse @ (self._gradient @ difference)
         rest = difference - found @ self._gradient
         variance = float(rest @ rest) / rest.size
         errors = np.sqrt(np.diag(self._inverse)[:2] * variance) * _CORRELATED
-        flat = ~(errors > 0)
-        errors[flat] = np.inf
-        return -2 * self._scale * found[:2], 2 * self._scale * errors
+        errors[self._energy * _MOST_NOISE <= own] = np.inf
+        return np.where(np.isfinite(errors), -2 * self._scale * found[:2], 0), (
+            2 * self._scale * errors
+        )
 
     def _small(self, image: np.ndarray) -> np.ndarray:
         scale = self._scale

@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 from sidd.bayer import CFA_PATTERNS
 from sidd.errors import SiddError
 from sidd.raw import SUFFIXES
-from sidd.raw.files import RawFile, read_dng
+from sidd.raw.files import RawFile
+from sidd.raw.reading import read_dng
 
 BAND = 128
 """Rows that are worked on at once; a multiple of the blocks of `sidd.raw.statistics`."""
@@ -90,7 +91,9 @@ class Burst:
                 raise SiddError(f"{name}: frames have values that are not finite")
         else:
             if levels.min() < 0 or levels.max() > 65535:
-                raise SiddError(f"{name}: levels are 0 to 65535; got {levels.min()}..{levels.max()}")
+                raise SiddError(
+                    f"{name}: levels are 0 to 65535; got {levels.min()}..{levels.max()}"
+                )
             levels = levels.astype(np.uint16)
         files = other.pop("files", tuple(f"frame {n}" for n in range(len(levels))))
         black = np.broadcast_to(np.asarray(black, float), (2, 2))
@@ -119,7 +122,7 @@ class Burst:
         return (self.clip[1] - self.black) / self.scale
 
     def bands(self, description: str | None = None) -> Iterator[slice]:
-        """Iterate over the rows in bands of even height; show progress if there is a description."""
+        """Iterate over bands of rows; show progress if there is a description."""
         tops = range(0, self.shape[0], BAND)
         for top in tqdm(tops, description, disable=description is None, leave=False, delay=1):
             yield slice(top, min(top + BAND, self.shape[0]))
@@ -131,9 +134,7 @@ class Burst:
 
     def intensities(self, rows: slice, gains: np.ndarray | None = None) -> np.ndarray:
         """Return the intensities of a band, float32 [N, h, W], divided by `gains` [N, 2, 2]."""
-        result = np.empty(
-            (len(self.levels), rows.stop - rows.start, self.shape[1]), np.float32
-        )
+        result = np.empty((len(self.levels), rows.stop - rows.start, self.shape[1]), np.float32)
         black = self.tiled(self.black, rows)
         for number, frame in enumerate(self.levels):
             factor = 1 / self.scale if gains is None else 1 / (self.scale * gains[number])
@@ -146,20 +147,28 @@ class Burst:
         levels = self.levels[:, rows]
         return (levels <= self.clip[0]) | (levels >= self.clip[1])
 
+    def frame(self, number: int, gain: np.ndarray) -> np.ndarray:
+        """Return the intensities of one frame, float32 [H, W], divided by its gains [N, 2, 2]."""
+        rows = slice(0, self.shape[0])
+        return self.only(number).intensities(rows, gain[number : number + 1])[0]
+
+    def only(self, number: int) -> "Burst":
+        """Return a burst of one frame."""
+        return replace(self, levels=self.levels[number : number + 1])
+
+    def emptied(self) -> "Burst":
+        """Return the burst without its levels, which take memory."""
+        return replace(self, levels=self.levels[:, :0, :0].copy())
+
     def without(self, frames: Sequence[int], note: str) -> "Burst":
         """Return the burst without some frames, and why."""
         kept = [n for n in range(len(self.levels)) if n not in set(frames)]
-        return replace_burst(
+        return replace(
             self,
             levels=self.levels[kept],
             files=tuple(self.files[n] for n in kept),
             notes=(*self.notes, note),
         )
-
-
-def replace_burst(burst: Burst, **changes: Any) -> Burst:
-    """Return a burst with other attributes."""
-    return replace(burst, **changes)
 
 
 def find_bursts(folders: Iterable[str | os.PathLike]) -> list[tuple[Path, list[Path], str]]:
@@ -188,7 +197,9 @@ def find_bursts(folders: Iterable[str | os.PathLike]) -> list[tuple[Path, list[P
             known = ", ".join((*SUFFIXES, ".npy"))
             raise SiddError(f"{folder}: no frames; expected files that end in {known}")
         found += nested or [(folder, *own)]
-    repeated = [path for path, *_ in found if [one[0].resolve() for one in found].count(path.resolve()) > 1]
+    repeated = [
+        path for path, *_ in found if [one[0].resolve() for one in found].count(path.resolve()) > 1
+    ]
     if repeated:
         raise SiddError(f"{repeated[0]}: given twice; name each burst once")
     return found

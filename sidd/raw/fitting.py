@@ -14,6 +14,7 @@ from sidd.raw.transfer import Line, Points, bins, fit
 
 _ROUNDS = 3
 _FEWEST_BLOCKS = 48
+_MOST_EXCESS = 0.01
 _PLACES = ((0, 0), (0, 1), (1, 1), (1, 0))  # of the channels, as in `sidd.pack`
 
 
@@ -39,17 +40,27 @@ class Transfer:
         )
 
 
-def fit_bursts(bursts: Sequence[Burst], measured: Sequence[Statistics]) -> Transfer:
-    """Fit the noise of bursts with their statistics; arrays in a burst's `levels` are not read.
+def fit_bursts(
+    bursts: Sequence[Burst], measured: Sequence[Statistics], wobbles: Sequence[float]
+) -> Transfer:
+    """Fit the noise of bursts with their statistics; a burst's `levels` are not read.
+
+    Args:
+        bursts: at one ISO.
+        measured: their statistics.
+        wobbles: the variances of their frames' positions, in square pixels. Blocks with edges that
+            this makes noisier by more than a hundredth are left out.
 
     Raises:
         SiddError: if too few blocks are neither clipped nor of what moved.
     """
     level: NoiseLevel | None = None
     for _ in range(_ROUNDS):
-        chosen = [_chosen(one, burst, level) for one, burst in zip(measured, bursts, strict=True)]
+        chosen = [_chosen(*one, level) for one in zip(measured, bursts, wobbles, strict=True)]
         points = tuple(_points(measured, chosen, place, bursts) for place in _PLACES)
-        steps = [(1 / burst.scale) ** 2 / 12 * (burst.levels.dtype == np.uint16) for burst in bursts]
+        steps = [
+            (1 / burst.scale) ** 2 / 12 * (burst.levels.dtype == np.uint16) for burst in bursts
+        ]
         smallest = [max(float(step[place]) for step in steps) for place in _PLACES]
         lines = tuple(map(fit, points, smallest))
         used = tuple(float(one.mean()) for one in chosen)
@@ -64,8 +75,13 @@ def fit_bursts(bursts: Sequence[Burst], measured: Sequence[Statistics]) -> Trans
     return transfer
 
 
-def _chosen(measured: Statistics, burst: Burst, level: NoiseLevel | None) -> np.ndarray:
+def _chosen(
+    measured: Statistics, burst: Burst, wobble: float, level: NoiseLevel | None
+) -> np.ndarray:
     usable = measured.usable(burst, level)
+    noise = measured.variance if level is None else level.of_places(measured.mean)
+    edges = measured.gradient - noise / measured.frames  # less what the mean's noise has
+    usable &= wobble * edges < _MOST_EXCESS * noise
     if level is not None:
         regions = moving_regions(measured, usable, level)
         side = REGION // BLOCK

@@ -70,11 +70,16 @@ def find(burst: Burst, gain: np.ndarray, level: NoiseLevel, statistics: Statisti
 
 
 def moving_regions(statistics: Statistics, usable: np.ndarray, level: NoiseLevel) -> np.ndarray:
-    """Return the regions with far too much noise, bool [ceil(H / REGION), ceil(W / REGION)]."""
-    weight = np.where(usable, statistics.count, 0)
-    ratio = statistics.variance / level.of_places(statistics.mean)
+    """Return the regions with far too much noise, bool [ceil(H / REGION), ceil(W / REGION)].
+
+    Of a block, the median over the four places counts, which a single bad pixel does not move.
+    """
+    ratio = np.where(usable, statistics.variance / level.of_places(statistics.mean), np.nan)
+    complete = usable.all((2, 3))
+    weight = np.where(complete, statistics.count.sum((2, 3)), 0)
+    ratio = np.median(np.where(complete[..., None], ratio.reshape(*complete.shape, 4), 0), axis=-1)
+    ratio *= weight
     blocks = REGION // BLOCK
-    ratio, weight = ((x * weight).sum((2, 3)) for x in (ratio, np.ones_like(ratio)))
     height, width = ratio.shape
     padding = ((0, -height % blocks), (0, -width % blocks))
     ratio, weight = (

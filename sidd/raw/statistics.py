@@ -28,6 +28,7 @@ class Statistics:
         frames: how many.
         mean, variance: [h, w, 2, 2] by block and place of the cell, of the pixels that count.
         low, high: [h, w, 2, 2], the smallest and largest mean of a pixel in the block.
+        gradient: [h, w, 2, 2], mean square of the change of intensity per pixel.
         count: [h, w, 2, 2], pixels that count.
         rows, columns: of the frames' mean residuals.
     """
@@ -37,6 +38,7 @@ class Statistics:
     variance: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    gradient: np.ndarray
     count: np.ndarray
     rows: "Lines"
     columns: "Lines"
@@ -144,21 +146,26 @@ class _Sums:
 
 
 def _blocks(mean: np.ndarray, spread: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return mean, variance, lowest, highest and count of the blocks, [h, w, 2, 2]."""
+    """Return mean, variance, lowest, highest, gradient and count of the blocks, [h, w, 2, 2]."""
     shape = (len(mean) // BLOCK, BLOCK // 2, 2, mean.shape[1] // BLOCK, BLOCK // 2, 2)
 
     def split(image: np.ndarray) -> np.ndarray:
         cut = image[:, : shape[3] * BLOCK].reshape(shape)
         return cut.transpose(0, 3, 2, 5, 1, 4).reshape(shape[0], shape[3], 2, 2, -1)
 
-    mean, spread, count = split(mean), split(spread), split(count)
+    slope = np.zeros_like(mean)
+    slope[:-2] = (mean[2:] - mean[:-2]) ** 2 / 4
+    slope[:, :-2] += (mean[:, 2:] - mean[:, :-2]) ** 2 / 4
+    mean, spread, slope, count = split(mean), split(spread), split(slope), split(count)
     total = count.sum(-1)
     divisor = np.maximum(total, 1)
+    average = (mean * count).sum(-1) / divisor
     return (
-        (mean * count).sum(-1) / divisor,
+        average,
         (spread * count).sum(-1) / divisor,
-        np.where(count > 0, mean, np.inf).min(-1),
-        np.where(count > 0, mean, -np.inf).max(-1),
+        np.where(count > 0, mean, average[..., None]).min(-1),
+        np.where(count > 0, mean, average[..., None]).max(-1),
+        (slope * count).sum(-1) / divisor,
         total,
     )
 
@@ -173,7 +180,7 @@ def line_noise(lines: list[tuple[int, Lines]]) -> tuple[float, float, float]:
     by how well they say it.
     """
     residuals = [one.residual for _, one in lines]
-    total = np.concatenate([(r**2).sum(0) / (n - 1) for (n, one), r in zip(lines, residuals, strict=True)])
+    total = np.concatenate([(one.residual**2).sum(0) / (n - 1) for n, one in lines])
     sampling = np.concatenate([one.sampling for _, one in lines])
     share = np.concatenate([one.share for _, one in lines])
     frames = np.concatenate([np.full(len(one.sampling), n - 1) for n, one in lines])
