@@ -92,7 +92,7 @@ def shifts(burst: Burst, gain: np.ndarray) -> Shifts:
     mean = np.mean(list(_grey(burst, gain)), axis=0, dtype=np.float32)
     found = np.zeros((len(burst.levels), 2))
     errors = np.full((len(burst.levels), 2), np.inf)
-    solvers = [_Solver(mean, scale) for scale in _SCALES if min(mean.shape) >= 8 * scale]
+    solvers = [_Solver(mean, scale) for scale in _SCALES if min(mean.shape) >= 32 * scale]
     for number, grey in enumerate(_grey(burst, gain)):
         for solver in solvers:
             shift, error = solver.solve(grey, len(burst.levels))

@@ -62,8 +62,8 @@ def on(
         if np.abs(difference).max() > max(1.0, 0.1 * deviation):
             levels = ", ".join(f"{level:+.2f}" for level in difference)
             notes.append(
-                f"the darks are {levels} levels from the files' black level, by channel; the files' "
-                "is used, as it is for all images"
+                f"the darks are {levels} levels from the files' black level, by channel; the "
+                "files' is used, as it is for all images"
             )
         ratio = float(np.mean(np.square(darks.read)) / offset.mean())
         if abs(ratio - 1) > DISAGREEMENT:
