@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         Frame,
         SceneInstance,
         index,
-        select_frames,
     )
+    from sidd.selection import describe_split, select_frames, why_none
 
 _MODULE_OF = {
     name: f"{__name__}.{module}"
@@ -54,7 +54,8 @@ _MODULE_OF = {
         "raw.writing": "write_dng",
         "rendering": "render render_packed",
         "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
-        "SceneInstance index select_frames",
+        "SceneInstance index",
+        "selection": "describe_split select_frames why_none",
     }.items()
     for name in names.split()
 }

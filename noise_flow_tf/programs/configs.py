@@ -8,6 +8,7 @@ from them, with one group of options per class. Nothing here needs TensorFlow.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.programs.options import (
@@ -58,7 +59,11 @@ class Dataset:
         None, f"only these cameras; by default SIDD's, {_CAMERAS}", nargs="+", metavar="CODE"
     )
     iso: list[int] | None = option(
-        None, f"only these ISO levels: {_ISO_LEVELS}", nargs="+", type=int, metavar="ISO"
+        None,
+        f"only these ISO levels: {_ISO_LEVELS}, or others of cameras that SIDD does not have",
+        nargs="+",
+        type=int,
+        metavar="ISO",
     )
 
 
@@ -66,16 +71,26 @@ class Dataset:
 class TestFrames(Dataset):
     """Which test frames."""
 
-    start_ts_im_idx: int = option(10, "first frame of each test instance", type=int)
-    end_ts_im_idx: int = option(12, "end of the test frames, exclusive", type=int)
+    sidd_test_frames: ClassVar[tuple[int, int]] = (10, 12)
+    start_ts_im_idx: int | None = option(
+        None, "first frame of each test instance (default 10, other cameras: all)", type=int
+    )
+    end_ts_im_idx: int | None = option(
+        None, "end of the test frames, exclusive (default 12, other cameras: all)", type=int
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFrames:
     """Which training frames."""
 
-    start_tr_im_idx: int = option(10, "first frame of each training instance", type=int)
-    end_tr_im_idx: int = option(12, "end of the training frames, exclusive", type=int)
+    sidd_training_frames: ClassVar[tuple[int, int]] = (10, 12)
+    start_tr_im_idx: int | None = option(
+        None, "first frame of each training instance (default 10, other cameras: all)", type=int
+    )
+    end_tr_im_idx: int | None = option(
+        None, "end of the training frames, exclusive (default 12, other cameras: all)", type=int
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +268,10 @@ class TrainDenoiserConfig(Run):
         type=positive_int,
     )
     stride: int = option(64, "from one clean patch to the next", type=positive_int)
-    end_tr_im_idx: int = 11
+    sidd_training_frames: ClassVar[tuple[int, int]] = (10, 11)
+    end_tr_im_idx: int | None = option(
+        None, "end of the training frames, exclusive (default 11, other cameras: all)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

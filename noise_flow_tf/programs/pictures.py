@@ -41,7 +41,7 @@ class Examples:
         kinds = of_light if by_light and any(of_light) else [frames]
         chosen = sorted(itertools.chain(*map(_varied, kinds)), key=lambda frame: frame.iso)
         pairs = [
-            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
+            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.camera)
             for frame in chosen
         ]
         side = min([_SIDE, *(length for pair in pairs for length in pair.clean.shape[:2])])
