@@ -195,7 +195,7 @@ def _write(
     config: BurstConfig, data: Path, results: Mapping[int, calibrating.Result]
 ) -> list[Written]:
     written = []
-    todo = [(result, one) for result in results.values() for one in result.prepared_scenes]
+    todo = [(result, one) for result in results.values() for one in result.bursts]
     bar = tqdm(todo, "writing pairs", unit="burst", leave=False)
     for number, (result, one) in enumerate(bar, start=1):
         burst = one.load()
@@ -228,5 +228,3 @@ def _metadata(burst: Burst, camera: str, calibration: Calibration) -> Metadata:
         cfa_pattern=burst.cfa, as_shot_neutral=np.ones(3), color_matrix1=neutral,
         color_matrix2=neutral,
     )  # fmt: skip
-
-

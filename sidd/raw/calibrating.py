@@ -17,6 +17,9 @@ from sidd.raw.statistics import Statistics, line_noise, measure
 MAX_SHIFT = 0.2
 """Frames that moved by more pixels are refused: 0.1 px adds about 0.3% of noise, 0.3 px 3%."""
 
+MAP_BLOCK = 8
+"""Side in pixels of the blocks of `Result.maps`."""
+
 _LONGER = 4.0
 _BANDING = 0.3
 
@@ -30,7 +33,7 @@ class Prepared:
         burst: the same without its levels.
         gain: [N, 2, 2], brightness of the frames.
         shifts: of the frames.
-        statistics: of all pixels, or later of those that count.
+        statistics: of all pixels.
         shares: part of the pixels that is masked, by reason.
         brightness: mean intensity.
     """
@@ -46,13 +49,24 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A calibration and what it was made of, for reports and pictures."""
+    """A calibration and what it was made of, for reports and pictures.
+
+    Attributes:
+        calibration, transfer: the numbers, and the bins and lines that they are from.
+        bursts, flats: with the shares of their masks.
+        darks: if there are any.
+        statistics: of the bursts and the flats, of the pixels that count.
+        maps: of the same, [h, w] by block of `MAP_BLOCK` pixels: 0 if no pixel is left out, else 1
+            hot or blinking, 2 clipped, 3 moving, whichever is highest.
+    """
 
     calibration: Calibration
     transfer: Transfer
-    prepared: tuple[Prepared, ...]
+    bursts: tuple[Prepared, ...]
+    flats: tuple[Prepared, ...]
     darks: Darks | None
-    map: np.ndarray
+    statistics: tuple[Statistics, ...]
+    maps: tuple[np.ndarray, ...]
 
 
 def prepare(
@@ -131,17 +145,16 @@ def calibrate(
     notes = [f"{one.burst.name}: {note}" for one in sources for note in one.burst.notes]
     in_fit = darks if darks is not None and _comparable(darks, sources, notes) else None
     rough = _fit(sources, in_fit)
-    refined, prnus = [], []
-    thumbnail = np.zeros((1, 1))
+    refined, masked, prnus, maps = [], [], [], []
     for number, one in enumerate(sources):
         burst = one.load()
         found = masks.find(burst, one.gain, rough.level, one.statistics)
         statistics = measure(burst, one.gain, rough.level, found.any)
-        refined.append(replace(one, statistics=statistics, shares=found.shares()))
+        refined.append(replace(one, statistics=statistics))
+        masked.append(replace(one, shares=found.shares()))
+        maps.append(_map(found))
         if number >= len(prepared):
             prnus.append(_prnu(burst, found, rough.level, darks.dsnu if darks else 0.0))
-        if number == 0:
-            thumbnail = _thumbnail(found)
     transfer = _fit(refined, in_fit)
     lines = {}
     for kind in ("rows", "columns"):
@@ -180,7 +193,13 @@ def calibrate(
     )  # fmt: skip
     notes += remarks.on(calibration, sources, transfer, darks)
     return Result(
-        replace(calibration, notes=tuple(notes)), transfer, tuple(refined), darks, thumbnail
+        replace(calibration, notes=tuple(notes)),
+        transfer,
+        tuple(masked[: len(prepared)]),
+        tuple(masked[len(prepared) :]),
+        darks,
+        tuple(one.statistics for one in refined),
+        tuple(maps),
     )
 
 
@@ -232,11 +251,9 @@ def _profile(sources: Sequence[Prepared]) -> tuple[tuple[float, float], ...] | N
     return None
 
 
-def _thumbnail(found: masks.Masks, side: int = 8) -> np.ndarray:
-    """Return by block of the image why pixels are left out.
-
-    It is 0 for none, 1 for hot or blinking, 2 for clipped, 3 for moving; the highest counts.
-    """
+def _map(found: masks.Masks) -> np.ndarray:
+    """Return by block of the image why pixels are left out, as in `Result`."""
+    side = MAP_BLOCK
     height, width = (size // side * side for size in found.mean.shape)
     kinds = np.zeros((height // side, width // side), np.uint8)
     for number, mask in ((1, found.hot | found.blinking), (2, found.clipped), (3, found.moving)):

@@ -5,15 +5,21 @@ calibrations meet: a fixed pattern, hot and blinking pixels, light that flickers
 moves, and a black level that is in the file or was taken off in the camera.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from scipy.ndimage import shift as interpolate
 
 from sidd.bayer import CFA_PATTERNS, cfa_plane
+from sidd.cameras import BY_CODE
 from sidd.offline.noise_physics import tukey_lambda
+from sidd.raw.files import RawFile
+from sidd.raw.writing import write_dng
 
 _BAND = 256  # rows at once, so that a large frame takes little more memory than its own
 _COLOURS = (0.55, 1.0, 0.7)
@@ -141,3 +147,40 @@ def _shot(
         lowest = sensor.black if sensor.clips_at_black else 0
         levels[rows] = np.clip(np.rint(sensor.black + x * scale), lowest, sensor.white)
     return levels
+
+
+def write_burst(
+    folder: str | os.PathLike,
+    sensor: SimulatedSensor,
+    clean: np.ndarray,
+    frames: int,
+    seed: int = 0,
+    flicker: float = 0.0,
+    shift: float = 0.0,
+    **tags: Any,
+) -> Path:
+    """Write a burst as DNG files and return its folder; one frame is in memory at a time.
+
+    Args:
+        folder: a new one.
+        sensor, clean, frames, seed, flicker, shift: as of `expose`.
+        tags: attributes of the `RawFile`, such as `iso`, `exposure` or `noise_profile`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    like = RawFile(
+        path=folder,
+        levels=np.empty((0, 0), np.uint16),
+        black=np.full((2, 2), float(sensor.black)),
+        white=float(sensor.white),
+        cfa=np.array(CFA_PATTERNS[sensor.cfa]),
+        color_matrix=np.array(BY_CODE["G4"].color_matrix2),
+        bits=int(sensor.white).bit_length(),
+        **{
+            "iso": 100, "exposure": 1 / 60, "make": "Simulated", "model": "Sensor",
+            "noise_profile": None, "as_shot_neutral": np.array([0.55, 1, 0.7]), **tags,
+        },
+    )  # fmt: skip
+    for number, levels in enumerate(expose(sensor, clean, frames, seed, flicker, shift)):
+        write_dng(folder / f"frame_{number:03d}.dng", levels, like)
+    return folder
