@@ -84,7 +84,8 @@ def fit(sources: Sequence[Source]) -> Transfer:
             if high - low < _RANGE * high:
                 raise SiddError(
                     f"{name}: what is not clipped has one brightness ({low:.3f} to {high:.3f} of "
-                    "the range), and slope and offset need several; shoot scenes of three brightnesses"
+                    "the range), and slope and offset need several; shoot scenes of three "
+                    "brightnesses"
                 )
         smallest = [max(1e-12, *(float(step[place]) for step in steps)) for place in _PLACES]
         lines = tuple(map(fit_line, points, smallest))
