@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
     from sidd.blocks import Block, read_blocks
-    from sidd.cameras import CAMERAS
+    from sidd.cameras import CAMERAS, identify
     from sidd.errors import SiddError
     from sidd.files import replacing
     from sidd.loading.corners import random_corners, uniform_corners
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sidd.raw.files import RawFile
     from sidd.raw.reading import read_dng
     from sidd.raw.writing import write_dng
-    from sidd.rendering import render, render_packed
+    from sidd.rendering import render, render_packed, upright
     from sidd.scenes import (
         ISO_LEVELS,
         RELEASE_EXCLUSIONS,
@@ -40,7 +40,7 @@ _MODULE_OF = {
     for module, names in {
         "bayer": "CFA_PATTERNS mosaic pack unpack",
         "blocks": "Block read_blocks",
-        "cameras": "CAMERAS",
+        "cameras": "CAMERAS identify",
         "errors": "SiddError",
         "files": "replacing",
         "loading.corners": "random_corners uniform_corners",
@@ -52,7 +52,7 @@ _MODULE_OF = {
         "raw.files": "RawFile",
         "raw.reading": "read_dng",
         "raw.writing": "write_dng",
-        "rendering": "render render_packed",
+        "rendering": "render render_packed upright",
         "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
         "SceneInstance index",
         "selection": "describe_split select_frames why_none",

@@ -29,6 +29,8 @@ def read(path: Path, directories: list[Directory], with_pixels: bool) -> RawFile
     profile, warnings = colours.noise_profile(main, raw, cfa)
     matrix = colours.color_matrix(main)
     iso, exposure = colours.iso_and_exposure(main)
+    if reduction := _noise_reduction(main, raw):
+        warnings += (f"noise reduction was applied (NoiseReductionApplied {reduction:g})",)
     file = RawFile(
         path=path,
         levels=np.empty((0, 0), np.uint16),
@@ -44,8 +46,9 @@ def read(path: Path, directories: list[Directory], with_pixels: bool) -> RawFile
         color_matrix=matrix,
         orientation=colours.orientation(main),
         bits=bits,
-        warnings=(*warnings, *_noise_reduction(main, raw), *opcodes.warnings(raw)),
+        warnings=(*warnings, *opcodes.warnings(raw)),
         limits=levels.sample_limits(raw, bits),
+        noise_reduction=reduction,
     )
     if not with_pixels:
         return file
@@ -56,7 +59,9 @@ def read(path: Path, directories: list[Directory], with_pixels: bool) -> RawFile
             raise SiddError(
                 f"LibRaw reads {list(image.shape)} pixels of a raw image of {list(stored)}"
             )
-        return replace(file, levels=pixels.even(image[top:bottom, left:right]))
+        visible = pixels.even(image[top:bottom, left:right], black)
+    doubts = pixels.doubtful_black(visible, black, white)
+    return replace(file, levels=visible, warnings=(*file.warnings, *doubts))
 
 
 def _raw_image(directories: list[Directory]) -> Directory:
@@ -87,9 +92,9 @@ def _active_area(raw: Directory, stored: tuple[int, int]) -> tuple[int, int, int
     return top, left, bottom, right
 
 
-def _noise_reduction(main: Directory, raw: Directory) -> list[str]:
+def _noise_reduction(main: Directory, raw: Directory) -> float | None:
     for part in (raw, main):
         applied = part.numbers(_NOISE_REDUCTION)
-        if applied is not None and applied.size and applied[0] > 0:
-            return [f"noise reduction was applied (NoiseReductionApplied {applied[0]:g})"]
-    return []
+        if applied is not None and applied.size and np.isfinite(applied[0]):
+            return float(applied[0])
+    return None

@@ -10,6 +10,8 @@ import numpy as np
 from sidd.errors import SiddError
 from sidd.raw.packages import load
 
+_DARK = 0.01
+
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
@@ -41,11 +43,12 @@ def check_mosaic(raw: Any) -> None:
         raise SiddError(f"its colours are {raw.color_desc.decode()}; only RGB is supported")
 
 
-def even(levels: np.ndarray) -> np.ndarray:
+def even(levels: np.ndarray, black: np.ndarray) -> np.ndarray:
     """Return a copy without an odd last row or column, after checking that there is a picture.
 
     Raises:
-        SiddError: for less than 2 x 2 pixels, or equal ones.
+        SiddError: for less than 2 x 2 pixels, equal ones, or rows of zeros below the black level,
+            which stand for data that the file does not have.
     """
     height, width = (length - length % 2 for length in levels.shape)
     if not height or not width:
@@ -53,4 +56,17 @@ def even(levels: np.ndarray) -> np.ndarray:
     levels = levels[:height, :width].copy()
     if levels.min() == levels.max():
         raise SiddError(f"all its pixels are {levels.min()}: a header without pixels")
+    missing = int((levels.max(axis=1) == 0).sum())
+    if missing and black.min() > 0:
+        raise SiddError(f"is damaged: {missing} of its {height} rows hold only zeros")
     return levels
+
+
+def doubtful_black(levels: np.ndarray, black: np.ndarray, white: float) -> list[str]:
+    """Return a warning if the black level is 0 and no pixel is nearly as dark."""
+    darkest = int(levels.min())
+    if black.any() or darkest < _DARK * white:
+        return []
+    return [
+        f"its black level is 0, but its darkest pixel {darkest}: the black level may be unknown"
+    ]

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from sidd.errors import SiddError
 from sidd.raw import dng, makers
+from sidd.raw.containers import directories
 from sidd.raw.files import RawFile
-from sidd.raw.tags import read_directories
 
 _PICTURES = {b"\xff\xd8\xff": "a JPEG", b"\x89PNG": "a PNG", b"GIF8": "a GIF"}
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_dng(path: str | os.PathLike, pixels: bool = True) -> RawFile:
@@ -45,12 +44,12 @@ def _read(path: Path, pixels: bool) -> RawFile:
     for magic, kind in _PICTURES.items():
         if start.startswith(magic):
             raise SiddError(
-                f"is {kind}, not a raw file; `noise-flow sample --from_srgb` and "
-                "`sidd.unprocess_srgb` take pictures"
+                f"is {kind} under the name of a raw file; rename it, and `noise-flow sample "
+                "--from_srgb` or `sidd.unprocess_srgb` takes it"
             )
-    directories = read_directories(path) if start.startswith(_TIFF) else []
-    if directories and dng.DNG_VERSION in directories[0]:
-        return dng.read(path, directories, pixels)
+    found = directories(path)
+    if found and dng.DNG_VERSION in found[0]:
+        return dng.read(path, found, pixels)
     if path.suffix.lower() in (".dng", ".gpr"):
         raise SiddError("is not a DNG file (no DNGVersion)")
-    return makers.read(path, directories, pixels)
+    return makers.read(path, found, pixels)

@@ -16,6 +16,7 @@ _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _SAMPLE_FORMAT, _ROW_INTERLEAVE, _COLUMN_INTERLEAVE = 339, 50975, 52547
 _UNCOMPRESSED, _JPEG = 1, 7
 _LOSSY = {9: "VC-5", 34892: "JPEG", 52546: "JPEG XL"}
+SMALLEST_SIDE = 22  # LibRaw's
 _LOSSLESS_FRAME = 0xC3
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
@@ -23,8 +24,10 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 def image_shape(raw: Directory) -> tuple[int, int]:
     """Return [H, W] of the stored image."""
     shape = raw.integer(_LENGTH, 0), raw.integer(_WIDTH, 0)
-    if min(shape) < 2 or max(shape) > 65535:
-        raise SiddError(f"its raw image has an impossible size: {shape[1]} x {shape[0]} pixels")
+    if min(shape) < SMALLEST_SIDE or max(shape) > 65535:
+        raise SiddError(
+            f"its raw image has {shape[1]} x {shape[0]} pixels, not {SMALLEST_SIDE} to 65535 each"
+        )
     return shape
 
 
@@ -59,7 +62,19 @@ def check_storage(path: Path, raw: Directory) -> None:
         with path.open("rb") as file:
             for offset, count in parts:
                 file.seek(offset)
-                _check_lossless(file.read(min(count, 4096)))
+                _check_lossless(file.read(count))
+
+
+def check_ends(part: Directory, size: int) -> None:
+    """Raise SiddError if the strips or tiles of a directory end after the file's `size`."""
+    for codes in ((_STRIPS, _STRIP_BYTES), (_TILES, _TILE_BYTES)):
+        offsets, counts = map(part.numbers, codes)
+        if offsets is None or counts is None or offsets.shape != counts.shape or not offsets.size:
+            continue
+        if (end := (offsets + counts).max()) > size:
+            raise SiddError(
+                f"is truncated: an image in it ends at byte {int(end)}, the file at {size}"
+            )
 
 
 def bits_per_sample(raw: Directory) -> int:
@@ -79,17 +94,15 @@ def _check_parts(path: Path, raw: Directory, compression: int, bits: int) -> lis
     if min(size) < 1:
         raise SiddError("its strips or tiles have no size")
     needed = -(-height // size[0]) * -(-width // size[1])
-    if offsets is None or counts is None or offsets.size != counts.size or offsets.size != needed:
-        found = 0 if offsets is None else offsets.size
+    found = [0 if values is None else values.size for values in (offsets, counts)]
+    if offsets is None or counts is None or found != [needed, needed]:
         raise SiddError(
-            f"holds {found} of the {needed} strips or tiles of its raw image: a header without "
-            "pixels"
+            f"is a header without pixels: its raw image has {needed} strips or tiles, of which the "
+            f"file has {min(found)}"
         )
-    ends, available = offsets + counts, path.stat().st_size
-    if (counts < 1).any() or (offsets < 8).any() or ends.max() > available:
-        raise SiddError(
-            f"is truncated: its raw image ends at byte {int(ends.max())}, the file at {available}"
-        )
+    if (counts < 1).any() or (offsets < 8).any():
+        raise SiddError("is a header without pixels: strips or tiles of its raw image are empty")
+    check_ends(raw, path.stat().st_size)
     if compression == _UNCOMPRESSED:
         rows = np.full(needed, size[0])
         if _TILES not in raw:
@@ -102,14 +115,16 @@ def _check_parts(path: Path, raw: Directory, compression: int, bits: int) -> lis
     return list(zip(offsets.astype(int).tolist(), counts.astype(int).tolist(), strict=True))
 
 
-def _check_lossless(start: bytes) -> None:
-    """Raise SiddError unless a JPEG stream, of which this is the start, is lossless (SOF3)."""
+def _check_lossless(stream: bytes) -> None:
+    """Raise SiddError unless a JPEG stream is lossless (SOF3) and complete."""
     at = 2
-    while start[:2] == b"\xff\xd8" and at + 4 <= len(start) and start[at] == 0xFF:
-        marker = start[at + 1]
+    while stream[:2] == b"\xff\xd8" and at + 4 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
         if marker == _LOSSLESS_FRAME:
-            return
+            if stream.rstrip(b"\0").endswith(b"\xff\xd9"):
+                return
+            raise SiddError("is damaged: the JPEG stream of its raw image has no end")
         if marker in _FRAMES:
             raise SiddError("its raw image has lossy JPEG compression, which changes the noise")
-        at += 2 + int.from_bytes(start[at + 2 : at + 4], "big")
-    raise SiddError("its raw image is not a readable JPEG stream")
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    raise SiddError("is damaged: its raw image is not a JPEG stream")

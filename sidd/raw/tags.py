@@ -103,7 +103,7 @@ def _numbers(value: Any, kind: int) -> np.ndarray | None:
 
 def ratio(pairs: Any) -> np.ndarray:
     """Return the quotients of (numerator, denominator, ...); x / 0 is NaN."""
-    values = np.ravel(np.asarray(pairs, float))
+    values: np.ndarray = np.asarray(pairs, float).ravel()
     values = values[: len(values) // 2 * 2]
     above, below = values[0::2], values[1::2]
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
