@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sidd.bayer import CFA_PATTERNS, mosaic, pack, unpack
     from sidd.blocks import Block, read_blocks
-    from sidd.cameras import CAMERAS
+    from sidd.cameras import CAMERAS, identify
     from sidd.errors import SiddError
     from sidd.files import replacing
     from sidd.loading.corners import random_corners, uniform_corners
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from sidd.metadata import Metadata, read_metadata, write_metadata
     from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
     from sidd.offline.unprocessing import unprocess_srgb
-    from sidd.rendering import render, render_packed
+    from sidd.raw.files import RawFile
+    from sidd.raw.reading import read_dng
+    from sidd.raw.writing import write_dng
+    from sidd.rendering import render, render_packed, upright
     from sidd.scenes import (
         ISO_LEVELS,
         RELEASE_EXCLUSIONS,
@@ -37,7 +40,7 @@ _MODULE_OF = {
     for module, names in {
         "bayer": "CFA_PATTERNS mosaic pack unpack",
         "blocks": "Block read_blocks",
-        "cameras": "CAMERAS",
+        "cameras": "CAMERAS identify",
         "errors": "SiddError",
         "files": "replacing",
         "loading.corners": "random_corners uniform_corners",
@@ -46,7 +49,10 @@ _MODULE_OF = {
         "metadata": "Metadata read_metadata write_metadata",
         "offline.synthetic": "read_manifest typical_metadata write_synthetic",
         "offline.unprocessing": "unprocess_srgb",
-        "rendering": "render render_packed",
+        "raw.files": "RawFile",
+        "raw.reading": "read_dng",
+        "raw.writing": "write_dng",
+        "rendering": "render render_packed upright",
         "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
         "SceneInstance index",
         "selection": "describe_split select_frames why_none",

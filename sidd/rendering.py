@@ -75,6 +75,19 @@ def render(
     return (255 * linear ** (1 / 2.2)).astype(np.uint8)[:height, :width]
 
 
+def upright(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a picture [H, W, ...] turned as EXIF's orientation, 1 to 8, says.
+
+    >>> upright(np.array([[1, 2], [3, 4]]), 6).tolist()
+    [[3, 1], [4, 2]]
+    """
+    if orientation in (5, 6, 7, 8):
+        picture = picture.swapaxes(0, 1)
+    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
+    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
+    return picture[rows, columns]
+
+
 def render_packed(packed: ArrayLike, metadata: Metadata) -> np.ndarray:
     """Return a packed image or patch [h, w, 4] in file orientation, upright in sRGB: [2w, 2h, 3].
 

@@ -25,7 +25,7 @@ from sidd import CAMERAS, ISO_LEVELS, RELEASE_EXCLUSIONS
 OFFLINE = "data/synthetic_sidd"
 """Where the offline dataset is written, and read from if no other dataset is given."""
 
-FORMATS = ("npy", "mat", "png")
+FORMATS = ("npy", "mat", "png", "dng")
 """Of raw images that are written."""
 
 DENOISER_EPOCHS = 180

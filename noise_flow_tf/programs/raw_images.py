@@ -9,23 +9,30 @@ from PIL import Image, ImageOps
 from skimage.io import imread
 
 import sidd
+from noise_flow_tf.programs import raw_files
 from noise_flow_tf.saving.files import replacing
+from sidd.raw import SUFFIXES
 
-RAW_KINDS = (".mat", ".npy", ".png")
+RAW_KINDS = (".mat", ".npy", ".png", *SUFFIXES)
 PHOTOGRAPH_KINDS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
-FORMATS = ("npy", "mat", "png")
 
 _BAND = 256
 _MARGIN = 4
+_DNG_VERSION = 50706
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A raw image, packed in file orientation, and the form of its file."""
+    """A raw image, packed in file orientation, and the form of its file.
+
+    `file` is the camera's raw file that it comes from, if it does; "upright" is for such an image
+    as it lies on the sensor, and pictures of it are turned by the file's orientation.
+    """
 
     packed: np.ndarray
     upright: bool
     is_packed: bool
+    file: sidd.RawFile | None = None
 
     def in_given_form(self, packed: np.ndarray) -> np.ndarray:
         """Convert a packed image of the same size in file orientation to the form of this one."""
@@ -33,21 +40,39 @@ class Raw:
         bayer = bayer.T if self.upright else bayer
         return sidd.pack(bayer) if self.is_packed else bayer
 
+    def render(self, packed: np.ndarray, metadata: sidd.Metadata) -> np.ndarray:
+        """Render a packed image of the same size to sRGB, upright."""
+        return sidd.upright(render(packed, metadata), self.file.orientation if self.file else 1)
 
-def read_image(path: Path, orientation: str) -> Raw:
-    """Read a Bayer or packed image in [0, 1] from a .MAT, .npy or .png file."""
+
+def check_kind(path: Path) -> None:
+    """Raise ValueError for a file whose name is not that of a raw image."""
+    kind = path.suffix.lower()
+    if kind in RAW_KINDS:
+        return
+    advice = "give a .MAT, .npy, .png or raw file"
+    if kind in PHOTOGRAPH_KINDS:
+        advice = "`noise-flow sample --from_srgb` takes ordinary pictures"
+    raise ValueError(f"{path}: unknown kind of raw image; {advice}")
+
+
+def read_image(path: Path, orientation: str, log: Callable[[str], None] = print) -> Raw:
+    """Read a Bayer or packed image in [0, 1] from a .MAT, .npy, .png or raw file.
+
+    Raw files are clipped to [0, 1], which `log` is told.
+    """
     kind = path.suffix.lower()
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    check_kind(path)
+    if raw_files.is_raw_file(path):
+        file = sidd.read_dng(path)
+        packed = sidd.pack(raw_files.clean_part(file, log).T)
+        return Raw(packed, upright=True, is_packed=False, file=file)
     upright = kind == ".png" or (kind == ".npy" and orientation == "upright")
     if kind == ".mat":
         return Raw(sidd.read_packed(path), upright=False, is_packed=False)
-    if kind == ".npy":
-        image = _read_npy(path)
-    elif kind == ".png":
-        image = _read_png(path)
-    else:
-        raise ValueError(f"{path}: unknown kind of image; give a .MAT, .npy or .png file")
+    image = _read_npy(path) if kind == ".npy" else _read_png(path)
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 4)) or image.size == 0:
         raise ValueError(
             f"{path}: a raw image is [H, W] Bayer or [H, W, 4] packed; got {list(image.shape)}"
@@ -82,12 +107,19 @@ def read_photograph(path: Path, log: Callable[[str], None]) -> np.ndarray:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    refusal = f"{path}: is a raw file, not an ordinary picture; leave out --from_srgb"
+    if raw_files.is_raw_file(path):
+        raise ValueError(refusal)
     try:
         with Image.open(path) as image:
-            image.load()
-            rgb = _as_rgb(ImageOps.exif_transpose(image))
+            is_raw = _DNG_VERSION in getattr(image, "tag_v2", ())
+            if not is_raw:
+                image.load()
+                rgb = _as_rgb(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable picture: {error}") from error
+    if is_raw:
+        raise ValueError(refusal)
     height, width = (length - length % 2 for length in rgb.shape[:2])
     if not height or not width:
         raise ValueError(f"{path}: a picture needs 2 x 2 pixels; got {list(rgb.shape[:2])}")
@@ -164,6 +196,7 @@ def _read_png(path: Path) -> np.ndarray:
     if image.ndim != 2 or image.dtype.kind != "u":
         raise ValueError(
             f"{path}: a raw PNG has one channel of 8 or 16 bits, a grey Bayer image; "
-            f"got {list(image.shape)} of {image.dtype}"
+            f"got {list(image.shape)} of {image.dtype}; `noise-flow sample --from_srgb` takes "
+            "ordinary pictures"
         )
     return (image / np.iinfo(image.dtype).max).astype(np.float32)

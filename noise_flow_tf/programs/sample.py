@@ -1,5 +1,6 @@
 """Add sampled noise to clean raw images, or to photographs converted back to raw."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import plotting
-from noise_flow_tf.programs import dataset, raw_images, sampling_plan
+from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
 from noise_flow_tf.saving.files import replacing
@@ -27,6 +28,7 @@ class Source:
     metadata: sidd.Metadata
     real: np.ndarray | None
     noise_label: str = "real"
+    from_srgb: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,25 @@ class Job:
     draws: list[Draw]
 
 
+def check(config: SampleConfig, item: Item) -> None:
+    """Raise ValueError for an image of a kind that these options do not go with."""
+    is_raw = raw_files.is_raw_file(item.path)
+    if config.from_srgb and is_raw:
+        raise ValueError(
+            f"{item.path}: is a raw file, not an ordinary picture; leave out --from_srgb"
+        )
+    if config.metadata and is_raw:
+        raise ValueError(f"{item.path}: has its own tags; leave out --metadata")
+    if not config.from_srgb:
+        raw_images.check_kind(item.path)
+
+
 def read_conditions(config: SampleConfig, item: Item) -> sidd.Metadata:
     """Return ISO, camera and colours, from the command line, else the list, else the file."""
     iso = config.iso if config.iso is not None else item.iso
     camera = config.camera if config.camera is not None else item.camera
+    if raw_files.is_raw_file(item.path):
+        return raw_files.conditions(item.path, iso, camera, tqdm.write)
     path = config.metadata or raw_images.companion(item.path, "GT", "METADATA")
     if path:
         metadata = sidd.read_metadata(path, camera)
@@ -53,7 +70,8 @@ def read_conditions(config: SampleConfig, item: Item) -> sidd.Metadata:
     if iso is None or camera is None:
         raise ValueError(f"{item.path}: has no METADATA file; give --iso and --camera")
     colours = camera if camera in sidd.CAMERAS else sidd.CAMERAS[0]
-    return replace(sidd.typical_metadata(colours, iso), iso=iso, camera=camera)
+    typical = sidd.typical_metadata(colours, iso)
+    return replace(typical, iso=iso, camera=camera, nlf=(math.nan, math.nan))
 
 
 def read_source(config: SampleConfig, item: Item, metadata: sidd.Metadata) -> Source:
@@ -62,12 +80,12 @@ def read_source(config: SampleConfig, item: Item, metadata: sidd.Metadata) -> So
         picture = raw_images.read_photograph(item.path, tqdm.write)
         bayer, metadata = sidd.unprocess_srgb(picture, metadata)
         raw = raw_images.Raw(sidd.pack(bayer.T), upright=True, is_packed=False)
-        return Source(raw, metadata, None)
-    raw = raw_images.read_image(item.path, config.orientation)
+        return Source(raw, metadata, None, from_srgb=True)
+    raw = raw_images.read_image(item.path, config.orientation, tqdm.write)
     real_path = config.real or raw_images.companion(item.path, "GT", "NOISY")
     if not real_path:
         return Source(raw, metadata, None)
-    real = raw_images.read_image(Path(real_path), config.orientation).packed
+    real = raw_images.read_image(Path(real_path), config.orientation, tqdm.write).packed
     if real.shape != raw.packed.shape:
         raise ValueError(
             f"{real_path}: has packed shape {list(real.shape)}, but {item.path} has "
@@ -86,7 +104,8 @@ def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> li
             model.condition_space.iso_index(metadata.iso)
             model.condition_space.camera_index(metadata.camera)
         except ValueError as error:
-            raise ValueError(f"{item.path}: {error}") from error
+            advice = "; give --iso_interpolation" if "iso_interpolation" in str(error) else ""
+            raise ValueError(f"{item.path}: {error}{advice}") from error
         draws = []
         for number in range(config.draws):
             single = len(items) == config.draws == 1
@@ -102,7 +121,8 @@ def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> li
 
 def outputs(config: SampleConfig, draw: Draw) -> list[Path]:
     """Return the paths of a draw's files."""
-    endings = {"npy": ["_noise.npy", "_noisy.npy"], "mat": ["_noisy.MAT"], "png": ["_noisy.png"]}
+    endings = {form: [f"_noisy.{form}"] for form in config.formats}
+    endings |= {"npy": ["_noise.npy", "_noisy.npy"], "mat": ["_noisy.MAT"]}
     names = [ending for form in config.formats for ending in endings[form]]
     if config.pictures == "all" or (config.pictures == "first" and draw.draw == 0):
         names += ["_samples.png"] + ["_srgb.png"] * config.from_srgb
@@ -120,7 +140,9 @@ def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
             with replacing(path) as temporary:
                 draw_figure(source, noisy, kl).savefig(temporary, format="png")
         elif path.name.endswith("_srgb.png"):
-            raw_images.save_picture(path, raw_images.render(noisy, metadata))
+            raw_images.save_picture(path, source.raw.render(noisy, metadata))
+        elif path.suffix == ".dng":
+            write_dng(path, source, clean + noise)
         else:
             packed = noise if path.name.endswith("_noise.npy") else noisy
             as_given = source.raw.in_given_form(packed)
@@ -131,12 +153,23 @@ def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
     return summary
 
 
+def write_dng(path: Path, source: Source, noisy: np.ndarray) -> None:
+    """Write the noisy image, not yet clipped, as a DNG with the tags of its source."""
+    file, metadata = source.raw.file, source.metadata
+    if file is None:
+        raw_files.save_dng(path, noisy, raw_files.described(metadata, source.from_srgb))
+        return
+    if (file.black <= file.limits[0]).any():
+        tqdm.write(f"{path}: the black level is {file.black.min():g}: noise below it is cut off")
+    raw_files.save_dng(path, noisy, raw_files.sampled_like(file, metadata.iso))
+
+
 def draw_figure(source: Source, noisy: np.ndarray, kl: float | None) -> Figure:
     """Draw clean | sampled | real, the whole image and its middle."""
     images = {"Clean": source.raw.packed, "Sampled": noisy}
     if source.real is not None:
         images[f"{source.noise_label.capitalize()} noise"] = source.real
-    rendered = {name: raw_images.render(image, source.metadata) for name, image in images.items()}
+    rendered = {name: source.raw.render(image, source.metadata) for name, image in images.items()}
     rows = {
         "whole image": {
             name: plotting.Picture(rgb, kl if name == "Sampled" else None)
@@ -161,6 +194,8 @@ def run(config: SampleConfig) -> None:
     items = sampling_plan.items(Path(config.clean), kinds, out)
     if len(items) > 1 and (config.real or config.metadata):
         raise ValueError("--real and --metadata are for one clean image")
+    for item in items:
+        check(config, item)
     model = nf.load(config.model)
     if config.iso_interpolation:
         model.iso_interpolation = True

@@ -1,0 +1,7 @@
+"""Raw files of any camera: reading them and writing DNG.
+
+Needs the extra `raw`: `pip install 'noise-flow-tf[raw]'`.
+"""
+
+SUFFIXES = (".dng", ".arw", ".nef", ".cr2", ".cr3", ".raf", ".rw2", ".orf", ".gpr")
+"""File name suffixes of raw files, lower case."""
