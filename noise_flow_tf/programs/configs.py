@@ -167,10 +167,23 @@ class TrainConfig(Run):
 
     arch: str = option("S-Ax4-G-Ax4-CAM", "architecture, see below")
     width: int = option(4, "hidden channels of the couplings", type=positive_int)
+    pairs: str | None = option(
+        None,
+        "instead of --sidd_path: a list with a line CLEAN,NOISY,ISO,CAMERA per pair of .npy, .png, "
+        ".MAT or raw files, relative to it; every third pair is for testing",
+        metavar="LIST",
+    )
+    orientation: str = option(
+        "upright",
+        "with --pairs, how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's "
+        "files; raw files lie as on the sensor",
+        choices=["upright", "file"],
+    )
     new_camera: str | None = option(
         None,
         "train nothing but a camera's own parameters, added to the model of --from, on this "
-        "camera's frames; the other cameras stay as they are",
+        "camera's frames; the other cameras stay as they are; ISO levels that the model lacks "
+        "are added",
         metavar="CODE",
     )
     from_run: str | None = option(
