@@ -80,8 +80,7 @@ class ConditionSpace:
         for code in self.cameras:
             if not (isinstance(code, str) and _CODE.fullmatch(code)):
                 raise ValueError(
-                    "a camera's code is two to eight capitals and digits, such as S6; got "
-                    f"{code!r}"
+                    f"a camera's code is two to eight capitals and digits, such as S6; got {code!r}"
                 )
         if not self.cameras or len(set(self.cameras)) < len(self.cameras):
             raise ValueError(

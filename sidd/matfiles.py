@@ -107,10 +107,11 @@ def raw_shape(path: str | os.PathLike) -> tuple[int, int]:
         return data.shape
 
 
-def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
+def write_raw(path: str | os.PathLike, array: ArrayLike, compressed: bool = True) -> None:
     """Write a Bayer image [H, W] in file orientation as MATLAB v7.3, variable `x`, single.
 
-    MATLAB sees it transposed, W x H. Equal arrays give equal files, byte by byte.
+    MATLAB sees it transposed, W x H. Equal arrays give equal files, byte by byte. Files that are
+    not `compressed` are written much faster.
 
     Raises:
         ValueError: for another shape than [H, W].
@@ -120,10 +121,14 @@ def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
         raise ValueError(f"a raw image is [H, W]; got shape {array.shape}")
     with replacing(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=512) as file:
-            data = file.create_dataset(
-                "x", data=array, chunks=True, shuffle=True, compression="gzip", compression_opts=1,
-                track_times=False,
-            )  # fmt: skip
+            packing = {
+                "chunks": True,
+                "shuffle": True,
+                "compression": "gzip",
+                "compression_opts": 1,
+            }
+            packing = packing if compressed else {}
+            data = file.create_dataset("x", data=array, track_times=False, **packing)
             data.attrs["MATLAB_class"] = np.bytes_("single")
         with open(temporary, "r+b") as file:
             file.write(_V73_HEADER.ljust(116) + bytes(8) + b"\x00\x02IM")

@@ -417,3 +417,58 @@ class DenoiseConfig(RawImages):
         f"whose colours to render with if there is no METADATA: {_CAMERAS}",
         metavar="CODE",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shots:
+    """What was shot."""
+
+    bursts: list[str] = field(
+        metadata=required(
+            "folders, each a burst of one static scene at one setting, or a folder of such folders; "
+            "give them first",
+            names=["bursts"],
+            nargs="+",
+            metavar="FOLDER",
+        )
+    )
+    darks: str | None = option(
+        None,
+        "burst with the lens cap on, or a folder with one for each ISO: black level, read noise, "
+        "its tails, row noise",
+        metavar="FOLDER",
+    )
+    flats: str | None = option(
+        None,
+        "bursts of an evenly lit surface: they join the fit and give the spread of the pixels' "
+        "gains; no pairs are made of them",
+        metavar="FOLDER",
+    )
+    iso: int | None = option(None, "of files that do not state it", type=positive_int)
+    min_frames: int = option(
+        5, "frames that a burst needs, those that moved left out", type=positive_int
+    )
+    max_shift: float = option(
+        0.2,
+        "a frame that moved by more pixels is left out; 0.1 adds about 0.3%% of noise, 0.3 3%%",
+        type=positive_float,
+        metavar="PIXELS",
+    )
+    pairs_per_burst: int = option(
+        4,
+        "frames of each burst that are written as pairs, evenly spread; all frames make the clean "
+        "image and the calibration. 0: all",
+        type=not_negative,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurstConfig(Shots):
+    """Of `programs.burst`."""
+
+    camera: str = field(
+        metadata=required("the camera's code, 2 to 8 capital letters and digits", metavar="CODE")
+    )
+    out: str = option("pairs", "where pairs and report go", metavar="FOLDER")
+    seed: int = option(0, "of the noise that isolated masked pixels get", type=int)
+    overwrite: bool = option(False, "replace what an earlier run wrote there")
