@@ -472,3 +472,27 @@ class BurstConfig(Shots):
     out: str = option("pairs", "where pairs and report go", metavar="FOLDER")
     seed: int = option(0, "of the noise that isolated masked pixels get", type=int)
     overwrite: bool = option(False, "replace what an earlier run wrote there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig(Shots):
+    """Of `programs.camera`."""
+
+    name: str = field(
+        metadata=required("the camera's code, 2 to 8 capital letters and digits", metavar="CODE")
+    )
+    from_run: str = field(
+        metadata=required(
+            f"the model to which the camera is added: {_MODEL}",
+            names=["--from"],
+            dest="from_run",
+            metavar="MODEL",
+        )
+    )
+    logdir: str = field(metadata=required("folder that the run is written to", metavar="RUN"))
+    steps: int = option(
+        1000, "training steps of the model of this camera alone", type=positive_int
+    )
+    patches: int = option(500, "training patches of each frame, in each epoch", type=positive_int)
+    seed: int = option(0, "of initial values, patches and samples", type=int)
+    overwrite: bool = option(False, "remove an earlier run in that folder first")

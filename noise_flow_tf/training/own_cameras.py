@@ -161,3 +161,16 @@ class _Best(tf_keras.callbacks.Callback):
     def restore(self) -> None:
         for variable, value in zip(self._variables, self._weights, strict=True):
             variable.assign(value)
+
+
+class OfCamera:
+    """A noise model whose images are all of one camera, whatever the batches' indices say.
+
+    So models of different cameras can be scored on the same batches.
+    """
+
+    def __init__(self, model: NoiseFlow, camera: str) -> None:
+        self._model, self._camera = model, camera
+
+    def __call__(self, clean: Any, iso: Any, camera: Any, training: bool = False) -> Any:
+        return self._model(clean, iso, self._camera, training=training)
