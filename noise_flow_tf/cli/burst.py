@@ -1,4 +1,4 @@
-"""Calibrates a camera's noise from bursts of raw files, and writes pairs of clean and noisy images."""
+"""Calibrates a camera's noise from bursts of raw files, and writes clean and noisy pairs."""
 
 from noise_flow_tf.cli.parsing import ConfigParser
 from noise_flow_tf.programs.configs import BurstConfig

@@ -1,6 +1,6 @@
 """What a calibration was made of: photon transfer, darks, rows and columns, masked pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 
 from noise_flow_tf.plotting.charts import COLORS
 
@@ -36,12 +37,12 @@ def photon_transfer(channels: Mapping[str, Mapping], title: str) -> Figure:
         _transfer(axes[0, column], channel)
         axes[0, column].set_title(_label(name, channel), fontsize=8)
         _misfit(axes[1, column], channel)
+        axes[1, column].set_xlabel("intensity, (level - black) / (white - black)", fontsize=8)
         if not column:
             axes[0, column].set_ylabel("variance, raw intensity squared", fontsize=8)
             axes[1, column].set_ylabel("misfit, %", fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
-    figure.supxlabel("intensity, (level - black) / (white - black)", fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -89,7 +90,7 @@ def _misfit(axis: Axes, channel: Mapping) -> None:
     axis.grid(alpha=0.3)
 
 
-def dark_histogram(centres: Sequence[float], counts: Sequence[int], title: str) -> Figure:
+def dark_histogram(centres: ArrayLike, counts: ArrayLike, title: str) -> Figure:
     """Draw the distribution of the noise of darks against a Gaussian.
 
     Args:
@@ -118,7 +119,7 @@ def dark_histogram(centres: Sequence[float], counts: Sequence[int], title: str) 
     return figure
 
 
-def line_profiles(profiles: Mapping[str, Sequence[float]], title: str, ylabel: str) -> Figure:
+def line_profiles(profiles: Mapping[str, ArrayLike], title: str, ylabel: str) -> Figure:
     """Draw offsets of rows and columns along the image.
 
     Args:

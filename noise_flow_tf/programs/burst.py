@@ -184,8 +184,8 @@ def _check_isos(what: str, found: Mapping[int, object], isos: Sequence[int]) -> 
     for iso in found:
         if iso not in isos:
             raise ValueError(
-                f"the {what} are of ISO {iso}, the bursts of ISO {', '.join(map(str, isos))}; leave "
-                "out those of another ISO"
+                f"the {what} are of ISO {iso}, the bursts of ISO {', '.join(map(str, isos))}; "
+                "leave out those of another ISO"
             )
 
 

@@ -68,9 +68,10 @@ def text(result: Result) -> list[str]:
     notes = "\n".join(f"- {note}" for note in calibration.notes)
     beta1, beta2 = calibration.nlf
     return [
-        f"variance = slope x + offset of an intensity x in [0, 1], from {calibration.frames} frames "
-        f"of {calibration.bursts} bursts, fitted from {max(calibration.lowest, 0):.4f} to "
-        f"{calibration.highest:.3f}. Mean over the channels: ({beta1:.4g}, {beta2:.4g}).",
+        "variance = slope x + offset of an intensity x in [0, 1], from "
+        f"{calibration.frames} frames of {calibration.bursts} bursts, fitted from "
+        f"{max(calibration.lowest, 0):.4f} to {calibration.highest:.3f}. "
+        f"Mean over the channels: ({beta1:.4g}, {beta2:.4g}).",
         _channel_table(result),
         _other_numbers(calibration),
         _burst_table(result),
@@ -121,8 +122,8 @@ def _other_numbers(one: Calibration) -> str:
     if one.prnu is not None:
         lines.append(f"- spread of the pixels' gains (PRNU): {100 * one.prnu:.2f}%")
     lines.append(
-        "- the offset includes read, row and column noise and quantisation; the fixed pattern stays "
-        "in a burst's mean and is in neither number"
+        "- the offset includes read, row and column noise and quantisation; the fixed pattern "
+        "stays in a burst's mean and is in neither number"
     )
     return "\n".join(lines)
 
@@ -228,13 +229,17 @@ def figures(result: Result) -> dict[str, Figure]:
     """Return the figures on one ISO by name."""
     one = result.calibration
     title = f"{one.camera}, ISO {one.iso}"
+    sources = [*result.bursts, *result.flats]
+    fullest = int(np.argmax([(part.shares or {}).get("any", 0) for part in sources]))
     drawn = {
         "photon_transfer": plotting.photon_transfer(
             _channels(result),
             f"Photon transfer of {title}: temporal variance of {one.frames} frames",
         ),
         "masked": plotting.masked_pixels(
-            result.maps[0], f"Left out of {Path(result.bursts[0].burst.name).name}", MAP_BLOCK
+            result.maps[fullest],
+            f"Pixels left out of {Path(sources[fullest].burst.name).name}",
+            MAP_BLOCK,
         ),
     }
     source = result.darks.statistics if result.darks else result.statistics[0]
@@ -260,7 +265,7 @@ def _with_error(value: float, error: float) -> str:
 
 
 def _percent(part: float) -> str:
-    return f"{100 * part:.2g}%"
+    return f"{100 * part:.0f}%" if part > 0.1 else f"{100 * part:.2g}%"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -425,8 +425,8 @@ class Shots:
 
     bursts: list[str] = field(
         metadata=required(
-            "folders, each a burst of one static scene at one setting, or a folder of such folders; "
-            "give them first",
+            "folders, each a burst of one static scene at one setting, or a folder of such "
+            "folders; give them first",
             names=["bursts"],
             nargs="+",
             metavar="FOLDER",

@@ -89,7 +89,9 @@ def shifts(burst: Burst, gain: np.ndarray) -> Shifts:
     scales, because the finest does not see large shifts. The largest significant one counts. A
     scale on which more than a tenth of the gradient's energy is noise is not used.
     """
-    mean = np.mean(list(_grey(burst, gain)), axis=0, dtype=np.float32)
+    mean = np.zeros((burst.shape[0] // 2, burst.shape[1] // 2), np.float32)
+    for grey in _grey(burst, gain):
+        mean += grey / np.float32(len(burst.levels))
     found = np.zeros((len(burst.levels), 2))
     errors = np.full((len(burst.levels), 2), np.inf)
     solvers = [_Solver(mean, scale) for scale in _SCALES if min(mean.shape) >= 32 * scale]
@@ -138,7 +140,7 @@ class _Solver:
         if scale > 1:
             image = cv2.resize(image[: size[1] * scale, : size[0] * scale], size,
                                interpolation=cv2.INTER_AREA)  # fmt: skip
-        return cv2.GaussianBlur(image, None, _BLUR)
+        return cv2.GaussianBlur(image, (0, 0), _BLUR)
 
 
 def _grey(burst: Burst, gain: np.ndarray) -> Iterator[np.ndarray]:

@@ -160,9 +160,10 @@ class Burst:
         """Return the burst without its levels, which take memory."""
         return replace(self, levels=self.levels[:, :0, :0].copy())
 
-    def without(self, frames: Sequence[int], note: str) -> "Burst":
+    def without(self, frames: Iterable[int], note: str) -> "Burst":
         """Return the burst without some frames, and why."""
-        kept = [n for n in range(len(self.levels)) if n not in set(frames)]
+        left_out = set(frames)
+        kept = [n for n in range(len(self.levels)) if n not in left_out]
         return replace(
             self,
             levels=self.levels[kept],
@@ -206,7 +207,9 @@ def find_bursts(folders: Iterable[str | os.PathLike]) -> list[tuple[Path, list[P
 
 
 def _frames(folder: Path) -> tuple[list[Path], str]:
-    frames, pictures, others = [], [], []
+    frames: list[Path] = []
+    pictures: list[str] = []
+    others: list[str] = []
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith("."):
             continue
@@ -240,35 +243,36 @@ def read_burst(
         SiddError: for a file that cannot be read, frames of different settings, or equal frames;
             the message names the file.
     """
-    paths = [Path(path) for path in paths]
-    if not paths:
+    found = [Path(path) for path in paths]
+    if not found:
         raise SiddError(f"{name or 'burst'}: no frames")
-    name = name or str(paths[0].parent)
-    files = tuple(path.name for path in paths)
-    bar = tqdm(paths, f"reading {Path(name).name}", unit="frame", disable=not progress, leave=False)
-    kinds = {path.suffix.lower() == ".npy" for path in paths}
+    name = name or str(found[0].parent)
+    files = tuple(path.name for path in found)
+    bar = tqdm(found, f"reading {Path(name).name}", unit="frame", disable=not progress, leave=False)
+    kinds = {path.suffix.lower() == ".npy" for path in found}
     if len(kinds) > 1:
         raise SiddError(f"{name}: has raw files and .npy files; a burst has one kind")
     if kinds.pop():
         arrays = [_read_npy(path) for path in bar]
-        for path, array in zip(paths, arrays, strict=True):
-            _check_same(path, paths[0], "size", array.shape, arrays[0].shape)
+        for path, array in zip(found, arrays, strict=True):
+            _check_same(path, found[0], "size", array.shape, arrays[0].shape)
         return Burst.of_arrays(np.stack(arrays), name=name, files=files, iso=iso)
-    levels = first = None
+    levels = np.empty((0, 0, 0), np.uint16)
+    first: RawFile | None = None
     for number, path in enumerate(bar):
         raw = read_dng(path)
         if first is None:
             first = raw
-            levels = np.empty((len(paths), *raw.levels.shape), np.uint16)
+            levels = np.empty((len(found), *raw.levels.shape), np.uint16)
         for what in ("make", "model", "iso", "exposure", "white"):
-            _check_same(path, paths[0], what, getattr(raw, what), getattr(first, what))
-        _check_same(path, paths[0], "size", raw.levels.shape, first.levels.shape)
-        _check_same(path, paths[0], "CFA pattern", raw.cfa.tolist(), first.cfa.tolist())
-        _check_same(path, paths[0], "black level", raw.black.tolist(), first.black.tolist())
+            _check_same(path, found[0], what, getattr(raw, what), getattr(first, what))
+        _check_same(path, found[0], "size", raw.levels.shape, first.levels.shape)
+        _check_same(path, found[0], "CFA pattern", raw.cfa.tolist(), first.cfa.tolist())
+        _check_same(path, found[0], "black level", raw.black.tolist(), first.black.tolist())
         levels[number] = raw.levels
-    assert first is not None and levels is not None
+    assert first is not None
     if first.iso is not None and iso is not None and first.iso != iso:
-        raise SiddError(f"{paths[0]}: states ISO {first.iso}, not {iso}; leave --iso out")
+        raise SiddError(f"{found[0]}: states ISO {first.iso}, not {iso}; leave --iso out")
     return Burst.of_arrays(
         levels, first.black, first.white, cfa=first.cfa, name=name, files=files,
         iso=first.iso or iso, exposure=first.exposure, notes=first.warnings,

@@ -11,7 +11,7 @@ from sidd.raw.alignment import MAX_GAIN, Shifts
 from sidd.raw.bursts import Burst
 from sidd.raw.calibration import Calibration, NoiseLevel, in_channels
 from sidd.raw.darks import Darks
-from sidd.raw.fitting import Transfer, fit_bursts
+from sidd.raw.fitting import Source, Transfer, fit
 from sidd.raw.statistics import Statistics, line_noise, measure
 
 MAX_SHIFT = 0.2
@@ -144,7 +144,7 @@ def calibrate(
     sources = [*prepared, *flats]
     notes = [f"{one.burst.name}: {note}" for one in sources for note in one.burst.notes]
     in_fit = darks if darks is not None and _comparable(darks, sources, notes) else None
-    rough = _fit(sources, in_fit)
+    rough = _fit(prepared, flats, in_fit)
     refined, masked, prnus, maps = [], [], [], []
     for number, one in enumerate(sources):
         burst = one.load()
@@ -155,7 +155,7 @@ def calibrate(
         maps.append(_map(found))
         if number >= len(prepared):
             prnus.append(_prnu(burst, found, rough.level, darks.dsnu if darks else 0.0))
-    transfer = _fit(refined, in_fit)
+    transfer = _fit(refined[: len(prepared)], refined[len(prepared) :], in_fit)
     lines = {}
     for kind in ("rows", "columns"):
         source = [darks.statistics] if darks else [one.statistics for one in refined]
@@ -203,14 +203,15 @@ def calibrate(
     )
 
 
-def _fit(sources: Sequence[Prepared], darks: Darks | None) -> Transfer:
-    bursts = [one.burst for one in sources]
-    statistics = [one.statistics for one in sources]
-    wobbles = [one.shifts.wobble for one in sources]
+def _fit(bursts: Sequence[Prepared], flats: Sequence[Prepared], darks: Darks | None) -> Transfer:
+    sources = [
+        Source(one.burst, one.statistics, one.shifts.wobble, is_even)
+        for group, is_even in ((bursts, False), (flats, True))
+        for one in group
+    ]
     if darks is not None:
-        bursts, statistics = [*bursts, darks.burst], [*statistics, darks.statistics]
-        wobbles = [*wobbles, 0.0]
-    return fit_bursts(bursts, statistics, wobbles)
+        sources.append(Source(darks.burst, darks.statistics, 0.0, True))
+    return fit(sources)
 
 
 def _comparable(darks: Darks, sources: Sequence[Prepared], notes: list[str]) -> bool:

@@ -10,7 +10,7 @@ from sidd.raw.bursts import Burst
 from sidd.raw.calibration import NoiseLevel, in_places
 from sidd.raw.masks import REGION, moving_regions
 from sidd.raw.statistics import BLOCK, Statistics
-from sidd.raw.transfer import Line, Points, bins, fit
+from sidd.raw.transfer import Line, Points, bins, fit_line
 
 _ROUNDS = 3
 _FEWEST_BLOCKS = 48
@@ -40,48 +40,64 @@ class Transfer:
         )
 
 
-def fit_bursts(
-    bursts: Sequence[Burst], measured: Sequence[Statistics], wobbles: Sequence[float]
-) -> Transfer:
-    """Fit the noise of bursts with their statistics; a burst's `levels` are not read.
+Blocks = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-    Args:
-        bursts: at one ISO.
-        measured: their statistics.
-        wobbles: the variances of their frames' positions, in square pixels. Blocks with edges that
-            this makes noisier by more than a hundredth are left out.
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What the fit knows of a burst.
+
+    Attributes:
+        burst: its levels are not read.
+        statistics: of the pixels that count.
+        wobble: variance of its frames' positions, in square pixels.
+        is_even: whether it shows one brightness, so that it is one point of the photon transfer.
+    """
+
+    burst: Burst
+    statistics: Statistics
+    wobble: float
+    is_even: bool = False
+
+
+def fit(sources: Sequence[Source]) -> Transfer:
+    """Fit the noise of bursts at one ISO.
+
+    Blocks near a clipping level are left out, those of what moved, and those with edges that the
+    frames' wobble makes noisier by more than a hundredth. How near and how noisy follows from the
+    fit, which is therefore repeated.
 
     Raises:
-        SiddError: if too few blocks are neither clipped nor of what moved.
+        SiddError: if too few blocks are left, or the noise does not grow with intensity.
     """
     level: NoiseLevel | None = None
+    name = sources[0].burst.name
+    steps = [
+        (1 / one.burst.scale) ** 2 / 12 * (one.burst.levels.dtype == np.uint16) for one in sources
+    ]
     for _ in range(_ROUNDS):
-        chosen = [_chosen(*one, level) for one in zip(measured, bursts, wobbles, strict=True)]
-        points = tuple(_points(measured, chosen, place, bursts) for place in _PLACES)
-        steps = [
-            (1 / burst.scale) ** 2 / 12 * (burst.levels.dtype == np.uint16) for burst in bursts
-        ]
+        chosen = [_chosen(one, level) for one in sources]
+        points = tuple(_points(sources, chosen, place) for place in _PLACES)
         smallest = [max(float(step[place]) for step in steps) for place in _PLACES]
-        lines = tuple(map(fit, points, smallest))
-        used = tuple(float(one.mean()) for one in chosen)
-        transfer = Transfer(points, lines, used)
+        lines = tuple(map(fit_line, points, smallest))
+        transfer = Transfer(points, lines, tuple(float(one.mean()) for one in chosen))
         level = transfer.level
     for line in transfer.lines:
         if not line.slope > 0:
             raise SiddError(
-                f"{bursts[0].name}: its noise does not grow with intensity (slope {line.slope:.2e} "
+                f"{name}: its noise does not grow with intensity (slope {line.slope:.2e} "
                 f"+- {line.slope_error:.1e}); shoot scenes of three brightnesses with texture"
             )
     return transfer
 
 
-def _chosen(
-    measured: Statistics, burst: Burst, wobble: float, level: NoiseLevel | None
-) -> np.ndarray:
-    usable = measured.usable(burst, level)
+def _chosen(source: Source, level: NoiseLevel | None) -> np.ndarray:
+    """Return the blocks that the fit uses, bool [h, w, 2, 2]."""
+    measured = source.statistics
+    usable = measured.usable(source.burst, level)
     noise = measured.variance if level is None else level.of_places(measured.mean)
     edges = measured.gradient - noise / measured.frames  # less what the mean's noise has
-    usable &= wobble * edges < _MOST_EXCESS * noise
+    usable &= source.wobble * edges < _MOST_EXCESS * noise
     if level is not None:
         regions = moving_regions(measured, usable, level)
         side = REGION // BLOCK
@@ -91,24 +107,31 @@ def _chosen(
 
 
 def _points(
-    measured: Sequence[Statistics],
-    chosen: Sequence[np.ndarray],
-    place: tuple[int, int],
-    bursts: Sequence[Burst],
+    sources: Sequence[Source], chosen: Sequence[np.ndarray], place: tuple[int, int]
 ) -> Points:
-    means, variances, noises = [], [], []
-    for one, usable in zip(measured, chosen, strict=True):
+    even: list[Blocks] = []
+    others: list[Blocks] = []
+    for one, usable in zip(sources, chosen, strict=True):
         used = usable[..., *place]
-        variance = one.variance[..., *place][used]
-        means.append(one.mean[..., *place][used])
-        variances.append(variance)
-        typical = np.median(variance) if variance.size else 0.0
-        count = np.maximum(one.count[..., *place][used], 1)
-        noises.append(np.sqrt(typical / (count * one.frames)))
-    mean = np.concatenate(means)
-    if len(mean) < _FEWEST_BLOCKS:
-        raise SiddError(
-            f"{bursts[0].name}: only {len(mean)} blocks of {BLOCK} x {BLOCK} pixels are neither "
-            "clipped nor of something that moved; shoot larger frames, or expose them differently"
+        mean, variance, count = (
+            getattr(one.statistics, name)[..., *place][used]
+            for name in ("mean", "variance", "count")
         )
-    return bins(mean, np.concatenate(variances), np.concatenate(noises))
+        typical = np.median(variance) if variance.size else 0.0
+        noise = np.sqrt(typical / (np.maximum(count, 1) * one.statistics.frames))
+        (even if one.is_even else others).append((mean, variance, noise))
+    blocks = sum(len(one[0]) for one in even + others)
+    if blocks < _FEWEST_BLOCKS:
+        raise SiddError(
+            f"{sources[0].burst.name}: only {blocks} blocks of {BLOCK} x {BLOCK} pixels are "
+            "neither clipped nor of something that moved; shoot larger frames, or expose them "
+            "differently"
+        )
+    points = [bins(*one, most=1) for one in even if len(one[0])]
+    if others:
+        mean, variance, noise = map(np.concatenate, zip(*others, strict=True))
+        points += [bins(mean, variance, noise)] if len(mean) else []
+    return Points(*(
+        np.concatenate([getattr(one, name) for one in points])
+        for name in ("intensity", "variance", "error", "count")
+    ))  # fmt: skip

@@ -74,11 +74,10 @@ def moving_regions(statistics: Statistics, usable: np.ndarray, level: NoiseLevel
 
     Of a block, the median over the four places counts, which a single bad pixel does not move.
     """
-    ratio = np.where(usable, statistics.variance / level.of_places(statistics.mean), np.nan)
-    complete = usable.all((2, 3))
+    ratio = statistics.variance / level.of_places(statistics.mean)
+    complete: np.ndarray = np.asarray(usable.all((2, 3)))
     weight = np.where(complete, statistics.count.sum((2, 3)), 0)
-    ratio = np.median(np.where(complete[..., None], ratio.reshape(*complete.shape, 4), 0), axis=-1)
-    ratio *= weight
+    ratio = np.median(ratio.reshape(*complete.shape, 4), axis=-1) * weight
     blocks = REGION // BLOCK
     height, width = ratio.shape
     padding = ((0, -height % blocks), (0, -width % blocks))
@@ -90,7 +89,7 @@ def moving_regions(statistics: Statistics, usable: np.ndarray, level: NoiseLevel
     )
     pixels = np.maximum(weight, 1)
     error = np.sqrt(2 / (pixels * (statistics.frames - 1)))
-    return (weight > 0) & (ratio / pixels > 1 + np.maximum(_EXCESS, _ERRORS * error))
+    return np.asarray(weight > 0) & (ratio / pixels > 1 + np.maximum(_EXCESS, _ERRORS * error))
 
 
 def _blinking(frames: np.ndarray, mean: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -107,7 +106,7 @@ def _blinking(frames: np.ndarray, mean: np.ndarray, expected: np.ndarray) -> np.
     variance *= count / (count - 1)
     limit = chi2.isf(1e-5, count - 1) / (count - 1)
     places = np.nonzero(variance > limit * expected)
-    samples = frames[:, *places]
+    samples = frames[:, places[0], places[1]]
     distance = np.sort(np.abs(samples - np.median(samples, axis=0)), axis=0)
     found[places] = distance[-2] > _BLINKING * np.sqrt(expected[places])
     return found

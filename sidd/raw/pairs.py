@@ -135,9 +135,9 @@ def _leave_out_clipped(
     if not some.any():
         return
     places = np.nonzero(some)
-    kept = ~clipped[:, *places]
+    kept = ~clipped[:, places[0], places[1]]
     count = kept.sum(0)
-    frames = burst.intensities(rows, gain)[:, *places]
+    frames = burst.intensities(rows, gain)[:, places[0], places[1]]
     mean[places] = (frames * kept).sum(0) / np.maximum(count, 1)
     factor[places] = np.sqrt(count / np.maximum(count - 1, 1))
     masked[places] |= count < 2

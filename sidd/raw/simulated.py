@@ -77,7 +77,7 @@ def textured_scene(shape: tuple[int, int], seed: int = 0, cfa: str = "RGGB") -> 
             field += large[: shape[0], : shape[1]] * (step / 256) ** 0.4
     objects, texture = fields
     light = np.exp(0.6 * np.clip(texture, -3, 1.5)) * np.where(objects > 0, 1, 0.2)
-    light = cv2.GaussianBlur(light.astype(np.float32), None, 0.8)  # the lens
+    light = cv2.GaussianBlur(light.astype(np.float32), (0, 0), 0.8)  # the lens
     light /= light.max()
     return light * np.asarray(_COLOURS, np.float32)[cfa_plane(CFA_PATTERNS[cfa], shape)]
 
@@ -163,7 +163,12 @@ def write_burst(
 
     Args:
         folder: a new one.
-        sensor, clean, frames, seed, flicker, shift: as of `expose`.
+        sensor: as of `expose`.
+        clean: as of `expose`.
+        frames: as of `expose`.
+        seed: as of `expose`.
+        flicker: as of `expose`.
+        shift: as of `expose`.
         tags: attributes of the `RawFile`, such as `iso`, `exposure` or `noise_profile`.
     """
     folder = Path(folder)

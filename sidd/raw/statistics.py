@@ -107,9 +107,9 @@ def measure(
         weight = weight.astype(np.float32)
         row_sums.append(_Sums(count, len(mean)).add(residual, spread, weight, "nhw,hw->nh", 1))
         column_sums.add(residual, spread, weight, "nhw,hw->nw", 0)
-    arrays = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    rows_of_all = _Sums.joined(row_sums)
-    return Statistics(count, *arrays, rows=rows_of_all.lines(), columns=column_sums.lines())
+    mean, spread, low, high, gradient, counts = map(np.concatenate, zip(*blocks, strict=True))
+    lines = _Sums.joined(row_sums).lines(), column_sums.lines()
+    return Statistics(count, mean, spread, low, high, gradient, counts, *lines)
 
 
 class _Sums:

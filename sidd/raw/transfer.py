@@ -38,15 +38,15 @@ class Line:
     offset_error: float
 
 
-def bins(mean: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> Points:
-    """Return blocks [n] in bins of intensity.
+def bins(mean: np.ndarray, variance: np.ndarray, noise: np.ndarray, most: int = _BINS) -> Points:
+    """Return blocks [n] in at most `most` bins of intensity.
 
     A bin is wider than six standard deviations `noise` [n] of a block's mean, so that its blocks
     are not sorted by their noise, and has at least 16 blocks.
     """
     order = np.argsort(mean, kind="stable")
     mean, variance, noise = mean[order], variance[order].astype(float), noise[order]
-    smallest = max(_FEWEST, len(mean) // _BINS)
+    smallest = max(_FEWEST, len(mean) // most)
     edges = [0]
     while len(mean) - edges[-1] >= 2 * smallest:
         start = edges[-1]
@@ -65,7 +65,7 @@ def bins(mean: np.ndarray, variance: np.ndarray, noise: np.ndarray) -> Points:
     return Points(x, y, error, count)
 
 
-def fit(points: Points, smallest_offset: float) -> Line:
+def fit_line(points: Points, smallest_offset: float) -> Line:
     """Fit a line by weighted least squares.
 
     The error of a bin is taken from the line's own variance, in proportion, as measured errors are
