@@ -68,13 +68,13 @@ def run(config: CameraConfig) -> None:
         calibrated = burst.run(_burst_config(config, place / "burst"), folder.burst)
         nlf = {iso: one.nlf for iso, one in calibrated.calibrations.items()}
         data = read(calibrated.pairs, config, place / "cache")
-        fitted = fit(base, config, nlf, data)
+        fitted = fit_models(base, config.name, nlf, data, config.steps, config.seed)
         kept = min(fitted, key=lambda name: fitted[name].nll)
         settings = asdict(config) | saved_model.recipe(fitted[kept].model)
         folder.create({**settings, "kept": kept, "starts": [running.start()]}, config.overwrite)
         with folder.locked():
             save(fitted[kept].model, folder)
-            scored = camera_report.score(config.name, fitted, data, config.seed)
+            scored = camera_report.score(config.name, fitted, nlf, data, config.seed)
             minutes = (time.monotonic() - begin) / 60
             camera_report.write(folder, config, scored, kept, fitted, nlf, data, minutes)
             shutil.move(place / "burst", folder.burst)
@@ -108,19 +108,24 @@ def read(pairs: Path, config: CameraConfig, cache: Path) -> Data:
     return Data(*patches, split=lines)
 
 
-def fit(
-    base: nf.NoiseFlow, config: CameraConfig, nlf: Mapping[int, NLF], data: Data
+def fit_models(
+    base: nf.NoiseFlow, camera: str, nlf: Mapping[int, NLF], data: Data, steps: int, seed: int
 ) -> dict[str, Fitted]:
-    """Fit the models, by what reports call them; the first is left out if `base` cannot have it."""
-    camera, batches, held_out = config.name, data.batches(), data.held_out_batches()
+    """Fit both models of a camera from its NLFs.
+
+    Returns:
+        "added", the camera's parameters in `base`, unless its architecture has none; and "own",
+        the model of this camera alone, which is trained for `steps`.
+    """
+    batches, held_out = data.batches(), data.held_out_batches()
     fitted = {}
     if base.camera_parameters:
-        added = own_cameras.add_camera(base, camera, nlf, batches, seed=config.seed)
+        added = own_cameras.add_camera(base, camera, nlf, batches, seed=seed)
         fitted["added"] = own_cameras.fit(
             added, camera, batches, held_out, _OWN_STEPS, _OWN_RATE, alone=True
         )
-    own = own_cameras.model_of_its_own(base, camera, nlf, config.seed)
-    fitted["own"] = own_cameras.fit(own, camera, batches, held_out, config.steps, _RATE)
+    own = own_cameras.model_of_its_own(base, camera, nlf, seed)
+    fitted["own"] = own_cameras.fit(own, camera, batches, held_out, steps, _RATE)
     return fitted
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from noise_flow_tf import architecture
+from noise_flow_tf.baselines import CameraNLF
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.training import schedules
 from noise_flow_tf.training.callbacks import ReestimateAverages
@@ -71,11 +72,8 @@ def add_camera(
         ValueError: as `NoiseFlow.with_camera`.
     """
     added = model.with_camera(camera, sorted(nlf))
-    levels = tf.constant(sorted(nlf))
-    table = tf.constant([nlf[iso] for iso in sorted(nlf)], tf.float32)
-
     def drawn(number: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        of_image = tf.gather(table, tf.searchsorted(levels, batch["iso"]))
+        of_image = _nlf_of(nlf, batch["iso"])
         slope, offset = (of_image[:, i, None, None, None] for i in (0, 1))
         variance = slope * tf.maximum(batch["clean"], 0) + tf.maximum(offset, _SMALLEST)
         key = tf.stack([seed, tf.cast(number, tf.int32)])
@@ -161,6 +159,23 @@ class _Best(tf_keras.callbacks.Callback):
     def restore(self) -> None:
         for variable, value in zip(self._variables, self._weights, strict=True):
             variable.assign(value)
+
+
+class CalibratedNLF:
+    """The noise level function of a camera at each ISO level, called like a noise model."""
+
+    def __init__(self, nlf: Mapping[int, NLF]) -> None:
+        self._nlf, self._model = nlf, CameraNLF()
+
+    def __call__(self, clean: Any, iso: Any, camera: Any, training: bool = False) -> Any:
+        return self._model(clean, iso, camera, nlf=_nlf_of(self._nlf, iso))
+
+
+def _nlf_of(nlf: Mapping[int, NLF], iso: Any) -> tf.Tensor:
+    """Return the NLFs `[B, 2]` of ISO levels `[B]`."""
+    levels = sorted(nlf)
+    place = tf.searchsorted(tf.constant(levels), tf.cast(iso, tf.int32))
+    return tf.gather(tf.constant([nlf[level] for level in levels], tf.float32), place)
 
 
 class OfCamera:
