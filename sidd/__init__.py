@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from sidd.cameras import CAMERAS, identify
     from sidd.errors import SiddError
     from sidd.files import replacing
-    from sidd.loading.corners import random_corners, uniform_corners
+    from sidd.loading.corners import random_corners, uniform_corners, unmasked_corners
     from sidd.loading.patches import Patches
-    from sidd.matfiles import Pair, read_packed, read_pair, read_raw, write_raw
+    from sidd.matfiles import NEAR_RANGE, Pair, read_packed, read_pair, read_raw, write_raw
     from sidd.metadata import Metadata, read_metadata, write_metadata
     from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
     from sidd.offline.unprocessing import unprocess_srgb
@@ -43,9 +43,9 @@ _MODULE_OF = {
         "cameras": "CAMERAS identify",
         "errors": "SiddError",
         "files": "replacing",
-        "loading.corners": "random_corners uniform_corners",
+        "loading.corners": "random_corners uniform_corners unmasked_corners",
         "loading.patches": "Patches",
-        "matfiles": "Pair read_packed read_pair read_raw write_raw",
+        "matfiles": "NEAR_RANGE Pair read_packed read_pair read_raw write_raw",
         "metadata": "Metadata read_metadata write_metadata",
         "offline.synthetic": "read_manifest typical_metadata write_synthetic",
         "offline.unprocessing": "unprocess_srgb",

@@ -38,6 +38,7 @@ def select_frames(
     frame_range: tuple[int, int] | None = None,
     cameras: Sequence[str] | None = None,
     isos: Sequence[int] | None = None,
+    own: bool = False,
 ) -> list[Frame]:
     """Return the frames to train or test on, in the order of the instances.
 
@@ -54,13 +55,14 @@ def select_frames(
         isos: as in the folders' names; None for all of `ISO_LEVELS`, and for all ISO levels of
             cameras that SIDD does not have. SIDD also has shots at ISO 50 to 10000, which Noise
             Flow does not model.
+        own: whether the scenes are no scenes of SIDD, also those of its cameras.
 
     Raises:
         ValueError: for an unknown split, camera or ISO.
     """
     instances = list(instances)
     frames = [frame for instance in instances for frame in instance.frames]
-    for one in _filters(instances, split, frame_range, cameras, isos):
+    for one in _filters(instances, split, frame_range, cameras, isos, own):
         frames = list(filter(one.keeps, frames))
     return frames
 
@@ -71,13 +73,14 @@ def why_none(
     frame_range: tuple[int, int] | None = None,
     cameras: Sequence[str] | None = None,
     isos: Sequence[int] | None = None,
+    own: bool = False,
 ) -> str:
     """Say which condition of `select_frames` leaves no frame, and what there is instead; else ""."""
     instances = list(instances)
     frames = [frame for instance in instances for frame in instance.frames]
     if not frames:
         return "no frame has all three files, NOISY, GT and METADATA"
-    for one in _filters(instances, split, frame_range, cameras, isos):
+    for one in _filters(instances, split, frame_range, cameras, isos, own):
         kept = list(filter(one.keeps, frames))
         if not kept:
             counts = Counter(map(one.value, frames))
@@ -87,14 +90,16 @@ def why_none(
     return ""
 
 
-def describe_split(instances: Iterable[SceneInstance], cameras: Sequence[str]) -> list[str]:
+def describe_split(
+    instances: Iterable[SceneInstance], cameras: Sequence[str], own: bool = False
+) -> list[str]:
     """Return a line for each camera that SIDD does not have and its ISO levels: what is tested on.
 
     >>> describe_split([], ["S6"])
     []
     """
     lines = []
-    for (camera, iso), (unit, keys) in _units(instances).items():
+    for (camera, iso), (unit, keys) in _units(_others(instances, own)).items():
         if camera in cameras:
             listed = ", ".join(map(str, keys[_FIRST::_EVERY])) or "none"
             only = "" if unit == "scene" else f" (there is only one scene), {unit}"
@@ -111,13 +116,15 @@ def _filters(
     frame_range: tuple[int, int] | None,
     cameras: Sequence[str] | None,
     isos: Sequence[int] | None,
+    own: bool,
 ) -> list[_Filter]:
     if split is not None and split not in _INSTANCES:
         raise ValueError(f"unknown split {split!r}; allowed: train, test, None for all")
     if frame_range is not None and not 0 <= frame_range[0] < frame_range[1]:
         raise ValueError(f"frame_range is (first, end), end exclusive; got {tuple(frame_range)}")
-    others = [instance for instance in instances if instance.camera not in CAMERAS]
-    codes = sorted({instance.camera for instance in others} - set(BY_CODE))
+    others = _others(instances, own)
+    own_cameras = {instance.camera for instance in others}
+    codes = sorted(own_cameras - set(BY_CODE))
     of_camera = _allowed("camera", cameras, CAMERAS, (*BY_CODE, *codes))
     levels = tuple(sorted({instance.iso for instance in others}.union(ISO_LEVELS)))
     of_iso = _allowed("ISO", isos, ISO_LEVELS, levels)
@@ -125,10 +132,10 @@ def _filters(
 
     def in_range(frame: Frame) -> bool:
         first, end = frame_range or FRAMES
-        return (frame_range is None and frame.camera not in CAMERAS) or first <= frame.number < end
+        return (frame_range is None and frame.camera in own_cameras) or first <= frame.number < end
 
     def part(frame: Frame) -> str:
-        if frame.camera not in CAMERAS:
+        if frame.camera in own_cameras:
             return parts[_key(frame)]
         return next((p for p, n in _INSTANCES.items() if frame.instance in n), "neither")
 
@@ -143,7 +150,7 @@ def _filters(
         _Filter(
             "ISO",
             ", ".join(map(str, sorted(of_iso))),
-            lambda f: f.iso in of_iso or (isos is None and f.camera not in CAMERAS),
+            lambda f: f.iso in of_iso or (isos is None and f.camera in own_cameras),
             lambda frame: frame.iso,
         ),
         _Filter("frame number", f"{first} to {end - 1}", in_range, lambda frame: frame.number),
@@ -151,6 +158,11 @@ def _filters(
             "split", str(split), lambda f: split is None or part(f) == split, lambda f: part(f)
         ),
     ]
+
+
+def _others(instances: Iterable[SceneInstance], own: bool) -> list[SceneInstance]:
+    """Return the instances that are not SIDD's."""
+    return [instance for instance in instances if own or instance.camera not in CAMERAS]
 
 
 def _own_parts(instances: Iterable[SceneInstance]) -> dict[tuple[str, int, int], str]:
@@ -172,7 +184,7 @@ def _units(
     """Return what is split at each camera and ISO, and the sorted numbers of it."""
     groups: dict[tuple[str, int], list[Frame]] = {}
     for instance in instances:
-        if instance.camera not in CAMERAS and instance.frames:
+        if instance.frames:
             groups.setdefault((instance.camera, instance.iso), []).extend(instance.frames)
     units = {}
     for group, frames in sorted(groups.items()):

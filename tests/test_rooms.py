@@ -138,7 +138,7 @@ HEAVY = [
         [],
         *([name] for name in (
             "train", "sample", "evaluate", "paper", "train-denoiser", "evaluate-denoiser",
-            "denoise", "burst",
+            "denoise", "burst", "camera",
         )),
         ["sidd"],
         ["sidd", "index"],

@@ -50,8 +50,12 @@ class Result:
     written: tuple[Written, ...]
 
 
-def run(config: BurstConfig) -> Result:
+def run(config: BurstConfig, moves_to: Path | None = None) -> Result:
     """Calibrate the camera and write pairs, report and pictures; print where things are.
+
+    Args:
+        config: the settings.
+        moves_to: where messages say that things are, for a caller who moves them there.
 
     Raises:
         ValueError: files or settings that do not fit; the message names them.
@@ -73,7 +77,7 @@ def run(config: BurstConfig) -> Result:
         written = _write(config, data, results)
     calibrations = {iso: result.calibration for iso, result in results.items()}
     write_calibrations(out / "calibration.json", calibrations.values())
-    burst_report.write(out, config, results, written)
+    burst_report.write(out, config, results, written, moves_to or out)
     return Result(out, calibrations, tuple(written))
 
 

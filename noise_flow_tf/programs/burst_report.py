@@ -22,9 +22,16 @@ _COLOURS = ("R", "G", "B")
 
 
 def write(
-    out: Path, config: Shots, results: Mapping[int, Result], written: Sequence["Written"]
+    out: Path,
+    config: Shots,
+    results: Mapping[int, Result],
+    written: Sequence["Written"],
+    shown: Path,
 ) -> None:
-    """Write report and pictures of calibrations by ISO, and print the numbers."""
+    """Write report and pictures of calibrations by ISO to `out`, and print the numbers.
+
+    `shown` is the place of `out` in messages.
+    """
     (out / "pictures").mkdir(exist_ok=True)
     paragraphs = ["# Noise of " + next(iter(results.values())).calibration.camera]
     for iso, result in results.items():
@@ -40,10 +47,10 @@ def write(
         print(f"\nISO {result.calibration.iso}\n")
         print("\n\n".join(text(result)))
     print(f"\n{pairs_text(written)}\n")
-    print(f"report       {out / 'report.md'}")
-    print(f"pictures     {out / 'pictures'}")
-    print(f"calibration  {out / 'calibration.json'}")
-    print(f"pairs        {out / 'Data'}")
+    print(f"report       {shown / 'report.md'}")
+    print(f"pictures     {shown / 'pictures'}")
+    print(f"calibration  {shown / 'calibration.json'}")
+    print(f"pairs        {shown / 'Data'}")
 
 
 def channel_names(result: Result) -> list[str]:

@@ -167,10 +167,23 @@ class TrainConfig(Run):
 
     arch: str = option("S-Ax4-G-Ax4-CAM", "architecture, see below")
     width: int = option(4, "hidden channels of the couplings", type=positive_int)
+    pairs: str | None = option(
+        None,
+        "instead of --sidd_path: a list with a line CLEAN,NOISY,ISO,CAMERA per pair of .npy, .png, "
+        ".MAT or raw files, relative to it; every third pair is for testing",
+        metavar="LIST",
+    )
+    orientation: str = option(
+        "upright",
+        "with --pairs, how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's "
+        "files; raw files lie as on the sensor",
+        choices=["upright", "file"],
+    )
     new_camera: str | None = option(
         None,
         "train nothing but a camera's own parameters, added to the model of --from, on this "
-        "camera's frames; the other cameras stay as they are",
+        "camera's frames; the other cameras stay as they are; ISO levels that the model lacks "
+        "are added",
         metavar="CODE",
     )
     from_run: str | None = option(
@@ -459,3 +472,27 @@ class BurstConfig(Shots):
     out: str = option("pairs", "where pairs and report go", metavar="FOLDER")
     seed: int = option(0, "of the noise that isolated masked pixels get", type=int)
     overwrite: bool = option(False, "replace what an earlier run wrote there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig(Shots):
+    """Of `programs.camera`."""
+
+    name: str = field(
+        metadata=required("the camera's code, 2 to 8 capital letters and digits", metavar="CODE")
+    )
+    from_run: str = field(
+        metadata=required(
+            f"the model to which the camera is added: {_MODEL}",
+            names=["--from"],
+            dest="from_run",
+            metavar="MODEL",
+        )
+    )
+    logdir: str = field(metadata=required("folder that the run is written to", metavar="RUN"))
+    steps: int = option(
+        1000, "training steps of the model of this camera alone", type=positive_int
+    )
+    patches: int = option(500, "training patches of each frame, in each epoch", type=positive_int)
+    seed: int = option(0, "of initial values, patches and samples", type=int)
+    overwrite: bool = option(False, "remove an earlier run in that folder first")

@@ -25,7 +25,8 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     """
     folder = root(config)
     instances = sidd.index(folder)
-    chosen = (split, _range(config, split), config.cam, config.iso)
+    own = getattr(config, "pairs", None) is not None
+    chosen = (split, _range(config, split), config.cam, config.iso, own)
     found = sidd.select_frames(instances, *chosen)
     others = sorted({instance.camera for instance in instances} - {*sidd.CAMERAS})
     if others and config.cam is None:
@@ -33,6 +34,9 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     if not found:
         why = sidd.why_none(instances, *chosen)
         raise ValueError(f"{folder} has no {split} frame left: {why}")
+    if split == "train":
+        for line in sidd.describe_split(instances, sorted({f.camera for f in found}), own):
+            tqdm.write(line)
     return found
 
 
