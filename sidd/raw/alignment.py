@@ -89,10 +89,12 @@ def _block_means(burst: Burst, rows: slice) -> np.ndarray:
     frames = burst.intensities(rows)
     height, width = (size // _SIDE for size in frames.shape[1:])
     shape = (height, _SIDE // 2, 2, width, _SIDE // 2, 2)
-    clipped = burst.clipped(rows).any(0)[: height * _SIDE, : width * _SIDE].reshape(shape)
+    clipped = np.asarray(burst.clipped(rows).any(0))[: height * _SIDE, : width * _SIDE].reshape(
+        shape
+    )
     cut = frames[:, : height * _SIDE, : width * _SIDE].reshape(-1, *shape)
-    means = cut.mean((2, 5)).transpose(0, 1, 3, 2, 4)
-    means[:, clipped.any((1, 4)).transpose(0, 2, 1, 3)] = np.nan
+    means = np.asarray(cut.mean((2, 5))).transpose(0, 1, 3, 2, 4)
+    means[:, np.asarray(clipped.any((1, 4))).transpose(0, 2, 1, 3)] = np.nan
     return means
 
 
