@@ -75,7 +75,7 @@ def why_none(
     isos: Sequence[int] | None = None,
     own: bool = False,
 ) -> str:
-    """Say which condition of `select_frames` leaves no frame, and what there is instead; else ""."""
+    """Say which condition of `select_frames` leaves no frame and what there is; else return ""."""
     instances = list(instances)
     frames = [frame for instance in instances for frame in instance.frames]
     if not frames:
@@ -188,11 +188,8 @@ def _units(
             groups.setdefault((instance.camera, instance.iso), []).extend(instance.frames)
     units = {}
     for group, frames in sorted(groups.items()):
-        for unit, getter in _UNITS:
-            keys = sorted(set(map(getter, frames)))
-            if len(keys) > 1:
-                break
-        units[group] = unit, keys
+        by_unit = [(unit, sorted(set(map(getter, frames)))) for unit, getter in _UNITS]
+        units[group] = next((one for one in by_unit if len(one[1]) > 1), by_unit[-1])
     return units
 
 

@@ -162,14 +162,14 @@ def _pairs(folders: Sequence[str], out: Path, count: int) -> burst.Result:
 
 
 def _data(roots: Sequence[Path], camera: str, cache: Path, seed: int) -> Data:
-    patches = [
+    train, held_out = (
         sidd.Patches(
             sidd.select_frames(sidd.index(root), cameras=[camera], own=True),
             16, cache=cache, seed=seed, cameras=[camera], progress=False,
         )
         for root in roots
-    ]  # fmt: skip
-    return Data(*patches, split=[])
+    )  # fmt: skip
+    return Data(train, held_out, [])
 
 
 def _write_levels(folder: Path, sensor: SimulatedSensor, frames: np.ndarray) -> None:
