@@ -39,8 +39,9 @@ def levels(shape=(48, 64), low=64, high=1023, seed=0):
 
 
 def write(
-    path, image=None, tags=None, *, bits=16, thumbnail=None, second=None, patch=None, **options
-):
+    path, image=None, tags=None, *, bits=16, thumbnail=None, raw=None, second=None, patch=None,
+    **options,
+):  # fmt: skip
     """Write a DNG; the image is `levels()` by default.
 
     Args:
@@ -49,7 +50,8 @@ def write(
         tags: changes of `TAGS`: (type, values), or None to leave a tag out.
         bits: of a sample; those that are no whole bytes are packed.
         thumbnail: tags of IFD0, which is then a small RGB picture, with the raw image in a SubIFD;
-            makes, models and colours go to IFD0 without being named.
+            makes, models, colours and noise profiles go to IFD0 without being named.
+        raw: tags of the raw image's directory, which stay there.
         second: tags of a second raw image after the first.
         patch: the values of tags of the raw image that tifffile writes by itself, by number, such
             as 259 (Compression) and 279 (StripByteCounts), to be overwritten in the file.
@@ -76,7 +78,7 @@ def write(
                 metadata=None, software=False, extratags=_extratags({**first, **thumbnail}),
             )  # fmt: skip
         for own in [{}] if second is None else [{}, second]:
-            own_tags = _extratags({**everything, **own})
+            own_tags = _extratags({**everything, **(raw or {}), **own})
             tiff.write(_strips(image, bits, order), extratags=own_tags, **shared)
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         page = tiff.pages[0] if thumbnail is None else tiff.pages[0].pages[0]
@@ -91,7 +93,7 @@ def _is_main(code):
 def _strips(image, bits, order):
     if isinstance(image, bytes):
         return iter([image])
-    if bits in (8, 16):
+    if bits in (8, 16, 32):
         return iter([image.astype(f"{order}u{bits // 8}").tobytes()])
     bit = image[..., None] >> np.arange(bits - 1, -1, -1) & 1
     return iter([np.packbits(bit.astype(np.uint8).reshape(len(image), -1), axis=1).tobytes()])

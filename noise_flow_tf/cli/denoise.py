@@ -15,10 +15,13 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Den
          from its GT file, if they are in the same folder
   .npy   float, [H, W] Bayer or [H, W, 4] packed (channels (0,0), (0,1), (1,1), (1,0)), in [0, 1]
   .png   8 or 16 bit grey, a Bayer image; its full range becomes [0, 1]
+  a camera's raw file with a 2x2 Bayer pattern: DNG, ARW, NEF, CR2, CR3, RAF, RW2, ORF (pip install
+         'noise-flow-tf[raw]'); it is clipped to [0, 1], and its colours are read from its tags
 
 writes to the folder --out; NAME is the image's
   NAME_denoised.*     the denoised raw image in [0, 1]: .npy in the form and orientation of the
-                      noisy one, .MAT as in SIDD, .png upright, 16 bit grey
+                      noisy one, .MAT as in SIDD, .png upright, 16 bit grey, .dng with the tags of
+                      the raw file or METADATA, and with NoiseReductionApplied 1
   NAME_denoised_srgb.png, NAME_noisy_srgb.png
                       rendered to sRGB, upright""",
     )

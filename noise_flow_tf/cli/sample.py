@@ -8,15 +8,21 @@ _EPILOG = """a clean image is one of
          METADATA file, and the real noisy image from its NOISY file, if they are in the same folder
   .npy   float, [H, W] Bayer or [H, W, 4] packed (channels (0,0), (0,1), (1,1), (1,0)), in [0, 1]
   .png   8 or 16 bit grey, a Bayer image; its full range becomes [0, 1]
+  a camera's raw file with a 2x2 Bayer pattern: DNG, ARW, NEF, CR2, CR3, RAF, RW2, ORF; ISO, camera
+         and colours are read from its tags (--camera for a camera that they do not name), and the
+         image is clipped to [0, 1]; it lies as on the sensor, and pictures of it are upright
 or, with --from_srgb, an ordinary picture: gamma, colours and white balance of the camera are undone
 as in Brooks et al. (CVPR 2019), and the result is a raw image that is rendered again
+raw files need rawpy and tifffile: pip install 'noise-flow-tf[raw]'
 --clean is one of them, a folder of them (with its subfolders), or a list: a .txt or .csv file with
 one line PATH or PATH,ISO,CAMERA per image, relative to the list; # begins a comment line
 
 output in the folder --out; NAME is the image's, with _000, _001, .. if --draws is more than 1
   NAME_noise.npy   the noise, in the form and orientation of the clean image (format npy)
   NAME_noisy.*     the clean image with it, clipped to [0, 1]: .npy like the noise, .MAT as in SIDD,
-                   .png upright, 16 bit grey
+                   .png upright, 16 bit grey; .dng with the tags of its raw file, at its bit depth
+                   and levels, or with those of the camera, 16 bits and black level 4096, and with
+                   noise below black
   NAME_samples.png clean | sampled | real, rendered to sRGB
   NAME_srgb.png    with --from_srgb, the noisy picture in full size
   samples.csv      one row per draw: file, ISO, camera, seed, temperature, model; a draw that is

@@ -38,6 +38,7 @@ def run(config: DenoiseConfig) -> None:
     path, out = Path(config.noisy), Path(config.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
+    raw_files.check_formats(config.formats)
     network = denoising.load(config.model)
     noisy = raw_images.read_image(path, config.orientation)
     colours = read_colours(config, path, noisy)

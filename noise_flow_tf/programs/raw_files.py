@@ -1,6 +1,6 @@
 """Raw files of cameras as the images of commands, and DNGs as their results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import sidd
 from sidd.bayer import cfa_name
 from sidd.cameras import BY_CODE
 from sidd.raw import SUFFIXES
+from sidd.raw.packages import load
 from sidd.rendering import SRGB_TO_XYZ, camera_to_srgb
 
 _BLACK, _WHITE = 4096.0, 65535.0
@@ -60,13 +61,19 @@ def conditions(
 
 
 def _camera(file: sidd.RawFile) -> str:
-    name = f"Make {file.make!r}, Model {file.model!r}"
     try:
         return sidd.identify(file.make, file.model).code
-    except sidd.SiddError as error:
+    except sidd.SiddError:
         raise ValueError(
-            f"{file.path}: its camera is unknown ({name}); give --camera. {error}"
+            f"{file.path}: is of no known camera (Make {file.make!r}, Model {file.model!r}); give "
+            "--camera"
         ) from None
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raise ValueError if a package is missing that writes one of the formats."""
+    if "dng" in formats:
+        load("tifffile")
 
 
 def described(metadata: sidd.Metadata, from_srgb: bool) -> sidd.RawFile:

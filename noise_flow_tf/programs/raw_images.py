@@ -16,6 +16,8 @@ from sidd.raw import SUFFIXES
 RAW_KINDS = (".mat", ".npy", ".png", *SUFFIXES)
 PHOTOGRAPH_KINDS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
+NOT_A_PICTURE = "is a raw file, not an ordinary picture; leave out --from_srgb, or rename it"
+
 _BAND = 256
 _MARGIN = 4
 _DNG_VERSION = 50706
@@ -118,7 +120,7 @@ def read_photograph(path: Path, log: Callable[[str], None]) -> np.ndarray:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    refusal = f"{path}: is a raw file, not an ordinary picture; leave out --from_srgb"
+    refusal = f"{path}: {NOT_A_PICTURE}"
     if raw_files.is_raw_file(path):
         raise ValueError(refusal)
     try:

@@ -44,9 +44,7 @@ def check(config: SampleConfig, item: Item) -> None:
     """Raise ValueError for an image of a kind that these options do not go with."""
     is_raw = raw_files.is_raw_file(item.path)
     if config.from_srgb and is_raw:
-        raise ValueError(
-            f"{item.path}: is a raw file, not an ordinary picture; leave out --from_srgb"
-        )
+        raise ValueError(f"{item.path}: {raw_images.NOT_A_PICTURE}")
     if config.metadata and is_raw:
         raise ValueError(f"{item.path}: has its own tags; leave out --metadata")
     if not config.from_srgb:
@@ -200,6 +198,7 @@ def run(config: SampleConfig) -> None:
     items = sampling_plan.items(Path(config.clean), kinds, out)
     if len(items) > 1 and (config.real or config.metadata):
         raise ValueError("--real and --metadata are for one clean image")
+    raw_files.check_formats(config.formats)
     for item in items:
         check(config, item)
     model = nf.load(config.model)

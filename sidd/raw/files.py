@@ -1,5 +1,6 @@
 """A raw file: its levels, and what its tags say of them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +84,9 @@ class RawFile:
             nlf: (beta1, beta2); by default the mean of `noise_profile`, NaN if there is none.
 
         Returns:
-            Metadata whose color matrices are `color_matrix` scaled so that D65 is (1, 1, 1), as
-            rendering divides by the neutral first. Without a color matrix, camera RGB is sRGB.
+            Metadata whose neutral is scaled to 1 if it exceeds 1, and whose color matrices are
+            `color_matrix` scaled so that D65 is (1, 1, 1), as rendering divides by the neutral
+            first. Without a color matrix, camera RGB is sRGB.
 
         Raises:
             SiddError: if neither the file nor `iso` states the ISO.
@@ -92,20 +94,20 @@ class RawFile:
         iso = self.iso if iso is None else iso
         if iso is None:
             raise SiddError(f"{self.path}: has no ISO in its tags; give it")
-        if nlf is None:
-            profile = (
-                np.full((2, 2, 2), np.nan) if self.noise_profile is None else self.noise_profile
+        if nlf is None and self.noise_profile is not None:
+            nlf = (
+                float(self.noise_profile[..., 0].mean()),
+                float(self.noise_profile[..., 1].mean()),
             )
-            nlf = (float(profile[..., 0].mean()), float(profile[..., 1].mean()))
         matrix = np.linalg.inv(SRGB_TO_XYZ) if self.color_matrix is None else self.color_matrix
         matrix = matrix / (matrix @ SRGB_TO_XYZ.sum(axis=1))[:, None]
         return Metadata(
             make=self.make,
             camera=camera,
             iso=iso,
-            nlf=nlf,
+            nlf=nlf or (math.nan, math.nan),
             cfa_pattern=self.cfa,
-            as_shot_neutral=self.as_shot_neutral,
+            as_shot_neutral=self.as_shot_neutral / max(1.0, self.as_shot_neutral.max()),
             color_matrix1=matrix,
             color_matrix2=matrix,
             model=self.model,

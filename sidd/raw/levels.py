@@ -31,6 +31,8 @@ def black_levels(raw: Directory, shape: tuple[int, int]) -> np.ndarray:
     values = raw.numbers(_BLACK)
     if values is None:
         raise SiddError("has no BlackLevel (tag 50714), without which noise cannot be measured")
+    if not np.isfinite(values).all():
+        raise SiddError(f"its BlackLevel is not finite: {values.tolist()}")
     repeat = raw.numbers(_REPEAT)
     rows, columns = (1, 1) if repeat is None else (int(value) for value in repeat[:2])
     if rows < 1 or columns < 1 or values.size != rows * columns:

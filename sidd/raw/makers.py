@@ -31,7 +31,7 @@ def read(path: Path, directories: list[Directory], with_pixels: bool) -> RawFile
                 "convert it to DNG"
             )
         pattern = raw.raw_colors_visible[:2, :2].astype(int)  # the second green is 3
-        black = np.array(raw.black_level_per_channel, float)[pattern]
+        black = _blacks(raw)[pattern]
         white = float(raw.white_level or 0)
         check_levels(black, white)
         levels = pixels.even(raw.raw_image_visible, black)
@@ -54,6 +54,11 @@ def read(path: Path, directories: list[Directory], with_pixels: bool) -> RawFile
             bits=int(white).bit_length(),
             warnings=(*_lossy(directories), *pixels.doubtful_black(levels, black, white)),
         )
+
+
+def _blacks(raw: Any) -> np.ndarray:
+    """Return the black levels of LibRaw's colours: R, G, B and the second G."""
+    return np.array(raw.black_level_per_channel, float)
 
 
 def _neutral(raw: Any) -> np.ndarray:

@@ -44,8 +44,8 @@ def _read(path: Path, pixels: bool) -> RawFile:
     for magic, kind in _PICTURES.items():
         if start.startswith(magic):
             raise SiddError(
-                f"is {kind}, not a raw file; `noise-flow sample --from_srgb` and "
-                "`sidd.unprocess_srgb` take pictures"
+                f"is {kind} under the name of a raw file; rename it, and `noise-flow sample "
+                "--from_srgb` or `sidd.unprocess_srgb` takes it"
             )
     found = directories(path)
     if found and dng.DNG_VERSION in found[0]:

@@ -16,6 +16,7 @@ _TILE_WIDTH, _TILE_LENGTH, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _SAMPLE_FORMAT, _ROW_INTERLEAVE, _COLUMN_INTERLEAVE = 339, 50975, 52547
 _UNCOMPRESSED, _JPEG = 1, 7
 _LOSSY = {9: "VC-5", 34892: "JPEG", 52546: "JPEG XL"}
+SMALLEST_SIDE = 22  # LibRaw's
 _LOSSLESS_FRAME = 0xC3
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
@@ -23,8 +24,10 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 def image_shape(raw: Directory) -> tuple[int, int]:
     """Return [H, W] of the stored image."""
     shape = raw.integer(_LENGTH, 0), raw.integer(_WIDTH, 0)
-    if min(shape) < 2 or max(shape) > 65535:
-        raise SiddError(f"its raw image has an impossible size: {shape[1]} x {shape[0]} pixels")
+    if min(shape) < SMALLEST_SIDE or max(shape) > 65535:
+        raise SiddError(
+            f"its raw image has {shape[1]} x {shape[0]} pixels, not {SMALLEST_SIDE} to 65535 each"
+        )
     return shape
 
 

@@ -14,6 +14,7 @@ from sidd.files import replacing
 from sidd.raw.files import RawFile, profile_of_colours
 from sidd.raw.levels import check_levels
 from sidd.raw.packages import load
+from sidd.raw.storage import SMALLEST_SIDE
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL, _DOUBLE = 1, 2, 3, 4, 5, 10, 12
 _MOSAIC, _D65, _EXIF = 32803, 21, 34665
@@ -27,7 +28,7 @@ def write_dng(path: str | os.PathLike, levels: np.ndarray, like: RawFile) -> Non
 
     Args:
         path: the file; it is replaced at once or not at all.
-        levels: uint16 [H, W], H and W even, as they lie on the sensor.
+        levels: uint16 [H, W], H and W even and at least 22, as they lie on the sensor.
         like: black, white, CFA and what else is known of the image; its levels are not used. A
             noise profile that differs between the greens is written as their mean.
 
@@ -35,15 +36,11 @@ def write_dng(path: str | os.PathLike, levels: np.ndarray, like: RawFile) -> Non
         SiddError: for levels of another form, or black and white that do not fit.
     """
     levels = np.asarray(levels)
-    if (
-        levels.dtype != np.uint16
-        or levels.ndim != 2
-        or levels.size == 0
-        or np.any(np.mod(levels.shape, 2))
-    ):
+    even = levels.ndim == 2 and not any(length % 2 for length in levels.shape)
+    if levels.dtype != np.uint16 or not even or min(levels.shape) < SMALLEST_SIDE:
         raise SiddError(
-            f"{path}: levels to write are uint16 [H, W], H and W even; got {levels.dtype} "
-            f"{list(levels.shape)}"
+            f"{path}: levels of a DNG are uint16 [H, W], H and W even and at least "
+            f"{SMALLEST_SIDE}; got {levels.dtype} {list(levels.shape)}"
         )
     try:
         check_levels(np.asarray(like.black), like.white)

@@ -157,7 +157,7 @@ def bad_inputs(folder):
         ({"clean": "empty.npy"}, "empty.npy: a raw image is"),
         ({"clean": "cut.png"}, "cut.png: not a readable PNG"),
         ({"clean": "bits.png"}, "bits.png: a raw PNG has one channel of 8 or 16 bits"),
-        ({"clean": "movie.mp4"}, "unknown kind of image; give a .MAT, .npy or .png file"),
+        ({"clean": "movie.mp4"}, "unknown kind of raw image; give a .MAT, .npy, .png or raw file"),
         ({"iso": 200}, "unknown ISO 200; supported ISO levels: 100, 400, 800, 1600, 3200"),
         ({"camera": "Z9"}, "unknown camera Z9"),
         ({"camera": None}, "give --iso and --camera"),
