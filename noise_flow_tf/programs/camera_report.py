@@ -169,7 +169,8 @@ def figures(
 ) -> dict[str, Figure]:
     """Draw the variance over intensity, and crops of real and sampled noise."""
     examples = pictures.Examples(data.held_out.frames, "real")
-    shown = {TITLES[name]: scored.models[name] for name in ("gaussian", "camera_nlf", kept)}
+    names = {"Gaussian": "gaussian", "Calibrated NLF": "camera_nlf", "Noise Flow": kept}
+    shown = {title: scored.models[name] for title, name in names.items()}
     return {
         "variance": plotting.variance_grid(
             scored.variance,
