@@ -172,9 +172,9 @@ def check_unclipped(image: np.ndarray, path: str | os.PathLike, is_noisy: bool) 
     """Raise SiddError if an image of an unclipped pair is in other units, or a GT not in [0, 1]."""
     lowest, highest = np.nanmin(image, initial=1), np.nanmax(image, initial=0)
     if is_noisy:
-        if np.isinf(image).any() or np.isnan(image).all():
-            raise SiddError(f"{path}: has infinite values, or none but NaN")
         _check_near(image, path)
+        if np.isnan(image).all():
+            raise SiddError(f"{path}: has no value but NaN")
     elif np.isnan(image).any() or lowest < 0 or highest > 1:
         raise SiddError(
             f"{path}: the clean image of an unclipped pair must be in [0, 1], without NaN; got "
