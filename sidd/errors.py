@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_LONGEST = 400
+_LONGEST = 2000
 
 
 class SiddError(ValueError):
@@ -17,14 +17,16 @@ class SiddError(ValueError):
 
 
 def printable(text: object) -> str:
-    r"""Return text in which line breaks are spaces, and other control characters are escaped.
+    r"""Return text of limited length in one line, in which control characters are escaped.
 
     What a file holds could otherwise move a terminal's cursor or fake its output.
 
     >>> printable("Make \x1b[31mred\nof a file")
     'Make \\x1b[31mred of a file'
     """
-    text = " ".join(str(text).split())
+    text = " ".join(str(text)[: 2 * _LONGEST].split())
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} ..."
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -35,7 +37,7 @@ def reason(error: BaseException) -> str:
     text = printable(error) or type(error).__name__
     if isinstance(error, KeyError):
         text = f"has no {text}"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return text
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """Frames read once: into memory, or into a folder of tile files for this run and later ones.
 
 The folder has two files per frame: `.npy`, the tiles (`sidd.loading.tiles`), and `.json`, the
-`FrameInfo`, the tiles' checksums and a hash of these. Their name has a key of the contents of NOISY,
-GT and METADATA. So a file that changed is read again, and all selections of frames, patch sizes and
-samplings share the folder. The JSON is written last, and both files by renaming: if there is a
-JSON, its frame is complete. A frame with a damaged JSON is read again; a damaged tile is refused.
+`FrameInfo`, the tiles' checksums and a hash of these. Their name has a key of the contents of
+NOISY, GT and METADATA. So a file that changed is read again, and all selections of frames, patch
+sizes and samplings share the folder. The JSON is written last, and both files by renaming: if there
+is a JSON, its frame is complete. A frame with a damaged JSON is read again; a damaged tile is
+refused.
 """
 
 import errno

@@ -206,11 +206,27 @@ def test_extraction_is_taken_up_again(archive, tmp_path):
     out = tmp_path / "new" / "out"
     assert extract(archive, out, progress=False) == 3
     assert (out / "Data/b/2.MAT").read_bytes() == CONTENT[:50_000] + b"Data/b/2.MAT"
-    (out / "Data/b/2.MAT").write_bytes(b"cut")
+    (out / "Data/b/2.MAT").unlink()
     (out / "ReadMe.txt").unlink()
     assert extract(archive, out, progress=False) == 2
     assert (out / "Data/b/2.MAT").read_bytes() == CONTENT[:50_000] + b"Data/b/2.MAT"
     assert extract(archive, out, progress=False) == 0
+
+
+@pytest.mark.parametrize("content", [b"mine", bytes(50_012), None])
+def test_nothing_that_is_there_is_replaced(archive, tmp_path, content):
+    mine = tmp_path / "out/Data/b/2.MAT"
+    mine.parent.mkdir(parents=True)
+    if content is None:
+        mine.mkdir()
+    else:
+        mine.write_bytes(content)
+    with pytest.raises(sidd.SiddError, match=r"2\.MAT: is there already, and is not the file"):
+        extract(archive, tmp_path / "out", progress=False)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine][
+        : content is not None
+    ]
+    assert content is None or mine.read_bytes() == content
 
 
 def test_leftovers_of_a_killed_extraction_are_removed(archive, tmp_path):
@@ -267,7 +283,7 @@ def test_damaged_archives(archive, tmp_path, monkeypatch):
     content = bytearray(archive.read_bytes())
     content[20_000] ^= 1
     archive.write_bytes(content)
-    message = r"member Data/a/1\.MAT is damaged: .*download it again"
+    message = r"member Data/a/1\.MAT is damaged; remove the archive and download it again: Bad CRC"
     with pytest.raises(sidd.SiddError, match=message):
         extract(archive, tmp_path / "out", progress=False)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
