@@ -76,9 +76,14 @@ def patches(
     return sidd.Patches(chosen, **(options | other))
 
 
+def left_out(config: TestFrames) -> list[str]:
+    """Return which of the dataset's frames are neither for training nor for testing."""
+    return sidd.describe_left_out(sidd.index(root(config)))
+
+
 def noise_label(config: TestFrames) -> str:
     """Return what figures and reports call the dataset's own noise: "real" or "simulated"."""
-    return "real" if sidd.read_manifest(root(config)) is None else "simulated"
+    return noise_label_of(sidd.index(root(config))[0].path / "a file of it")
 
 
 def noise_label_of(file: Path) -> str:

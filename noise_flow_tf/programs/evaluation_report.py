@@ -127,7 +127,7 @@ def _markdown(results: Mapping, by_way: Mapping) -> list[str]:
     ]
     for way in ("camera", "ISO", "camera and ISO"):
         paragraphs += [f"## By {way}", tables.groups(way, labelled(by_way, way), titles)]
-    paragraphs.append("\n".join(f"Frame left out: {reason}" for reason in results["left_out"]))
+    paragraphs.append("\n".join(f"Left out: {reason}" for reason in results["left_out"]))
     if "properties" in results:
         paragraphs += properties.text(results["properties"], titles, ours, noise_label(results))
     return paragraphs

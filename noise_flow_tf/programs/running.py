@@ -121,6 +121,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
             best = folder.load()
             training.export(best, folder)
             skipped = [*training.train.skipped.values(), *training.test.skipped.values()]
+            skipped += dataset.left_out(config)
             run_report.write(folder, config, training.section(best, rows), rows, skipped)
 
 

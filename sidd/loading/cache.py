@@ -208,8 +208,15 @@ def check_conditions(frame: Frame, named: str, iso: int) -> None:
         )
 
 
+def check_noise(frame: Frame, has_noise: bool) -> None:
+    """Raise SiddError if a frame has no noise."""
+    if not has_noise:
+        raise SiddError(f"{frame.noisy}: is equal to its GT, {frame.clean.name}: it has no noise")
+
+
 def _check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
     check_conditions(frame, info.camera, info.iso)
+    check_noise(frame, info.noise_squares > 0 or info.num_masked > 0)
     if min(info.height, info.width) < patch_size:
         raise SiddError(
             f"{frame.noisy}: packed image of {info.height} x {info.width} is smaller than a patch "

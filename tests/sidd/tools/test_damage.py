@@ -305,3 +305,34 @@ def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
     assert lines[-3].split() == ["all", "11", "21", "0.05", "1", "1"]
     assert lines[-2].startswith(f"unreadable: {first.noisy}: not a readable")
     assert lines[-1] == f"missing: {second.metadata}"
+
+
+def test_a_noisy_image_that_is_its_clean_one(frames):
+    shutil.copy(frames[0].clean, frames[0].noisy)
+    message = f"{frames[0].noisy}: is equal to its GT, {frames[0].clean.name}: it has no noise"
+    assert check_frame(frames[0])[1] == [message]
+    assert sidd.Patches(frames, 16, progress=False).skipped == {frames[0]: message}
+
+
+def test_a_matlab_v5_image(frames):
+    scipy.io.savemat(frames[0].noisy, {"x": BAYER}, appendmat=False)
+    (message,) = check_frame(frames[0])[1]
+    assert message.startswith(f"{frames[0].noisy}: is a MATLAB v5 file, and SIDD's images are v7.3")
+
+
+def test_check_lists_what_is_left_out(offline, tmp_path, capsys):
+    root = shutil.copytree(offline, tmp_path / "sidd")
+    folder = sidd.index(root)[0].path
+    for path in folder.glob("*_011.MAT"):
+        path.rename(path.with_name(path.name.replace("_011", "_012")))
+    assert main(["check", str(root), "--processes", "1"]) == 0
+    assert "neither for training nor for tests: 1 frames of frame number 12" in (
+        capsys.readouterr().out
+    )
+
+
+def test_control_characters_of_a_file_are_escaped(frames):
+    fields(lambda values: values.update(Make="\x1b[2J\x07evil"))(frames[0].metadata)
+    with pytest.raises(sidd.SiddError) as raised:
+        sidd.read_metadata(shutil.copy(frames[0].metadata, frames[0].noisy.parents[3] / "m.MAT"))
+    assert str(raised.value).isprintable() and "\\x1b[2J\\x07evil" in str(raised.value)
