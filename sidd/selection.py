@@ -6,7 +6,7 @@ of other cameras needs no list: every third of their scenes is for testing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidd.cameras import BY_CODE, CAMERAS
 from sidd.scenes import ISO_LEVELS, TEST_INSTANCES, TRAIN_INSTANCES, Frame, SceneInstance
@@ -76,7 +76,7 @@ def why_none(
     isos: Sequence[int] | None = None,
     own: bool = False,
 ) -> str:
-    """Say which condition of `select_frames` leaves no frame, and what there is instead; else ""."""
+    """Say which condition of `select_frames` leaves no frame and what there is; else return ""."""
     instances = list(instances)
     frames = [frame for instance in instances for frame in instance.frames]
     if not frames:
@@ -124,7 +124,7 @@ def describe_left_out(instances: Iterable[SceneInstance]) -> list[str]:
     )
     lines = []
     for one in (*filters, listed):
-        counts = Counter(one.value(frame) for frame in frames if not one.keeps(frame))
+        counts: Counter[Any] = Counter(one.value(f) for f in frames if not one.keeps(f))
         frames = list(filter(one.keeps, frames))
         if counts:
             values = sorted(counts)
@@ -214,11 +214,8 @@ def _units(
             groups.setdefault((instance.camera, instance.iso), []).extend(instance.frames)
     units = {}
     for group, frames in sorted(groups.items()):
-        for unit, getter in _UNITS:
-            keys = sorted(set(map(getter, frames)))
-            if len(keys) > 1:
-                break
-        units[group] = unit, keys
+        by_unit = [(unit, sorted(set(map(getter, frames)))) for unit, getter in _UNITS]
+        units[group] = next((one for one in by_unit if len(one[1]) > 1), by_unit[-1])
     return units
 
 

@@ -24,5 +24,7 @@ def test_the_kept_model_is_no_worse_than_the_nlf():
     kept = scores[found["kept"]]
     assert kept["nll"] < scores["camera_nlf"]["nll"] + 0.003
     assert kept["nll"] < scores["gaussian"]["nll"] - 0.3
-    assert kept["kl"] < 2 * scores["camera_nlf"]["kl"] and kept["ratio"] == pytest.approx(1, abs=0.05)
+    assert kept["kl"] < 2 * scores["camera_nlf"]["kl"] and kept["ratio"] == pytest.approx(
+        1, abs=0.05
+    )
     assert found["starts"]["added"] < found["mean start"] - 0.9

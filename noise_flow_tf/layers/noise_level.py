@@ -50,10 +50,10 @@ class NoiseLevelLayer(Layer):
         return [(self.log_nlf, 1)]
 
     def ops(self, conditions: Conditions, training: bool) -> list[Op]:
-        betas = [
+        betas = tuple(
             live(partial(self._beta, conditions, which), self.log_nlf, conditions)
             for which in (0, 1)
-        ]
+        )
         return [Op(OpCode.SIGNAL, betas, partial(bijectors.SignalDependent, conditions.clean))]
 
     def _beta(self, conditions: Conditions, which: int) -> tf.Tensor:

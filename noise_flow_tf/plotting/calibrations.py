@@ -17,11 +17,14 @@ _POINTS: dict[str, Any] = {
 }  # fmt: skip
 _FIT: dict[str, Any] = {"color": COLORS[0], "linewidth": 1.5}
 _STATED: dict[str, Any] = {"color": COLORS[1], "linewidth": 1.3, "linestyle": "--"}
+_LEFT = 3e-4
 _KINDS = {"hot or blinking": COLORS[4], "clipped": COLORS[1], "moving": COLORS[3]}
 
 
 def photon_transfer(channels: Mapping[str, Mapping], title: str) -> Figure:
     """Draw variance against intensity, with the fit and its misfit below.
+
+    Points at intensity 0, as of darks, are drawn at the left edge of the logarithmic axis.
 
     Args:
         channels: by name, up to four: `intensity`, `variance` and `error` of the bins, `fit` and
@@ -55,10 +58,9 @@ def _label(name: str, channel: Mapping) -> str:
 
 
 def _transfer(axis: Axes, channel: Mapping) -> None:
-    x, y = np.asarray(channel["intensity"]), np.asarray(channel["variance"])
-    axis.errorbar(x, y, np.asarray(channel["error"]), label="bursts", **_POINTS)
-    lowest = max(x[x > 0].min() if np.any(x > 0) else 1e-4, 1e-5)
-    line = np.geomspace(lowest, max(x.max(), 2 * lowest), 200)
+    x, y = _shown(channel), np.asarray(channel["variance"])
+    axis.errorbar(x, y, np.asarray(channel["error"]), label="measured", **_POINTS)
+    line = np.geomspace(x.min(), x.max(), 200)
     slope, offset = channel["fit"]
     axis.plot(line, slope * line + offset, label="fit", **_FIT)
     values = [y[y > 0].min(), y.max()]
@@ -73,16 +75,19 @@ def _transfer(axis: Axes, channel: Mapping) -> None:
     axis.grid(alpha=0.3)
 
 
+def _shown(channel: Mapping) -> np.ndarray:
+    """Return the intensities as they are drawn: darks, which are at 0, at the left edge."""
+    x = np.asarray(channel["intensity"])
+    positive = x[x > _LEFT * x.max()]
+    return np.where(x > _LEFT * x.max(), x, positive.min() / 2)
+
+
 def _misfit(axis: Axes, channel: Mapping) -> None:
-    x, y = np.asarray(channel["intensity"]), np.asarray(channel["variance"])
     slope, offset = channel["fit"]
-    expected = slope * x + offset
-    shown = x > 0
+    expected = slope * np.asarray(channel["intensity"]) + offset
+    misfit = np.asarray(channel["variance"]) / expected - 1
     axis.errorbar(
-        x[shown],
-        100 * (y / expected - 1)[shown],
-        100 * (np.asarray(channel["error"]) / expected)[shown],
-        **_POINTS,
+        _shown(channel), 100 * misfit, 100 * np.asarray(channel["error"]) / expected, **_POINTS
     )
     axis.axhline(0, **_FIT)
     axis.set_xscale("log")

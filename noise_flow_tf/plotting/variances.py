@@ -30,7 +30,7 @@ def variance_grid(
     """
     cameras = list(dict.fromkeys(camera for camera, _ in groups))
     isos = sorted({iso for _, iso in groups})
-    size = (1.9 * len(isos) + 0.8, 1.6 * len(cameras) + 0.9)
+    size = (max(5.2, 1.9 * len(isos) + 0.8), max(3.4, 1.6 * len(cameras) + 0.9))
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     axes = figure.subplots(len(cameras), len(isos), squeeze=False)
     for row, camera in enumerate(cameras):

@@ -21,7 +21,7 @@ from sidd.raw.pairs import BurstPairs, Shares, write_pairs
 from sidd.scenes import SceneName
 
 _CODE = re.compile(r"[A-Z0-9]{2,8}")
-_KEPT_BYTES = 1_000_000_000
+_KEPT_BYTES = 400_000_000
 _BRIGHTNESS = ((0.08, "L"), (0.3, "N"))
 _DAYLIGHT = 5500
 
@@ -198,6 +198,7 @@ def _iso(burst: Burst) -> int:
 def _write(
     config: BurstConfig, data: Path, results: Mapping[int, calibrating.Result]
 ) -> list[Written]:
+    """Write the pairs of all bursts but those that are masked everywhere."""
     written = []
     todo = [(result, one) for result in results.values() for one in result.bursts]
     bar = tqdm(todo, "writing pairs", unit="burst", leave=False)
@@ -205,6 +206,9 @@ def _write(
         burst = one.load()
         calibration = result.calibration
         pairs = BurstPairs.of(burst, one.gain, calibration.level, one.statistics)
+        if pairs.shares.patches_lost == 1:
+            tqdm.write(f"{burst.name}: no pairs, as every patch has masked pixels")
+            continue
         name = _name(number, config.camera, calibration.iso, one)
         metadata = replace(_metadata(burst, config.camera, calibration), unclipped=True)
         count = len(burst.levels)

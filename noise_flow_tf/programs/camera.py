@@ -86,10 +86,9 @@ def read(pairs: Path, config: CameraConfig, cache: Path) -> Data:
     lines = sidd.describe_split(instances, [config.name], own=True)
     patches = []
     for split, seed in (("train", config.seed), ("test", config.seed + 1)):
-        chosen = {"cameras": [config.name], "own": True}
-        frames = sidd.select_frames(instances, split, **chosen)
+        frames = sidd.select_frames(instances, split, cameras=[config.name], own=True)
         if not frames:
-            why = sidd.why_none(instances, split, **chosen)
+            why = sidd.why_none(instances, split, cameras=[config.name], own=True)
             raise ValueError(f"the bursts leave no {split} frame: {why}; shoot another burst")
         patches.append(
             sidd.Patches(
@@ -105,7 +104,8 @@ def read(pairs: Path, config: CameraConfig, cache: Path) -> Data:
         )
     for line in lines:
         print(line)
-    return Data(*patches, split=lines)
+    train, held_out = patches
+    return Data(train, held_out, lines)
 
 
 def fit_models(

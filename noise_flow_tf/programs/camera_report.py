@@ -43,7 +43,7 @@ class Scored:
     models: dict[str, Any]
     scores: evaluation.scores.Scores
     by_iso: dict[int, dict[str, Any]]
-    variance: dict[tuple[str, int], dict[str, Any]]
+    variance: dict[Any, dict[str, Any]]
 
 
 def score(
@@ -112,7 +112,10 @@ def write(
             _masked(data),
             f"All in {minutes:.1f} minutes. The calibration: [burst/report.md](burst/report.md).",
             "\n".join(f"![{name}](pictures/{name}.png)" for name in sorted(drawn)),
-            *[f"![photon transfer, ISO {iso}](burst/pictures/photon_transfer_{iso}.png)" for iso in nlf],
+            *[
+                f"![photon transfer, ISO {iso}](burst/pictures/photon_transfer_{iso}.png)"
+                for iso in nlf
+            ],
         ],
     )
     numbers = {
@@ -166,7 +169,8 @@ def figures(
 ) -> dict[str, Figure]:
     """Draw the variance over intensity, and crops of real and sampled noise."""
     examples = pictures.Examples(data.held_out.frames, "real")
-    shown = {TITLES[name]: scored.models[name] for name in ("gaussian", "camera_nlf", kept)}
+    names = {"Gaussian": "gaussian", "Calibrated NLF": "camera_nlf", "Noise Flow": kept}
+    shown = {title: scored.models[name] for title, name in names.items()}
     return {
         "variance": plotting.variance_grid(
             scored.variance,

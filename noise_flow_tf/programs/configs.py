@@ -490,9 +490,7 @@ class CameraConfig(Shots):
         )
     )
     logdir: str = field(metadata=required("folder that the run is written to", metavar="RUN"))
-    steps: int = option(
-        1000, "training steps of the model of this camera alone", type=positive_int
-    )
+    steps: int = option(1000, "training steps of the model of this camera alone", type=positive_int)
     patches: int = option(500, "training patches of each frame, in each epoch", type=positive_int)
     seed: int = option(0, "of initial values, patches and samples", type=int)
     overwrite: bool = option(False, "remove an earlier run in that folder first")

@@ -56,8 +56,8 @@ class Examples:
         self._metadata = [pair.metadata for pair in pairs]
         parts = [_middle(pair.noise, side) for pair in pairs]
         self.clean = np.stack([pair.clean[part] for pair, part in zip(pairs, parts, strict=True)])
-        noise = [pair.noise[part] for pair, part in zip(pairs, parts, strict=True)]
-        self.noise = np.nan_to_num(np.stack(noise))
+        noises = [pair.noise[part] for pair, part in zip(pairs, parts, strict=True)]
+        self.noise = np.nan_to_num(np.stack(noises))
 
     def sample(self, model: Any, seed: int = 0) -> np.ndarray:
         """Sample noise `[N, h, w, 4]` of a noise model for the examples."""

@@ -101,7 +101,7 @@ def _line(place: str, folder: Path, cells: list[str]) -> Line:
         ConditionSpace(cameras=(camera,))
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    files = [folder / clean, folder / noisy]
+    files = folder / clean, folder / noisy
     for file in files:
         if not os.path.isfile(file):
             raise ValueError(f"{place}: {file}: no such file")
@@ -127,10 +127,9 @@ def _write_images(
         raise ValueError(f"{line.place}: {error}") from error
     fits.setdefault((line.camera, line.iso), _Fit()).add(clean.packed, noisy.packed - clean.packed)
     for kind, image in (("GT", clean), ("NOISY", noisy)):
-        file = folder / f"{instance:04d}_{kind}_RAW_000.MAT"
-        sidd.write_raw(file, sidd.unpack(image.packed))
-    file = noisy.file or clean.file
-    if file:
+        path = folder / f"{instance:04d}_{kind}_RAW_000.MAT"
+        sidd.write_raw(path, sidd.unpack(image.packed))
+    if file := noisy.file or clean.file:
         return file.metadata(line.camera, line.iso)
     colours = line.camera if line.camera in sidd.CAMERAS else _COLOURS
     return sidd.typical_metadata(colours, line.iso)

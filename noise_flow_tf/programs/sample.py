@@ -83,7 +83,9 @@ def read_source(config: SampleConfig, item: Item, metadata: sidd.Metadata) -> So
     real_path = config.real or raw_images.companion(item.path, "GT", "NOISY")
     if not real_path:
         return Source(raw, metadata, None)
-    real = raw_images.read_image(Path(real_path), config.orientation, tqdm.write).packed
+    real = raw_images.read_image(
+        Path(real_path), config.orientation, tqdm.write, measured=metadata.unclipped
+    ).packed
     if real.shape != raw.packed.shape:
         raise ValueError(
             f"{real_path}: has packed shape {list(real.shape)}, but {item.path} has "
@@ -130,7 +132,11 @@ def outputs(config: SampleConfig, draw: Draw) -> list[Path]:
 def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
     """Write the files of a draw, and return its summary."""
     clean, metadata, real = source.raw.packed, source.metadata, source.real
-    kl = None if real is None else nf.metrics.marginal_kl(real - clean, noise)
+    measured, kl = np.zeros(0), None
+    if real is not None:
+        good = np.isfinite(real)
+        measured = (real - clean)[good]
+        kl = nf.metrics.marginal_kl(measured, noise[good])
     noisy = np.clip(clean + noise, 0, 1)
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +153,7 @@ def write(source: Source, noise: np.ndarray, paths: Sequence[Path]) -> str:
             raw_images.save(path, path.suffix[1:].lower(), sidd.unpack(packed), as_given)
     summary = f"{metadata.camera}, ISO {metadata.iso}: standard deviation {noise.std():.5f}"
     if real is not None:
-        summary += f" ({source.noise_label} {np.std(real - clean):.5f}), KL {kl:.4f} nats"
+        summary += f" ({source.noise_label} {np.std(measured):.5f}), KL {kl:.4f} nats"
     return summary
 
 

@@ -67,8 +67,8 @@ def items(path: Path, kinds: Collection[str], out: Path) -> list[Item]:
     for item in images:
         if item.name in names:
             raise ValueError(
-                f"{path}: {item.path} and {names[item.name]} would both be written as {item.name}; sample "
-                "them in two runs with other --out folders"
+                f"{path}: {item.path} and {names[item.name]} would both be written as {item.name}; "
+                "sample them in two runs with other --out folders"
             )
         names[item.name] = item.path
     return images

@@ -1,4 +1,4 @@
-"""The tools of the package `sidd`, whose configs and `run` are in `sidd.tools`, and its messages."""
+"""The tools of the package `sidd`; their configs and `run` are in `sidd.tools`."""
 
 from sidd.errors import printable
 from sidd.tools.parser import main

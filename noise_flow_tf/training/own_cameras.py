@@ -72,6 +72,7 @@ def add_camera(
         ValueError: as `NoiseFlow.with_camera`.
     """
     added = model.with_camera(camera, sorted(nlf))
+
     def drawn(number: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         of_image = _nlf_of(nlf, batch["iso"])
         slope, offset = (of_image[:, i, None, None, None] for i in (0, 1))
@@ -94,7 +95,9 @@ def model_of_its_own(
     """
     steps = [code for code in architecture.parse(model.arch) if not architecture.CODES[code].kind]
     levels = sorted(nlf)
-    own = NoiseFlow("|".join(["nlf", *steps]), model.width, seed, cameras=[camera], iso_levels=levels)
+    own = NoiseFlow(
+        "|".join(["nlf", *steps]), model.width, seed, cameras=[camera], iso_levels=levels
+    )
     table = np.maximum([nlf[iso] for iso in levels], _SMALLEST)
     own.camera_parameters[0].assign(np.log(table).T[:, :, np.newaxis])
     return own

@@ -329,9 +329,7 @@ class Patches:
             )
         return share
 
-    def _count(
-        self, height: int, width: int, limit: int | None, places: np.ndarray | None
-    ) -> int:
+    def _count(self, height: int, width: int, limit: int | None, places: np.ndarray | None) -> int:
         rows, columns = (
             max(0, length - self._patch_size + self._stride) // self._stride
             for length in (height, width)

@@ -64,7 +64,7 @@ def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> np.ndar
             padded[: len(part), :width] = part
             strip[:, which] = padded.reshape(TILE, columns, TILE, 4).swapaxes(0, 1)
         file.write(strip.data)
-        checksums += [zlib.crc32(tile) for tile in strip]
+        checksums += [zlib.crc32(tile.data) for tile in strip]
     return np.array(checksums, np.uint32)
 
 
@@ -142,7 +142,7 @@ class TileFile:
             return
         checksum = 0
         for part in parts:
-            checksum = zlib.crc32(part, checksum)
+            checksum = zlib.crc32(part.data, checksum)
         if checksum != self._checksums[number]:
             raise SiddError(
                 f"{self._path}: is damaged in tile {number}; remove it, and the next run reads "

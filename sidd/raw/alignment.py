@@ -11,6 +11,10 @@ from sidd.raw.bursts import Burst
 MAX_GAIN = 0.1
 """Frames whose brightness differs by more from the others' are not of the same setting."""
 
+_SIDE = 16
+_FEWEST_BLOCKS = 8
+_GAIN_ERROR = 0.01
+_OUTLIER = 9.0
 _SCALES = (1, 4, 16)
 _MOST_NOISE = 0.1
 _BLUR = 1.0
@@ -55,26 +59,49 @@ class Shifts:
 def gains(burst: Burst) -> np.ndarray:
     """Return the brightness [N, 2, 2] of each frame and place of the cell, 1 on average.
 
-    It is the slope of a frame against the mean of all, over the pixels that no frame has clipped:
-    the same pixels for all frames, so that none is favoured. A dark frame has no slope to speak of
-    and gets 1, because its own noise is in the mean too.
+    It is the median over blocks of a frame's light by that of the mean, each block weighted by its
+    light, so that something that moves does not change it. Blocks with a clipped sample in any
+    frame are left out of all, so that no frame is favoured. If the burst is so dark that a gain is
+    not known to a hundredth, it is 1.
     """
-    count = len(burst.levels)
-    products, squares = np.zeros((count, 2, 2)), np.zeros((2, 2))
-    for rows in burst.bands():
-        frames = burst.intensities(rows)
-        mean = frames.mean(0)
-        mean[burst.clipped(rows).any(0)] = 0
-        for row in (0, 1):
-            for column in (0, 1):
-                part = mean[row::2, column::2]
-                squares[row, column] += np.vdot(part, part)
-                for number in range(count):
-                    products[number, row, column] += np.vdot(
-                        frames[number, row::2, column::2].copy(), part
-                    )
-    found = np.where(squares > 0, products / np.where(squares > 0, squares, 1), 1)
-    return found / found.mean(0)
+    parts = [_block_means(burst, rows) for rows in burst.bands()]
+    means = np.concatenate(parts, axis=1).reshape(len(burst.levels), -1, 2, 2)
+    result = np.ones((len(burst.levels), 2, 2))
+    for row, column in np.ndindex(2, 2):
+        blocks = means[..., row, column]
+        light = blocks.mean(0)
+        used = light > 0  # not for NaN, of blocks with clipped samples
+        if np.count_nonzero(used) < _FEWEST_BLOCKS:
+            continue
+        ratios, weights = blocks[:, used] / light[used], light[used]
+        found = np.array([_weighted_median(one, weights) for one in ratios])
+        spread = [
+            _weighted_median(np.abs(r - g), weights) for r, g in zip(ratios, found, strict=True)
+        ]
+        effective = weights.sum() ** 2 / (weights**2).sum()
+        if 1.9 * max(spread) / np.sqrt(effective) < _GAIN_ERROR:
+            result[:, row, column] = found / found.mean()
+    return result
+
+
+def _block_means(burst: Burst, rows: slice) -> np.ndarray:
+    """Return the mean of blocks of a band, [N, h, w, 2, 2], NaN if a frame is clipped in one."""
+    frames = burst.intensities(rows)
+    height, width = (size // _SIDE for size in frames.shape[1:])
+    shape = (height, _SIDE // 2, 2, width, _SIDE // 2, 2)
+    clipped = np.asarray(burst.clipped(rows).any(0))[: height * _SIDE, : width * _SIDE].reshape(
+        shape
+    )
+    cut = frames[:, : height * _SIDE, : width * _SIDE].reshape(-1, *shape)
+    means = np.asarray(cut.mean((2, 5))).transpose(0, 1, 3, 2, 4)
+    means[:, np.asarray(clipped.any((1, 4))).transpose(0, 2, 1, 3)] = np.nan
+    return means
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(total, total[-1] / 2)]])
 
 
 def is_bright(burst: Burst) -> bool:
@@ -125,10 +152,16 @@ class _Solver:
         difference = self._small(grey) - self._mean
         own = [np.vdot(one, one) / (frames - 1) for one in np.gradient(difference)]
         difference = difference.ravel()
-        found = self._inverse @ (self._gradient @ difference)
-        rest = difference - found @ self._gradient
-        variance = float(rest @ rest) / rest.size
-        errors = np.sqrt(np.diag(self._inverse)[:2] * variance) * _CORRELATED
+        gradient, inverse = self._gradient, self._inverse
+        found = inverse @ (gradient @ difference)
+        rest = difference - found @ gradient
+        near = np.abs(rest) < _OUTLIER * np.median(np.abs(rest[::7]))  # not of what moves in it
+        gradient, difference = gradient[:, near], difference[near]
+        inverse = np.linalg.pinv((gradient @ gradient.T).astype(float))
+        found = inverse @ (gradient @ difference)
+        rest = difference - found @ gradient
+        variance = float(rest @ rest) / max(rest.size, 1)
+        errors = np.sqrt(np.diag(inverse)[:2] * variance) * _CORRELATED
         errors[self._energy * _MOST_NOISE <= own] = np.inf
         return np.where(np.isfinite(errors), -2 * self._scale * found[:2], 0), (
             2 * self._scale * errors

@@ -66,6 +66,7 @@ class Burst:
         *,
         cfa: ArrayLike = CFA_PATTERNS["RGGB"],
         name: str = "burst",
+        limits: tuple[float, float] = (0, np.inf),
         **other: Any,
     ) -> "Burst":
         """Return the burst of arrays.
@@ -76,6 +77,7 @@ class Burst:
             white: saturation level.
             cfa: colour filter pattern.
             name: for messages.
+            limits: the smallest and the largest level that a frame can have.
             other: other attributes.
 
         Raises:
@@ -102,7 +104,7 @@ class Burst:
             raise SiddError(f"{name}: white {white:g} is not above black {black.max():g}")
         burst = Burst(
             name=name, levels=levels, black=black, white=float(white), cfa=np.asarray(cfa),
-            clip=_clip_levels(levels, float(white)), files=files, **other,
+            clip=_clip_levels(levels, float(white), limits), files=files, **other,
         )  # fmt: skip
         _check_duplicates(burst)
         return burst
@@ -276,7 +278,7 @@ def read_burst(
         raise SiddError(f"{found[0]}: states ISO {first.iso}, not {iso}; leave --iso out")
     return Burst.of_arrays(
         levels, first.black, first.white, cfa=first.cfa, name=name, files=files,
-        iso=first.iso or iso, exposure=first.exposure, notes=first.warnings,
+        iso=first.iso or iso, exposure=first.exposure, notes=first.warnings, limits=first.limits,
         raw=replace(first, levels=np.empty((0, 0), np.uint16)),
     )  # fmt: skip
 
@@ -307,6 +309,10 @@ def _check_same(path: Path, first: Path, what: str, value: Any, wanted: Any) -> 
 
 
 def _check_duplicates(burst: Burst) -> None:
+    lowest, highest = burst.levels.min(), burst.levels.max()
+    if highest <= burst.clip[0] or lowest >= burst.clip[1]:
+        end = "black" if highest <= burst.clip[0] else "white"
+        raise SiddError(f"{burst.name}: every pixel is clipped at {end}; expose it differently")
     seen: dict[bytes, str] = {}
     for name, frame in zip(burst.files, burst.levels, strict=True):
         digest = hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).digest()
@@ -317,11 +323,14 @@ def _check_duplicates(burst: Burst) -> None:
         seen[digest] = name
 
 
-def _clip_levels(levels: np.ndarray, white: float) -> tuple[float, float]:
+def _clip_levels(
+    levels: np.ndarray, white: float, limits: tuple[float, float]
+) -> tuple[float, float]:
     """Return the levels at which frames are clipped: white, or where highlights pile up below it.
 
-    Levels of integers are clipped at 0; intensities only if they pile up there.
+    Levels of integers are clipped at the smallest; intensities only if they pile up at 0.
     """
+    white = min(white, limits[1])
     if levels.dtype != np.uint16:
         piled = levels.min() == 0 and np.count_nonzero(levels == 0) > _PILE
         return (0.0 if piled else -np.inf), white
@@ -329,5 +338,5 @@ def _clip_levels(levels: np.ndarray, white: float) -> tuple[float, float]:
     (top,) = np.nonzero(counts)[0][-1:]
     below = counts[max(0, top - 20) : top]
     if top < white and counts[top] > _PILE and counts[top] > 20 * max(1.0, below.mean()):
-        return 0.0, float(top)
-    return 0.0, white
+        return float(limits[0]), float(top)
+    return float(limits[0]), white

@@ -14,6 +14,7 @@ from sidd.raw.transfer import Line, Points, bins, fit_line
 
 _ROUNDS = 3
 _FEWEST_BLOCKS = 48
+_RANGE = 0.2
 _MOST_EXCESS = 0.01
 _PLACES = ((0, 0), (0, 1), (1, 1), (1, 0))  # of the channels, as in `sidd.pack`
 
@@ -65,7 +66,7 @@ def fit(sources: Sequence[Source]) -> Transfer:
 
     Blocks near a clipping level are left out, those of what moved, and those with edges that the
     frames' wobble makes noisier by more than a hundredth. How near and how noisy follows from the
-    fit, which is therefore repeated.
+    fit, which is therefore repeated; the first takes medians, which what moved does not change.
 
     Raises:
         SiddError: if too few blocks are left, or the noise does not grow with intensity.
@@ -75,10 +76,18 @@ def fit(sources: Sequence[Source]) -> Transfer:
     steps = [
         (1 / one.burst.scale) ** 2 / 12 * (one.burst.levels.dtype == np.uint16) for one in sources
     ]
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         chosen = [_chosen(one, level) for one in sources]
-        points = tuple(_points(sources, chosen, place) for place in _PLACES)
-        smallest = [max(float(step[place]) for step in steps) for place in _PLACES]
+        points = tuple(_points(sources, chosen, place, number == 0) for place in _PLACES)
+        for one in points:
+            low, high = one.intensity.min(), one.intensity.max()
+            if high - low < _RANGE * high:
+                raise SiddError(
+                    f"{name}: what is not clipped has one brightness ({low:.3f} to {high:.3f} of "
+                    "the range), and slope and offset need several; shoot scenes of three "
+                    "brightnesses"
+                )
+        smallest = [max(1e-12, *(float(step[place]) for step in steps)) for place in _PLACES]
         lines = tuple(map(fit_line, points, smallest))
         transfer = Transfer(points, lines, tuple(float(one.mean()) for one in chosen))
         level = transfer.level
@@ -107,7 +116,10 @@ def _chosen(source: Source, level: NoiseLevel | None) -> np.ndarray:
 
 
 def _points(
-    sources: Sequence[Source], chosen: Sequence[np.ndarray], place: tuple[int, int]
+    sources: Sequence[Source],
+    chosen: Sequence[np.ndarray],
+    place: tuple[int, int],
+    is_robust: bool,
 ) -> Points:
     even: list[Blocks] = []
     others: list[Blocks] = []
@@ -127,10 +139,10 @@ def _points(
             "neither clipped nor of something that moved; shoot larger frames, or expose them "
             "differently"
         )
-    points = [bins(*one, most=1) for one in even if len(one[0])]
+    points = [bins(*one, most=1, is_robust=is_robust) for one in even if len(one[0])]
     if others:
         mean, variance, noise = map(np.concatenate, zip(*others, strict=True))
-        points += [bins(mean, variance, noise)] if len(mean) else []
+        points += [bins(mean, variance, noise, is_robust=is_robust)] if len(mean) else []
     return Points(*(
         np.concatenate([getattr(one, name) for one in points])
         for name in ("intensity", "variance", "error", "count")

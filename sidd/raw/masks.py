@@ -15,6 +15,7 @@ REGION = 4 * BLOCK
 _FEWEST_BLINKING = 5
 _HOT = 8.0
 _BLINKING = 6.0
+_FLASH = 30.0
 _EXCESS, _ERRORS = 0.3, 8.0
 
 
@@ -24,10 +25,11 @@ class Masks:
 
     Attributes:
         hot: far from all its neighbours of the same colour, above or below.
-        blinking: with noise that at least two frames show to be far too large.
+        blinking: with noise that is far too large in at least two frames, or by far in one, as of
+            a flash.
         clipped: within `MARGIN` standard deviations of a clipping level.
         moving: in regions with far too much noise: something moved, or its light changed.
-        mean: float32 [H, W], the mean of all frames.
+        mean: float32 [H, W], the mean of all frames; the median of blinking pixels.
     """
 
     hot: np.ndarray
@@ -60,7 +62,8 @@ def find(burst: Burst, gain: np.ndarray, level: NoiseLevel, statistics: Statisti
         clipped[rows] = (mean[rows] - margin <= burst.tiled(burst.lowest, rows)) | (
             mean[rows] + margin >= burst.tiled(burst.highest, rows)
         )
-        blinking[rows] = _blinking(frames, mean[rows], expected)
+        blinking[rows], medians = _blinking(frames, mean[rows], expected)
+        mean[rows][blinking[rows]] = medians
     moving = np.zeros(burst.shape, bool)
     regions = moving_regions(statistics, statistics.usable(burst, level), level)
     whole = np.kron(regions, np.ones((REGION, REGION), bool))
@@ -92,24 +95,28 @@ def moving_regions(statistics: Statistics, usable: np.ndarray, level: NoiseLevel
     return np.asarray(weight > 0) & (ratio / pixels > 1 + np.maximum(_EXCESS, _ERRORS * error))
 
 
-def _blinking(frames: np.ndarray, mean: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return the pixels [h, w] of which two frames or more are far from the median.
+def _blinking(
+    frames: np.ndarray, mean: np.ndarray, expected: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels [h, w] of which two frames are far from the median, and their medians.
 
-    One frame alone may be the tail of the noise, which belongs to it; with fewer than five frames
-    nothing is found.
+    One frame alone may be the tail of the noise, which belongs to it, unless it is much farther.
+    With fewer than five frames, only that is found.
     """
     count = len(frames)
     found = np.zeros(mean.shape, bool)
-    if count < _FEWEST_BLINKING:
-        return found
     variance = np.einsum("nhw,nhw->hw", frames, frames) / count - mean**2
     variance *= count / (count - 1)
     limit = chi2.isf(1e-5, count - 1) / (count - 1)
     places = np.nonzero(variance > limit * expected)
     samples = frames[:, places[0], places[1]]
-    distance = np.sort(np.abs(samples - np.median(samples, axis=0)), axis=0)
-    found[places] = distance[-2] > _BLINKING * np.sqrt(expected[places])
-    return found
+    middle = np.median(samples, axis=0)
+    distance = np.sort(np.abs(samples - middle), axis=0) / np.sqrt(expected[places])
+    far = distance[-1] > _FLASH
+    if count >= _FEWEST_BLINKING:
+        far |= distance[-2] > _BLINKING
+    found[places] = far
+    return found, middle[far]
 
 
 def _hot(mean: np.ndarray, level: NoiseLevel, frames: int) -> np.ndarray:

@@ -8,6 +8,11 @@ A pixel that `sidd.raw.masks` leaves out has no noise to learn from, but a flow 
 If at most `MOST_AROUND` of the 25 pixels around it, itself included, are left out, its noise is
 drawn from the calibration, a Gaussian; otherwise it is NaN, and patches that it lies in are not
 used.
+
+On simulated ramps through a clipping level, the variance of the noise that is left is within 0.5%
+of the truth from 4 standard deviations off the level on, and within 4% of it for the tenth of the
+pixels between 3 and 4 that are left. With clipped samples alone left out, it is 57% too small at
+the level, 21% between 1 and 2 standard deviations and 4% between 2 and 3.
 """
 
 import os

@@ -38,11 +38,18 @@ class Line:
     offset_error: float
 
 
-def bins(mean: np.ndarray, variance: np.ndarray, noise: np.ndarray, most: int = _BINS) -> Points:
+def bins(
+    mean: np.ndarray,
+    variance: np.ndarray,
+    noise: np.ndarray,
+    most: int = _BINS,
+    is_robust: bool = False,
+) -> Points:
     """Return blocks [n] in at most `most` bins of intensity.
 
     A bin is wider than six standard deviations `noise` [n] of a block's mean, so that its blocks
-    are not sorted by their noise, and has at least 16 blocks.
+    are not sorted by their noise, and has at least 16 blocks. The variance of a bin is the mean of
+    its blocks', or if `is_robust` the median.
     """
     order = np.argsort(mean, kind="stable")
     mean, variance, noise = mean[order], variance[order].astype(float), noise[order]
@@ -61,6 +68,10 @@ def bins(mean: np.ndarray, variance: np.ndarray, noise: np.ndarray, most: int = 
     x = np.add.reduceat(mean.astype(float), starts) / count
     y = np.add.reduceat(variance, starts) / count
     scatter = np.add.reduceat(variance**2, starts) / count - y**2
+    if is_robust:
+        parts = np.split(variance, starts[1:])
+        y = np.array([np.median(part) for part in parts])
+        scatter = np.array([np.median(np.abs(part - np.median(part))) for part in parts]) ** 2
     error = np.sqrt(np.maximum(scatter, 0) / np.maximum(count - 1, 1))
     return Points(x, y, error, count)
 
@@ -79,7 +90,7 @@ def fit_line(points: Points, smallest_offset: float) -> Line:
     for _ in range(10):
         error = relative * expected / np.sqrt(count)
         design = np.stack([x, np.ones_like(x)], axis=1) / error[:, None]
-        inverse = np.linalg.pinv(design.T @ design)
+        inverse = np.linalg.inv(design.T @ design)
         slope, offset = inverse @ (design.T @ (y / error))
         expected = np.maximum(slope * x + offset, 0.05 * np.maximum(y, 1e-30))
     if offset < smallest_offset:

@@ -16,9 +16,9 @@ from sidd.files import check_space, leftovers, lock, replacing
 def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> int:
     """Unpack a zip file into `folder`, and return how many files were written.
 
-    Members that are there already, with the right size and content, are kept, and each is written by
-    renaming, so that the next run resumes one that was stopped, and removes the temporary files of
-    a killed one. Nothing else that is there is replaced.
+    Members that are there already, with the right size and content, are kept, and each is written
+    by renaming, so that the next run resumes one that was stopped, and removes the temporary files
+    of a killed one. Nothing else that is there is replaced.
 
     Raises:
         SiddError: before anything is written, for an archive with a path that leaves the folder, a

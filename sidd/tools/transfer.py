@@ -140,7 +140,9 @@ class _Transfer:
     def _connect(self) -> bool:
         """Request what is missing and write it; return whether the file is complete."""
         have, state = self._size(), _read_state(self._path)
-        if state.get("url") != _hash(self._url) or not (state.get("validator") or state.get("total")):
+        if state.get("url") != _hash(self._url) or not (
+            state.get("validator") or state.get("total")
+        ):
             have = 0
         headers = {"Accept-Encoding": "identity", "User-Agent": "sidd"}
         if have:

@@ -85,8 +85,14 @@ def test_pairs_of_sidd_s_cameras_are_no_scenes_of_sidd(folder):
         ("clean0.npy,noisy0.npy,800,a7", "line 3: a camera's code is two to eight capitals"),
         ("clean9.npy,noisy0.npy,800,A7", "clean9.npy: no such file"),
         ("clean0.npy,small.npy,800,A7", "line 3: {0}/small.npy: has packed shape [5, 5, 4], but"),
-        ("noisy0.npy,noisy0.npy,800,A7", "line 3: {0}/noisy0.npy: values must be finite and in [0,"),
-        ("clean0.npy,counts.npy,800,A7", "line 3: {0}/counts.npy: values must be finite and in [-0"),
+        (
+            "noisy0.npy,noisy0.npy,800,A7",
+            "line 3: {0}/noisy0.npy: values must be finite and in [0,",
+        ),
+        (
+            "clean0.npy,counts.npy,800,A7",
+            "line 3: {0}/counts.npy: values must be finite and in [-0",
+        ),
         ("clean0.npy,photo.jpg,800,A7", "photo.jpg: unknown kind of raw image"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: damage the inputs of all readers, and print a table of what came of it."""
+"""`python -m tests.fuzz`: damage the inputs of all readers, and count what came of it."""
 
 import argparse
 import contextlib

@@ -4,7 +4,8 @@ import json
 import random
 from typing import Any
 
-_ODD = [None, True, -1, 0, 1.5, 10**30, float("nan"), float("inf"), "", "x", "\x1b[2J", [], {}, [[]]]
+_NOT_FINITE = [float("nan"), float("inf")]
+_ODD = [None, True, -1, 0, 1.5, 10**30, *_NOT_FINITE, "", "x", "\x1b[2J", [], {}, [[]]]
 _BYTES = (0, 1, 0x7F, 0x80, 0xFF)
 
 

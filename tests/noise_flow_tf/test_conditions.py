@@ -93,7 +93,7 @@ def test_levels_between(graph):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cameras": ("S6", "s7")}, "two or more capitals and digits, such as S6; got 's7'"),
+        ({"cameras": ("S6", "s7")}, "two to eight capitals and digits, such as S6; got 's7'"),
         ({"cameras": ("S6", "S6")}, "each once; got S6, S6"),
         ({"cameras": ()}, "each once; got none"),
         ({"iso_levels": (400, 100)}, "rising whole numbers; got 400, 100"),

@@ -101,9 +101,7 @@ def test_levels_of_its_own_leave_the_others(arch, tmp_path):
     expected = added(*given).log_prob(NOISE[:3]).numpy()
     assert np.isfinite(expected).all()
     saved_model.save(added, tmp_path / "model")
-    np.testing.assert_array_equal(
-        nf.load(tmp_path / "model")(*given).log_prob(NOISE[:3]), expected
-    )
+    np.testing.assert_array_equal(nf.load(tmp_path / "model")(*given).log_prob(NOISE[:3]), expected)
     nf.save_npz(added, tmp_path / "model.npz")
     ours = native.load(tmp_path / "model.npz").log_prob(NOISE[:3], *given)
     np.testing.assert_allclose(ours, expected, rtol=1e-5)

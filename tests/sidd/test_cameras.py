@@ -181,8 +181,11 @@ def test_a_renamed_folder_is_another_camera_s_also_from_the_cache(foreign, tmp_p
         for folder in sorted(foreign.glob("Data/*_3200_L")):
             if "_A7_" in folder.name or "_SONYA7_" in folder.name:
                 folder.rename(folder.with_name(f"{folder.name[:8]}_{code}_00100_00060_3200_L"))
-        frames = [f for f in sidd.select_frames(sidd.index(foreign), cameras=[code], frame_range=(
-            0, 99)) if f.instance > 300]
+        frames = [
+            f
+            for f in sidd.select_frames(sidd.index(foreign), cameras=[code], frame_range=(0, 99))
+            if f.instance > 300
+        ]
         assert [check_frame(frame)[1] for frame in frames] == [[], [], []]
         patches = sidd.Patches(frames, 16, cameras=[code], cache=tmp_path / "c", progress=False)
         assert not patches.skipped and len(patches.frames) == 3

@@ -160,7 +160,9 @@ def split_of(instances, cameras, value):
 
 def test_scenes_of_a_new_camera_are_split_at_each_iso(tmp_path):
     """Every frame counts, whatever its number, and numbers of SIDD's instances mean nothing."""
-    names = [f"{54 + i:04d}_{i % 5 + 1:03d}_SONYA7_{iso:05d}" for iso in (50, 640) for i in range(5)]
+    names = [
+        f"{54 + i:04d}_{i % 5 + 1:03d}_SONYA7_{iso:05d}" for iso in (50, 640) for i in range(5)
+    ]
     instances = make_own(tmp_path, names, numbers=(0, 200))
     train, test = split_of(instances, ["SONYA7"], lambda f: (f.iso, f.scene))
     assert set(train) == {(iso, scene) for iso in (50, 640) for scene in (1, 3, 4)}

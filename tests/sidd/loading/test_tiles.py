@@ -45,7 +45,7 @@ def test_a_file_is_closed_with_its_last_reference(tmp_path):
 
 def test_what_is_read_ahead_is_the_tiles_of_the_patches(tmp_path):
     with open(tmp_path / "tiles.npy", "wb") as file:
-        checksums = write_tiles(file, *np.zeros((2, 70, 100, 4), np.float32))  # 3 x 4 tiles of 32 KiB
+        checksums = write_tiles(file, *np.zeros((2, 70, 100, 4), np.float32))  # 3 x 4 of 32 KiB
     parts = []
 
     class Stub:
