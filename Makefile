@@ -16,7 +16,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 8 --steps 2400 \
 	--stride 32 --n_test_patches 132
 
-.PHONY: help setup train paper denoise test test-all lint
+.PHONY: help setup train paper denoise test test-all fuzz lint
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ test: $(READY)  ## run the tests
 
 test-all: $(READY)  ## run the slow tests too: kills at random moments, several processes
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"
+
+fuzz: $(READY)  ## damage the inputs of all readers, 20,000 times; ARGS="--count 1000 --first 5" for others
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(READY)  ## check style and format with ruff, types with mypy
 	$(BIN)/ruff check .

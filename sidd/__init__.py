@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         SceneInstance,
         index,
     )
-    from sidd.selection import describe_split, select_frames, why_none
+    from sidd.selection import describe_left_out, describe_split, select_frames, why_none
 
 _MODULE_OF = {
     name: f"{__name__}.{module}"
@@ -55,7 +55,7 @@ _MODULE_OF = {
         "rendering": "render render_packed upright",
         "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
         "SceneInstance index",
-        "selection": "describe_split select_frames why_none",
+        "selection": "describe_left_out describe_split select_frames why_none",
     }.items()
     for name in names.split()
 }

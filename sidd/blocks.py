@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sidd.bayer import pack
-from sidd.errors import SiddError
+from sidd.errors import SiddError, reading
 from sidd.mat5 import read_variable
 from sidd.matfiles import cleaned
 
@@ -66,14 +66,11 @@ def read_blocks(
 
 
 def _read(path: str | os.PathLike, name: str) -> np.ndarray:
-    if not os.path.isfile(path):
-        raise SiddError(f"{path}: no such file; expected SIDD's {name}.mat")
-    try:
-        blocks = read_variable(path, name, _MOST_BYTES)
-    except KeyError:
-        raise SiddError(f"{path}: has no array {name}") from None
-    except Exception as error:  # of many kinds for a broken file
-        raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
+    with reading(path, "not a readable MATLAB v5 file"):
+        try:
+            blocks = read_variable(path, name, _MOST_BYTES)
+        except KeyError:
+            raise SiddError(f"{path}: has no array {name}") from None
     shape = blocks.shape
     if blocks.dtype.kind != "f" or len(shape) != 4 or 0 in shape or shape[2] % 2 or shape[3] % 2:
         raise SiddError(

@@ -27,6 +27,12 @@ _CELL, _STRUCT, _CHAR = 1, 2, 4
 _NUMBERS = range(6, 16)
 
 
+def is_mat5(path: str | os.PathLike) -> bool:
+    """Return whether a file begins as a MATLAB v5 file does."""
+    with open(path, "rb") as file:
+        return file.read(_HEADER)[124:] in _BYTE_ORDERS
+
+
 def read_variable(path: str | os.PathLike, name: str, most_bytes: int = _MOST_BYTES) -> np.ndarray:
     """Return a numeric, text, cell or struct variable of a MATLAB v5 file, as scipy.io.loadmat.
 

@@ -9,15 +9,16 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sidd import hdf5
 from sidd.bayer import pack
-from sidd.errors import SiddError
+from sidd.errors import SiddError, reading
 from sidd.files import replacing
+from sidd.mat5 import is_mat5
 from sidd.metadata import Metadata, read_metadata
 
 NEAR_RANGE = (-0.5, 1.5)
@@ -95,15 +96,16 @@ def read_raw(path: str | os.PathLike) -> np.ndarray:
     It is the dataset `x`, or under another name the file's only float dataset of two dimensions.
 
     Raises:
-        SiddError: for a missing, truncated or foreign file, and for an odd height or width.
+        SiddError: for a missing, damaged or foreign file, and for an odd height or width.
     """
     with _image(path) as data:
-        return data[()].astype(np.float32, copy=False)
+        return hdf5.read(data)
 
 
 def raw_shape(path: str | os.PathLike) -> tuple[int, int]:
     """Return the shape of `read_raw`'s image, from the file's header alone; raise as it does."""
     with _image(path) as data:
+        hdf5.check(data)
         return data.shape
 
 
@@ -147,8 +149,8 @@ def cleaned(packed: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     """Replace NaN by 0 and clip to [0, 1], in place, as the release does with bad pixels.
 
     Raises:
-        SiddError: if more than a hundredth of the values lie outside `NEAR_RANGE`: those are other
-            units, such as sensor counts, which clipping would make white. It names `path`.
+        SiddError: for values outside `NEAR_RANGE`: those are of other units, such as sensor counts,
+            or damaged, and clipping would make them white. It names `path`.
     """
     packed[np.isnan(packed)] = 0
     _check_near(packed, path)
@@ -156,11 +158,13 @@ def cleaned(packed: np.ndarray, path: str | os.PathLike) -> np.ndarray:
 
 
 def _check_near(packed: np.ndarray, path: str | os.PathLike) -> None:
-    far = (packed < NEAR_RANGE[0]) | (packed > NEAR_RANGE[1])
-    if np.count_nonzero(far) > packed.size / 100:
+    """Raise SiddError for values outside `NEAR_RANGE`; NaN is left out."""
+    lowest, highest = np.fmin.reduce(packed, axis=None), np.fmax.reduce(packed, axis=None)
+    if lowest < NEAR_RANGE[0] or highest > NEAR_RANGE[1]:
         raise SiddError(
-            f"{path}: raw values are in [0, 1] but for noise; got {np.nanmin(packed):g} to "
-            f"{np.nanmax(packed):g}; store (raw - black level) / (white level - black level)"
+            f"{path}: raw values are in [0, 1] but for noise; got {lowest:g} to {highest:g}; store "
+            "(raw - black level) / (white level - black level), or get the file anew if it is "
+            "damaged"
         )
 
 
@@ -168,9 +172,9 @@ def check_unclipped(image: np.ndarray, path: str | os.PathLike, is_noisy: bool) 
     """Raise SiddError if an image of an unclipped pair is in other units, or a GT not in [0, 1]."""
     lowest, highest = np.nanmin(image, initial=1), np.nanmax(image, initial=0)
     if is_noisy:
-        if np.isinf(image).any() or np.isnan(image).all():
-            raise SiddError(f"{path}: has infinite values, or none but NaN")
         _check_near(image, path)
+        if np.isnan(image).all():
+            raise SiddError(f"{path}: has no value but NaN")
     elif np.isnan(image).any() or lowest < 0 or highest > 1:
         raise SiddError(
             f"{path}: the clean image of an unclipped pair must be in [0, 1], without NaN; got "
@@ -181,24 +185,27 @@ def check_unclipped(image: np.ndarray, path: str | os.PathLike, is_noisy: bool) 
 @contextlib.contextmanager
 def _image(path: str | os.PathLike) -> Iterator[h5py.Dataset]:
     """Open the dataset of an image; errors, also those while it is used, become SiddErrors."""
-    if not Path(path).is_file():
-        raise SiddError(f"{path}: no such file; expected a NOISY or GT file")
-    reason = "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"
-    try:
-        with h5py.File(path, "r") as file:
-            reason = "cannot be read"
+    with reading(path, "not a readable MATLAB v7.3 (HDF5) file, or a damaged one"):
+        try:
+            file = h5py.File(path, "r", locking=False)  # nobody writes it in place
+        except OSError:
+            _check_version(path)
+            raise
+        with file:
             yield _dataset(file, path)
-    except SiddError:
-        raise
-    except Exception as error:  # h5py raises many kinds for a broken file
-        raise SiddError(f"{path}: {reason}: {error or type(error).__name__}") from error
+
+
+def _check_version(path: str | os.PathLike) -> None:
+    """Raise SiddError for a file of MATLAB v5, which is no damaged HDF5 file."""
+    if is_mat5(path):
+        raise SiddError(
+            f"{path}: is a MATLAB v5 file, and SIDD's images are v7.3 files; save it in MATLAB "
+            "with -v7.3, or write its array with `sidd.write_raw`"
+        )
 
 
 def _dataset(file: h5py.File, path: str | os.PathLike) -> h5py.Dataset:
-    if isinstance(file.get("x"), h5py.Dataset):
-        candidates = [file["x"]]
-    else:
-        candidates = [item for item in file.values() if isinstance(item, h5py.Dataset)]
+    candidates = hdf5.datasets(file, "x")
     images = [data for data in candidates if data.ndim == 2 and data.dtype.kind == "f"]
     if len(images) != 1:
         found = ", ".join(f"{data.name} {data.dtype} {data.shape}" for data in candidates)

@@ -8,20 +8,22 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import scipy.io
 
 from sidd.bayer import cfa_name
 from sidd.cameras import identify
-from sidd.errors import SiddError
+from sidd.errors import SiddError, reading, reason
 from sidd.files import replacing
 from sidd.mat5 import read_variable
 from sidd.scenes import camera_of_folder
 
 _CFA_PATTERN_TAG = 33422
 _NOISE_PROFILE_TAG = 51041
+_HIGHEST_ISO = 10_000_000
+_SMALLEST = 1e-30  # what is smaller is a damaged number
+_SMALLEST_DETERMINANT = 1e-6
 _V5_HEADER = b"MATLAB 5.0 MAT-file, Platform: PYTHON"
 
 
@@ -68,43 +70,59 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
     Raises:
         SiddError: for a file that cannot be read, a missing field or an unknown camera.
     """
-    if not Path(path).is_file():
-        raise SiddError(f"{path}: no such file; expected a METADATA file")
-    try:
-        struct = read_variable(path, "metadata")
-    except KeyError:
-        raise SiddError(f"{path}: has no struct `metadata`") from None
-    except Exception as error:  # of many kinds for a broken file
-        raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
+    with reading(path, "not a readable MATLAB v5 file"):
+        try:
+            struct = read_variable(path, "metadata")
+        except KeyError:
+            raise SiddError(f"{path}: has no struct `metadata`") from None
     try:
         return _metadata(_Fields(struct), camera or camera_of_folder(path))
-    except (ValueError, TypeError, OverflowError) as error:  # text for a number, NaN for an ISO
-        kind = "" if isinstance(error, SiddError) else "has a value of the wrong kind: "
-        raise SiddError(f"{path}: {kind}{error}") from None
+    except SiddError as error:
+        raise SiddError(f"{path}: {error}") from None
+    except Exception as error:  # text for a number, a struct for a text
+        raise SiddError(f"{path}: has a value of the wrong kind: {reason(error)}") from None
 
 
 def _metadata(fields: "_Fields", camera: str | None) -> Metadata:
     make, model = fields.text("Make"), fields.text("Model", optional=True)
-    cfa_pattern = fields.tag(_CFA_PATTERN_TAG, 4).astype(int).reshape(2, 2)
+    cfa = _within("CFA pattern", fields.tag(_CFA_PATTERN_TAG, 4), 0, 255, whole=True)
+    cfa_pattern = cfa.astype(int).reshape(2, 2)
     try:
         cfa_name(cfa_pattern)
     except ValueError as error:
         raise SiddError(str(error)) from None
-    beta1, beta2 = fields.tag(_NOISE_PROFILE_TAG, 2).astype(float).tolist()
-    if not np.isfinite([beta1, beta2]).all():
-        raise SiddError(f"the noise profile is not finite: {beta1}, {beta2}")
+    beta1, beta2 = fields.tag(_NOISE_PROFILE_TAG, 2)
+    iso = _within("ISO", fields.numbers("ISOSpeedRatings", 1), 1, _HIGHEST_ISO, whole=True)
     return Metadata(
         make=make,
         camera=camera or identify(make, model).code,
-        iso=int(fields.numbers("ISOSpeedRatings", 1)[0]),
-        nlf=(beta1, beta2),
+        iso=int(iso[0]),
+        nlf=(
+            float(_within("noise profile's slope", beta1, 0, 1)),
+            float(_within("noise profile's offset", beta2, -1, 1)),
+        ),
         cfa_pattern=cfa_pattern,
-        as_shot_neutral=fields.numbers("AsShotNeutral", 3),
-        color_matrix1=fields.numbers("ColorMatrix1", 9).reshape(3, 3),
-        color_matrix2=fields.numbers("ColorMatrix2", 9).reshape(3, 3),
+        as_shot_neutral=_within("AsShotNeutral", fields.numbers("AsShotNeutral", 3), 1e-3, 1e3),
+        color_matrix1=fields.matrix("ColorMatrix1"),
+        color_matrix2=fields.matrix("ColorMatrix2"),
         model=model,
         unclipped=fields.flag("Unclipped"),
     )
+
+
+def _within(
+    what: str, values: np.ndarray, lowest: float, highest: float, whole: bool = False
+) -> np.ndarray:
+    """Return values, or raise SiddError for one that no camera has, such as NaN."""
+    is_tiny = (values != 0) & (np.abs(values) < _SMALLEST)
+    good = (values >= lowest) & (values <= highest) & ~is_tiny
+    if whole:
+        good &= values == np.floor(values)
+    if not np.all(good):
+        number = "whole numbers" if whole else "numbers"
+        listed = ", ".join(f"{value:g}" for value in np.ravel(values))
+        raise SiddError(f"the {what} must be {number} of {lowest:g} to {highest:g}; got {listed}")
+    return values
 
 
 def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
@@ -148,20 +166,27 @@ class _Fields:
 
     def flag(self, name: str) -> bool:
         value = self._first(name, 1)
-        return value is not None and bool(float(value[0]))
+        return value is not None and bool(_within(name, _real(value), 0, 1, whole=True)[0])
 
     def numbers(self, name: str, count: int) -> np.ndarray:
         value = self._first(name, count)
         if value is None:
             raise SiddError(f"`metadata` has no {name} with {count} value{'s' * (count > 1)}")
-        return value.astype(float)
+        return _real(value)
+
+    def matrix(self, name: str) -> np.ndarray:
+        """Return a matrix [3, 3] from XYZ to camera RGB, which must have an inverse."""
+        matrix = _within(name, self.numbers(name, 9), -100, 100).reshape(3, 3)
+        if abs(np.linalg.det(matrix)) < _SMALLEST_DETERMINANT:
+            raise SiddError(f"the {name} has no inverse: {matrix.tolist()}")
+        return matrix
 
     def tag(self, tag: int, count: int) -> np.ndarray:
         for names, struct in self._structs:
             if {"ID", "Value"} <= names:
                 number, value = np.ravel(struct["ID"]), np.ravel(struct["Value"])
                 if number.size == 1 and number[0] == tag and value.size >= count:
-                    return value[:count]
+                    return _real(value[:count])
         raise SiddError(f"`metadata` has no tag {tag} in UnknownTags with {count} values")
 
     def _first(self, name: str, count: int) -> np.ndarray | None:
@@ -169,6 +194,12 @@ class _Fields:
             if name in names and np.size(struct[name]) >= count:
                 return np.ravel(struct[name])[:count]
         return None
+
+
+def _real(values: np.ndarray) -> np.ndarray:
+    if np.iscomplexobj(values):
+        raise SiddError(f"expected real numbers; got {values}")
+    return np.asarray(values).astype(float)
 
 
 def _structs(value: np.ndarray) -> Iterator[np.void]:

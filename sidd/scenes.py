@@ -6,6 +6,7 @@ CVPR 2018. The split is that of Noise Flow (Abdelhamed, Brubaker and Brown, ICCV
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,22 +143,27 @@ def index(root: str | os.PathLike) -> list[SceneInstance]:
     without any file is left out.
 
     Args:
-        root: the dataset's folder or its folder `Data`.
+        root: the dataset's folder or its folder `Data`; also the folder above it, if no other
+            dataset is there, and the folder of a single scene instance. An instance that is in the
+            dataset's folder and in `Data` counts once, where it has more frames.
 
     Raises:
-        SiddError: if there is no scene instance.
+        SiddError: if there is no scene instance, or more than one dataset.
     """
     root = Path(root)
     if not root.is_dir():
         raise SiddError(f"{root}: no such folder; expected a SIDD dataset")
-    instances = [
-        _read_instance(folder)
-        for parent in (root, root / "Data")
-        if parent.is_dir()
-        for folder in sorted(parent.iterdir())
-        if _FOLDER.fullmatch(folder.name) and folder.is_dir()
-    ]
-    instances = [instance for instance in instances if instance.frames or instance.incomplete]
+    if _FOLDER.fullmatch(root.absolute().name):
+        instances = _with_files([root.absolute()])
+    else:
+        instances = _instances_in(root)
+    if not instances:
+        inside = filter(Path.is_dir, sorted(root.iterdir()))
+        found = {folder: there for folder in inside if (there := _instances_in(folder))}
+        if len(found) > 1:
+            names = ", ".join(folder.name for folder in found)
+            raise SiddError(f"{root}: has several datasets; give the folder of one: {names}")
+        instances = [instance for there in found.values() for instance in there]
     if not instances:
         raise SiddError(
             f"{root}: no scene instance found; expected folders like "
@@ -166,6 +172,28 @@ def index(root: str | os.PathLike) -> list[SceneInstance]:
             "one folder deeper in 0001_NOISY_RAW and so on (SIDD_Full)"
         )
     return sorted(instances, key=lambda instance: instance.instance)
+
+
+def _instances_in(root: Path) -> list[SceneInstance]:
+    """Return the scene instances in a folder and in its folder `Data`, each of them once."""
+    folders = [
+        folder
+        for parent in (root, root / "Data")
+        if parent.is_dir()
+        for folder in sorted(parent.iterdir())
+        if _FOLDER.fullmatch(folder.name) and folder.is_dir()
+    ]
+    chosen: dict[str, SceneInstance] = {}
+    for instance in _with_files(folders):
+        name = instance.path.name
+        if name not in chosen or len(instance.frames) > len(chosen[name].frames):
+            chosen[name] = instance
+    return list(chosen.values())
+
+
+def _with_files(folders: Iterable[Path]) -> list[SceneInstance]:
+    instances = map(_read_instance, folders)
+    return [instance for instance in instances if instance.frames or instance.incomplete]
 
 
 def _read_instance(folder: Path) -> SceneInstance:

@@ -6,7 +6,7 @@ of other cameras needs no list: every third of their scenes is for testing.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sidd.cameras import BY_CODE, CAMERAS
 from sidd.scenes import ISO_LEVELS, TEST_INSTANCES, TRAIN_INSTANCES, Frame, SceneInstance
@@ -16,6 +16,7 @@ FRAMES = (10, 12)
 
 _INSTANCES = {"train": frozenset(TRAIN_INSTANCES), "test": frozenset(TEST_INSTANCES)}
 _FIRST, _EVERY = 1, 3
+_MOST_LISTED = 12
 _UNITS: tuple[tuple[str, Callable[[Frame], int]], ...] = (
     ("scene", lambda frame: frame.scene),
     ("instance", lambda frame: frame.instance),
@@ -107,6 +108,31 @@ def describe_split(
                 f"{camera}, ISO {iso}: of {len(keys)} {unit}{'s' * (len(keys) > 1)}{only} {listed} "
                 "for testing"
             )
+    return lines
+
+
+def describe_left_out(instances: Iterable[SceneInstance]) -> list[str]:
+    """Return a line for each condition of `select_frames` that frames do not meet by default.
+
+    Such frames are neither for training nor for testing.
+    """
+    instances = list(instances)
+    frames = [frame for instance in instances for frame in instance.frames]
+    *filters, split = _filters(instances, "train", None, None, None, False)
+    listed = _Filter(
+        "an instance", "", lambda f: split.value(f) != "neither", lambda f: f"{f.instance:04d}"
+    )
+    lines = []
+    for one in (*filters, listed):
+        counts: Counter[Any] = Counter(one.value(f) for f in frames if not one.keeps(f))
+        frames = list(filter(one.keeps, frames))
+        if counts:
+            values = sorted(counts)
+            which = ", ".join(map(str, values))
+            if len(values) > _MOST_LISTED:
+                which = f"{values[0]} to {values[-1]}"
+            name = "instances in neither list:" if one is listed else one.name
+            lines.append(f"{counts.total()} frames of {name} {which}")
     return lines
 
 

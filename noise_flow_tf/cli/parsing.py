@@ -6,13 +6,14 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from noise_flow_tf.programs.configs import Run
+from noise_flow_tf.programs.sidd_tools import printable
 from noise_flow_tf.training.names import MIRRORING
 
 _WRAPPED = re.compile(r"SiddError: (.*)")
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         (group or self).add_argument(*names, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\n")
 
 
 Config = TypeVar("Config")
@@ -70,9 +71,37 @@ class ConfigParser(Parser, Generic[Config]):
                 if places[name] is place:
                     self.option(name, group, **settings[name])
 
+    def check_settings(self, settings: Mapping[str, Any], path: Path) -> None:
+        """Raise ValueError for a setting, read from `path`, that its option could not have."""
+        for action in self._actions:
+            value = settings.get(action.dest)
+            if value is None:
+                continue
+            values = (
+                value if action.nargs in ("+", "*") or isinstance(action.nargs, int) else [value]
+            )
+            if action.nargs == 0:
+                good = isinstance(value, bool)
+            else:
+                good = isinstance(values, list) and all(_could_be(action, one) for one in values)
+            if not good:
+                raise ValueError(f"{path}: {action.dest} cannot be {json.dumps(value)}")
+
     def config(self, arguments: list[str] | None = None, **changes: Any) -> Config:
         """Return the config of the arguments, those of the command line by default."""
         return self._config(**(vars(self.parse_args(arguments)) | changes))
+
+
+def _could_be(action: argparse.Action, value: Any) -> bool:
+    """Return whether an option, given as text, could have become this value."""
+    if action.choices is not None and value not in action.choices:
+        return False
+    if action.type is None:
+        return isinstance(value, str)
+    try:
+        return cast(Callable, action.type)(str(value)) == value
+    except (ValueError, TypeError, argparse.ArgumentTypeError):
+        return False
 
 
 def resumed(
@@ -84,8 +113,10 @@ def resumed(
     whether what is given goes with the run.
     """
     given = parser.config(arguments)
-    settings = json.loads((Path(folder) / "settings.json").read_text(encoding="utf-8"))
+    path = Path(folder) / "settings.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
     known = (vars(given).keys() & settings.keys()) - {"resume", "overwrite"}
+    parser.check_settings({name: settings[name] for name in known}, path)
     parser.set_defaults(**{name: settings[name] for name in known})
     changes = {} if parser.config(arguments).strategy in MIRRORING else {"replicas": given.replicas}
     return parser.config(arguments, **changes)
@@ -133,5 +164,5 @@ def _terminate(*_: object) -> NoReturn:
 
 
 def _fail(program: str, message: str, code: int = 2) -> int:
-    print(f"{program}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: {printable(message)}", file=sys.stderr)
     return code

@@ -76,9 +76,21 @@ def patches(
     return sidd.Patches(chosen, **(options | other))
 
 
+def left_out(config: TestFrames) -> list[str]:
+    """Return which of the dataset's frames are neither for training nor for testing."""
+    try:
+        return sidd.describe_left_out(sidd.index(root(config)))
+    except sidd.SiddError:  # the dataset has been removed meanwhile
+        return []
+
+
 def noise_label(config: TestFrames) -> str:
     """Return what figures and reports call the dataset's own noise: "real" or "simulated"."""
-    return "real" if sidd.read_manifest(root(config)) is None else "simulated"
+    folder = Path(root(config)).absolute()
+    inside = folder.iterdir() if folder.is_dir() else ()
+    places = (folder, *folder.parents[:2], *inside)  # as far off as `sidd.index` allows
+    is_offline = any(sidd.read_manifest(place) is not None for place in places)
+    return "simulated" if is_offline else "real"
 
 
 def noise_label_of(file: Path) -> str:

@@ -162,7 +162,7 @@ def write(
         ),
         *(scores.table_by(of, by) for by, of in split.items()),
         "\n".join(map(_described, runs)),
-        "\n".join(f"Frame left out: {reason}" for reason in left_out),
+        "\n".join(f"Left out: {reason}" for reason in left_out),
         "" if config.blocks else "![denoised](denoised.png)",
     ]
     files.write_csv(out / "scores.csv", rows)

@@ -10,6 +10,7 @@ from noise_flow_tf import evaluation
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import properties
 from noise_flow_tf.saving import files
+from sidd.errors import reading
 
 _CONDITIONS = ("instance", "number", "camera", "iso", "brightness", "patches", "kl_patches")
 _WAYS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -73,11 +74,9 @@ def load(folder: Path) -> dict[str, Any]:
         ValueError: there are none, or they cannot be read.
     """
     path = folder / "evaluation.json"
-    try:
+    with reading(path, "holds no results of noise-flow evaluate"):
         results = json.loads(path.read_text(encoding="utf-8"))
         results["images"], results["titles"], results["ours"]  # noqa: B018
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} holds no results of noise-flow evaluate: {error}") from error
     return results
 
 
@@ -128,7 +127,7 @@ def _markdown(results: Mapping, by_way: Mapping) -> list[str]:
     ]
     for way in ("camera", "ISO", "camera and ISO"):
         paragraphs += [f"## By {way}", tables.groups(way, labelled(by_way, way), titles)]
-    paragraphs.append("\n".join(f"Frame left out: {reason}" for reason in results["left_out"]))
+    paragraphs.append("\n".join(f"Left out: {reason}" for reason in results["left_out"]))
     if "properties" in results:
         paragraphs += properties.text(results["properties"], titles, ours, noise_label(results))
     return paragraphs

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from noise_flow_tf import plotting, protocol
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.layers import tag
 from noise_flow_tf.saving.files import replacing
+from sidd.errors import reading
 
 _SIDE = 64
 _LIGHTS = {"N": "normal light", "L": "low light", "H": "bright light"}
@@ -138,12 +138,12 @@ def load(path: Path) -> Rows:
         ValueError: they are missing or damaged.
     """
     rows: Rows = {}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for number, (label, title, kl) in enumerate(json.loads(str(arrays["about"]))):
-                rows.setdefault(label, {})[title] = plotting.Picture(arrays[str(number)], kl)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} holds no pictures of noise-flow evaluate: {error}") from error
+    with (
+        reading(path, "holds no pictures of noise-flow evaluate"),
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        for number, (label, title, kl) in enumerate(json.loads(str(arrays["about"]))):
+            rows.setdefault(label, {})[title] = plotting.Picture(arrays[str(number)], kl)
     return rows
 
 

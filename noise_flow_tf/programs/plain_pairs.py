@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import sidd
 from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.programs import raw_images
 from noise_flow_tf.saving.files import replacing
+from sidd.errors import reading
 
 _FORM = "CLEAN,NOISY,ISO,CAMERA"
 _BINS = 64
@@ -42,12 +44,10 @@ def read_list(path: Path) -> list[Line]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such list of pairs; expected lines {_FORM}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file; expected lines {_FORM}") from None
+    with reading(path, f"not a list of pairs; expected lines {_FORM}"):
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     pairs = []
-    for number, row in enumerate(csv.reader(text.splitlines()), 1):
+    for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if any(cells) and not cells[0].startswith("#"):
             pairs.append(_line(f"{path}, line {number}", path.parent, cells))
@@ -103,7 +103,7 @@ def _line(place: str, folder: Path, cells: list[str]) -> Line:
         raise ValueError(f"{place}: {error}") from None
     files = folder / clean, folder / noisy
     for file in files:
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise ValueError(f"{place}: {file}: no such file")
     return Line(place, *files, int(iso), camera)
 

@@ -11,6 +11,8 @@ from skimage.io import imread
 import sidd
 from noise_flow_tf.programs import raw_files
 from noise_flow_tf.saving.files import replacing
+from sidd.errors import reading
+from sidd.npy import read_npy
 from sidd.raw import SUFFIXES
 
 RAW_KINDS = (".mat", ".npy", ".png", *SUFFIXES)
@@ -123,14 +125,11 @@ def read_photograph(path: Path, log: Callable[[str], None]) -> np.ndarray:
     refusal = f"{path}: {NOT_A_PICTURE}"
     if raw_files.is_raw_file(path):
         raise ValueError(refusal)
-    try:
-        with Image.open(path) as image:
-            is_raw = _DNG_VERSION in getattr(image, "tag_v2", ())
-            if not is_raw:
-                image.load()
-                rgb = _as_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable picture: {error}") from error
+    with reading(path, "not a readable picture"), Image.open(path) as image:
+        is_raw = _DNG_VERSION in getattr(image, "tag_v2", ())
+        if not is_raw:
+            image.load()
+            rgb = _as_rgb(ImageOps.exif_transpose(image))
     if is_raw:
         raise ValueError(refusal)
     height, width = (length - length % 2 for length in rgb.shape[:2])
@@ -189,23 +188,17 @@ def save_picture(path: Path, rgb: np.ndarray) -> None:
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            image = np.lib.format.read_array(file, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{path}: not a readable .npy file: {error}") from error
+    image = read_npy(path)
     if image.dtype.kind != "f":
         raise ValueError(f"{path}: values must be floats in [0, 1]")
     return image
 
 
 def _read_png(path: Path) -> np.ndarray:
-    try:
+    with reading(path, "not a readable PNG"):
         with Image.open(path) as png:
             png.verify()
         image = imread(path)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path}: not a readable PNG: {error}") from error
     if image.ndim != 2 or image.dtype.kind != "u":
         raise ValueError(
             f"{path}: a raw PNG has one channel of 8 or 16 bits, a grey Bayer image; "

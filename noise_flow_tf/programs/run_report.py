@@ -52,7 +52,7 @@ def write(
         *section.text,
         training,
         "\n".join(map(_describe_start, settings["starts"])),
-        "\n".join(f"Frame left out: {reason}" for reason in left_out),
+        "\n".join(f"Left out: {reason}" for reason in left_out),
         "\n".join(f"![{name}](pictures/{name}.png)" for name in sorted(section.figures)),
     ]
     numbers = {

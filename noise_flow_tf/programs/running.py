@@ -16,6 +16,7 @@ import sidd
 from noise_flow_tf.programs import dataset, run_report
 from noise_flow_tf.programs.configs import Run
 from noise_flow_tf.saving import run_folder, saved_model
+from noise_flow_tf.saving.files import reading
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import strategies
 from noise_flow_tf.training.fitting import Length, Task, fit
@@ -100,7 +101,8 @@ def run(kind: type[Training[Config]], config: Config) -> None:
         current = {**asdict(config), **training.own_settings(), **now, "starts": []}
     else:
         check_data(folder, settings, now, root)
-        training.resume(settings)
+        with reading(f"{folder.settings} cannot be used"):
+            training.resume(settings)
         current = {**settings, "epochs": epochs}
     current["starts"] = [*current["starts"], start()]
     length = Length(
@@ -119,6 +121,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
             best = folder.load()
             training.export(best, folder)
             skipped = [*training.train.skipped.values(), *training.test.skipped.values()]
+            skipped += dataset.left_out(config)
             run_report.write(folder, config, training.section(best, rows), rows, skipped)
 
 

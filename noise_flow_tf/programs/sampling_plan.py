@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TextIO, get_type_hints
 import tensorflow as tf
 
 from noise_flow_tf.saving.files import replacing
+from sidd.errors import reading
 
 RECORD = "samples.csv"
 
@@ -65,8 +67,8 @@ def items(path: Path, kinds: Collection[str], out: Path) -> list[Item]:
     for item in images:
         if item.name in names:
             raise ValueError(
-                f"{item.path} and {names[item.name]} would both be written as {item.name}; sample "
-                "them in two runs with other --out folders"
+                f"{path}: {item.path} and {names[item.name]} would both be written as {item.name}; "
+                "sample them in two runs with other --out folders"
             )
         names[item.name] = item.path
     return images
@@ -145,11 +147,9 @@ def _is_clean(path: Path, kinds: Collection[str], out: Path) -> bool:
 
 def _read_list(path: Path) -> list[Item]:
     images = []
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as a list of images: {error}") from error
-    for number, row in enumerate(csv.reader(lines), 1):
+    with reading(path, "cannot be read as a list of images"):
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    for number, row in enumerate(rows, 1):
         values = [value.strip() for value in row]
         if not any(values) or values[0].startswith("#"):
             continue
@@ -158,7 +158,7 @@ def _read_list(path: Path) -> list[Item]:
                 f"{path}: line {number} must be PATH or PATH,ISO,CAMERA; got {','.join(row)!r}"
             )
         file = path.parent / values[0]
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise ValueError(f"{path}: line {number}: {file}: no such file")
         conditions = (int(values[1]), values[2]) if len(values) == 3 else (None, None)
         images.append(Item(file, file.stem, *conditions))

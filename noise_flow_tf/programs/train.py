@@ -76,6 +76,9 @@ class NoiseModelTraining(running.Training[TrainConfig]):
 
     def resume(self, settings: Mapping[str, Any]) -> None:
         self._baselines = settings["baselines"]
+        float(self._baselines["gaussian_stddev"])
+        for name in ("gaussian", "camera_nlf"):
+            float(self._baselines["scores"][name]["nll"])
 
     def trainer(self, length: Length) -> CheckedTrainer:
         config = self.config

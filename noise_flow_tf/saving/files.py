@@ -37,6 +37,22 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         _remove(partial)
 
 
+@contextmanager
+def reading(refusal: str) -> Iterator[None]:
+    """Turn whatever a parser raises for a damaged file into a ValueError.
+
+    Args:
+        refusal: what the message says before the parser's reason, with the file's name.
+
+    Raises:
+        ValueError: for any error.
+    """
+    try:
+        yield
+    except Exception as error:  # parsers raise many kinds for a damaged file
+        raise ValueError(f"{refusal}: {str(error) or type(error).__name__}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file by `replacing`."""
     with replacing(path) as partial:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.saving.files import reading
 
 _UNREAD_RESCALING = 1e-4
 _OPTIMIZER_ENDINGS = ("/Adam", "/Adam_1", "/Momentum")
@@ -70,18 +71,16 @@ def load_release(prefix: str, arch: str | None = None) -> NoiseFlow:
     try:
         reader = tf.train.load_checkpoint(prefix)
         mapping = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except Exception as error:  # TensorFlow raises many kinds, IndexError among them
         raise ValueError(
             f"{prefix} is not a readable TensorFlow checkpoint; use the path of its .index file "
             "without the ending"
         ) from error
-    kernels = [a for name, a in mapping.items() if name.endswith("/l_1/W")]
-    width = kernels[0].shape[-1] if kernels else 4
-    try:
+    with reading(f"{prefix} does not fit a Noise Flow"):
+        kernels = [a for name, a in mapping.items() if name.endswith("/l_1/W")]
+        width = kernels[0].shape[-1] if kernels else 4
         model = NoiseFlow(arch or _architecture(mapping), width=width)
         assign(model, mapping)
-    except ValueError as error:
-        raise ValueError(f"{prefix} does not fit a Noise Flow: {error}") from error
     return model
 
 

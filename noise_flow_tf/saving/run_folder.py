@@ -14,7 +14,7 @@ from typing import Any
 
 from noise_flow_tf import __version__
 from noise_flow_tf.native import library
-from noise_flow_tf.saving.files import PARTIAL, write_json
+from noise_flow_tf.saving.files import PARTIAL, reading, write_json
 from noise_flow_tf.saving.kinds import DENOISER, NOISE_MODEL, Kind
 
 FORMAT = 1
@@ -163,10 +163,8 @@ class RunFolder:
         Raises:
             ValueError: no run there.
         """
-        try:
+        with reading(f"{self.settings} cannot be read"):
             settings = json.loads(self.settings.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.settings} cannot be read: {error}") from error
         names = settings.keys() if isinstance(settings, dict) else set()
         if not self.kind.needed <= names or settings.get("kind", self.kind.name) != self.kind.name:
             raise ValueError(
@@ -183,14 +181,14 @@ class RunFolder:
         """
         if not epochs:
             return []
-        try:
-            with self.history.open(newline="", encoding="utf-8") as file:
-                rows = [
-                    {name: float(value) for name, value in row.items() if value}
-                    for row in csv.DictReader(file)
-                ]
-        except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{self.history} cannot be read: {error}") from error
+        with (
+            reading(f"{self.history} cannot be read"),
+            self.history.open(newline="", encoding="utf-8") as file,
+        ):
+            rows = [
+                {name: float(value) for name, value in row.items() if value}
+                for row in csv.DictReader(file)
+            ]
         if len(rows) < epochs:
             raise ValueError(f"{self.history} has {len(rows)} of the {epochs} epochs trained")
         return rows[:epochs]

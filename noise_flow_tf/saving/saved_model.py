@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from noise_flow_tf.native.use import without_core
 from noise_flow_tf.saving import exports
-from noise_flow_tf.saving.files import replacing
+from noise_flow_tf.saving.files import reading, replacing
 from noise_flow_tf.saving.kinds import NOISE_MODEL, Kind
 from noise_flow_tf.saving.run_folder import FORMAT, check_format
 
@@ -37,13 +37,11 @@ def load_saved_model(path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> Any:
         ValueError: a folder that holds no SavedModel of the kind, or a damaged one.
     """
     path = Path(path)
-    try:
+    with reading(f"{path} is not a SavedModel of a {kind.title}"):
         about = json.loads((path / kind.about).read_text(encoding="utf-8"))
         check_format(about, path)
         recipe = {name: about[name] for name in about.keys() - {"format", "kind"}}
-        return restore(path / "variables" / "variables", kind, **recipe)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a SavedModel of a {kind.title}: {error}") from error
+    return restore(path / "variables" / "variables", kind, **recipe)
 
 
 def recipe(model: Any, kind: Kind = NOISE_MODEL) -> dict[str, Any]:
@@ -66,7 +64,8 @@ def restore(prefix: str | os.PathLike, kind: Kind = NOISE_MODEL, /, **recipe: An
     Raises:
         ValueError: no such checkpoint, a damaged one, or one of another model.
     """
-    model = kind.model_class(**recipe)
+    with reading(f"checkpoint {prefix} has a wrong description of its model"):
+        model = kind.model_class(**recipe)
     try:
         status = tf.train.Checkpoint(**{kind.key: model}).read(str(prefix))
         status.assert_existing_objects_matched().expect_partial()

@@ -174,8 +174,8 @@ def _workers() -> list[str]:
             kind, index = config["task"]["type"], int(config["task"]["index"])
             if kind not in cluster or not 0 <= index < len(cluster[kind]):
                 raise ValueError(f"the cluster has no task {kind} {index}")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"TF_CONFIG cannot be used: {error!r}; it was {text}") from error
+    except Exception as error:  # of many kinds, RecursionError among them
+        raise ValueError(f"TF_CONFIG cannot be used: {error!r}; it was {text[:500]}") from error
     return _addresses(cluster)
 
 

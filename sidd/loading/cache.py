@@ -1,9 +1,11 @@
 """Frames read once: into memory, or into a folder of tile files for this run and later ones.
 
 The folder has two files per frame: `.npy`, the tiles (`sidd.loading.tiles`), and `.json`, the
-`FrameInfo`. Their name has a key of the contents of NOISY, GT and METADATA. So a file that changed
-is read again, and all selections of frames, patch sizes and samplings share the folder. The JSON is
-written last, and both files by renaming: if there is a JSON, its frame is complete.
+`FrameInfo`, the tiles' checksums and a hash of these. Their name has a key of the contents of
+NOISY, GT and METADATA. So a file that changed is read again, and all selections of frames, patch
+sizes and samplings share the folder. The JSON is written last, and both files by renaming: if there
+is a JSON, its frame is complete. A frame with a damaged JSON is read again; a damaged tile is
+refused.
 """
 
 import errno
@@ -13,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +30,7 @@ from sidd.scenes import Frame
 MEMORY_LIMIT = 2 << 30
 """The most that frames may take in memory, in bytes; more need a cache folder."""
 
-_FORMAT = 1
+_FORMAT = 2
 _HASHED_WHOLE = 1 << 20
 _HASHED_BLOCK = 1 << 16
 
@@ -166,10 +169,10 @@ def _write(
             pair, info = _read(frames[name], patch_size)
         except SiddError as error:
             return _bad(error, strict)
-        with replacing(cache / f"{name}.npy") as path, open(path, "wb", buffering=0) as file:
-            write_tiles(file, pair.noise, pair.clean)
+        with replacing(cache / f"{name}.npy") as path, open(path, "wb") as file:
+            checksums = write_tiles(file, pair.noise, pair.clean)
         with replacing(cache / f"{name}.json") as path:
-            path.write_text(json.dumps(asdict(info), indent=1) + "\n")
+            path.write_text(_to_json(info, checksums))
         return None
 
     try:
@@ -205,8 +208,15 @@ def check_conditions(frame: Frame, named: str, iso: int) -> None:
         )
 
 
+def check_noise(frame: Frame, has_noise: bool) -> None:
+    """Raise SiddError if a frame has no noise."""
+    if not has_noise:
+        raise SiddError(f"{frame.noisy}: is equal to its GT, {frame.clean.name}: it has no noise")
+
+
 def _check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
     check_conditions(frame, info.camera, info.iso)
+    check_noise(frame, info.noise_squares > 0 or info.num_masked > 0)
     if min(info.height, info.width) < patch_size:
         raise SiddError(
             f"{frame.noisy}: packed image of {info.height} x {info.width} is smaller than a patch "
@@ -247,11 +257,35 @@ def _bad(error: SiddError, strict: bool) -> SiddError:
 def _find(cache: Path, name: str, open_file: Callable = OpenFile) -> Opened | None:
     """Return a frame of the cache; None if it is missing or damaged."""
     try:
-        info = FrameInfo(**json.loads((cache / f"{name}.json").read_bytes()))
-        info = replace(info, masked=tuple((start, length) for start, length in info.masked))
-        return info, TileFile(cache / f"{name}.npy", info.height, info.width, open_file)
-    except (OSError, ValueError, TypeError):
+        info, checksums = _from_json((cache / f"{name}.json").read_bytes())
+        path = cache / f"{name}.npy"
+        return info, TileFile(path, info.height, info.width, checksums, open_file)
+    except Exception:  # of many kinds for a damaged file, which is written again
         return None
+
+
+def _to_json(info: FrameInfo, checksums: np.ndarray) -> str:
+    content = asdict(info) | {"checksums": checksums.astype("<u4").tobytes().hex()}
+    return json.dumps(content | {"of_all": _hash(content)}, indent=1) + "\n"
+
+
+def _from_json(text: bytes) -> tuple[FrameInfo, np.ndarray]:
+    """Return what `_to_json` wrote; raise an error of any kind for anything else."""
+    content = json.loads(text)
+    if content.pop("of_all") != _hash(content):
+        raise ValueError("its hash is not that of its content")
+    checksums = np.frombuffer(bytes.fromhex(content.pop("checksums")), "<u4")
+    for name in ("nlf", "masked"):
+        content[name] = _tuples(content[name])
+    return FrameInfo(**content), checksums
+
+
+def _hash(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _key(frame: Frame) -> str:

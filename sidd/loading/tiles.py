@@ -4,13 +4,15 @@ A tile file is one `.npy` array, float32 [rows, columns, 2, 32, 32, 4]: the tile
 noise and clean image of each together, the last row and column padded with zeros. A patch of the
 release's grid is one tile, one read of 32 KiB; others touch a few tiles. Unlike TFRecord, this
 costs nothing for a start in the middle of an epoch or for one worker's part. Files are read by
-offset and not mapped, since the pages of a mapping count as memory of the process.
+offset and not mapped, since the pages of a mapping count as memory of the process. Each tile has a
+CRC-32, which is compared when a process reads it for the first time.
 """
 
 import contextlib
 import functools
+import io
 import os
-import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -35,12 +37,24 @@ def grid_shape(height: int, width: int) -> tuple[int, int]:
     return -(-height // TILE), -(-width // TILE)
 
 
-def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> None:
-    """Write a frame's packed noise and clean image, [h, w, 4] float32, as a tile file."""
+def _header(rows: int, columns: int) -> bytes:
+    """Return what a tile file begins with."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns, *_TILE_SHAPE)}
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, header)
+    return content.getvalue()
+
+
+def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Write a frame's packed noise and clean image, [h, w, 4] float32, as a tile file.
+
+    Returns:
+        The CRC-32 of each tile, uint32, row by row.
+    """
     height, width, _ = noise.shape
     rows, columns = grid_shape(height, width)
-    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns, *_TILE_SHAPE)}
-    np.lib.format.write_array_header_1_0(file, header)
+    file.write(_header(rows, columns))
+    checksums = []
     strip = np.zeros((columns, *_TILE_SHAPE), "<f4")
     padded = np.zeros((TILE, columns * TILE, 4), "<f4")
     for top in range(0, height, TILE):
@@ -50,41 +64,40 @@ def write_tiles(file: BinaryIO, noise: np.ndarray, clean: np.ndarray) -> None:
             padded[: len(part), :width] = part
             strip[:, which] = padded.reshape(TILE, columns, TILE, 4).swapaxes(0, 1)
         file.write(strip.data)
-
-
-# NumPy parses the header by Python's parser, which sometimes fails in several threads at once
-# (SystemError: AST constructor recursion depth mismatch, seen on 3.11.7).
-_PARSING = threading.Lock()
+        checksums += [zlib.crc32(tile.data) for tile in strip]
+    return np.array(checksums, np.uint32)
 
 
 class TileFile:
-    """The frame in a tile file, opened by `open_file`.
+    """The frame in a tile file, opened by `open_file`; `checksums` are those of `write_tiles`.
 
     Raises:
         SiddError: if the file is not the whole one of a packed frame of this size.
     """
 
     def __init__(
-        self, path: Path, height: int, width: int, open_file: Callable[[Path], "OpenFile"]
+        self,
+        path: Path,
+        height: int,
+        width: int,
+        checksums: np.ndarray,
+        open_file: Callable[[Path], "OpenFile"],
     ) -> None:
         self._path = path
         self._rows, self._columns = grid_shape(height, width)
         self._open = open_file
+        expected = _header(self._rows, self._columns)
+        self._start = len(expected)
         with open(path, "rb") as file:
-            try:
-                if np.lib.format.read_magic(file) != (1, 0):
-                    raise ValueError("another version of .npy")
-                with _PARSING:
-                    header = np.lib.format.read_array_header_1_0(file)
-            except ValueError as error:
-                raise SiddError(f"{path}: not a file of tiles: {error}") from None
-            expected = ((self._rows, self._columns, *_TILE_SHAPE), False, np.dtype("<f4"))
-            if header != expected:
-                raise SiddError(f"{path}: has an array {header}; expected {expected}")
-            self._start = file.tell()
+            if file.read(self._start) != expected:
+                raise SiddError(f"{path}: is no file of {self._rows} x {self._columns} tiles")
             length = os.fstat(file.fileno()).st_size
         if length != self._start + self._rows * self._columns * _TILE_BYTES:
             raise SiddError(f"{path}: has {length} bytes, and is cut short or too long")
+        if checksums.shape != (self._rows * self._columns,):
+            raise SiddError(f"{path}: has {checksums.size} checksums of its tiles")
+        self._checksums = checksums.tolist()
+        self._verified = bytearray(len(self._checksums))
 
     def read(self, row: int, column: int, noise: np.ndarray, clean: np.ndarray) -> None:
         """Fill `noise` and `clean` [p, p, 4] with the patch of this upper left corner."""
@@ -112,11 +125,30 @@ class TileFile:
             self._open(self._path).expect(self._start + start * _TILE_BYTES, length)
 
     def _read_tiles(self, buffers: list[np.ndarray], tile_row: int, tile_column: int) -> None:
-        offset = self._start + (tile_row * self._columns + tile_column) * _TILE_BYTES
+        first = tile_row * self._columns + tile_column
         try:
-            self._open(self._path).read(buffers, offset)
+            self._open(self._path).read(buffers, self._start + first * _TILE_BYTES)
         except OSError as error:
             raise SiddError(f"{self._path}: cannot be read: {error.strerror}") from error
+        if len(buffers) == 2:  # noise and clean image of one tile
+            self._verify(first, buffers)
+        else:
+            for number, tile in enumerate(buffers[0], first):
+                self._verify(number, [tile])
+
+    def _verify(self, number: int, parts: list[np.ndarray]) -> None:
+        """Compare a tile with its checksum, once."""
+        if self._verified[number]:
+            return
+        checksum = 0
+        for part in parts:
+            checksum = zlib.crc32(part.data, checksum)
+        if checksum != self._checksums[number]:
+            raise SiddError(
+                f"{self._path}: is damaged in tile {number}; remove it, and the next run reads "
+                "its frame again"
+            )
+        self._verified[number] = 1
 
 
 class OpenFile:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sidd.bayer import CFA_PATTERNS
 from sidd.cameras import BY_CODE, CAMERAS
-from sidd.errors import SiddError
+from sidd.errors import SiddError, reading
 from sidd.matfiles import write_raw
 from sidd.metadata import Metadata, write_metadata
 from sidd.offline.noise_physics import expose, noise_profile, quantise
@@ -97,10 +97,11 @@ def read_manifest(root: str | os.PathLike) -> dict[str, object] | None:
     path = Path(root) / MANIFEST
     if not path.is_file():
         return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise SiddError(f"{path}: not JSON: {error}") from None
+    with reading(path, "not JSON"):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(manifest, dict):
+        raise SiddError(f"{path}: not the settings of an offline dataset")
+    return manifest
 
 
 def _settings(

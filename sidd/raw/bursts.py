@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from sidd.bayer import CFA_PATTERNS
 from sidd.errors import SiddError
+from sidd.npy import read_npy
 from sidd.raw import SUFFIXES
 from sidd.raw.files import RawFile
 from sidd.raw.reading import read_dng
@@ -283,10 +284,7 @@ def read_burst(
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SiddError(f"{path}: not a readable .npy file: {error}") from None
+    array = read_npy(path)
     if array.ndim != 2 or array.dtype.kind != "f" or array.shape[0] % 2 or array.shape[1] % 2:
         raise SiddError(
             f"{path}: a frame is float [H, W], H and W even, (level - black) / (white - black); "

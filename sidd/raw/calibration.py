@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sidd.bayer import pack, unpack
-from sidd.errors import SiddError
+from sidd.errors import SiddError, reading
 from sidd.files import replacing
 
 Four = tuple[float, float, float, float]
@@ -158,11 +158,9 @@ def read_calibrations(path: str | os.PathLike) -> dict[int, Calibration]:
     Raises:
         SiddError: if the file cannot be read or holds something else.
     """
-    try:
+    with reading(path, "not calibrations of noise-flow burst"):
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found = [Calibration.from_json(one) for one in content]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise SiddError(f"{path}: not calibrations of noise-flow burst: {error}") from error
     return {one.iso: one for one in found}
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sidd.errors import SiddError
+from sidd.errors import SiddError, reason
 from sidd.raw import dng, makers
 from sidd.raw.containers import directories
 from sidd.raw.files import RawFile
@@ -32,8 +32,8 @@ def read_dng(path: str | os.PathLike, pixels: bool = True) -> RawFile:
         return _read(path, pixels)
     except SiddError as error:
         raise SiddError(f"{path}: {error}") from None
-    except (ValueError, OverflowError, MemoryError) as error:  # tags that contradict each other
-        raise SiddError(f"{path}: its tags cannot be used: {error}") from None
+    except Exception as error:  # tags that contradict each other, which rawpy may not survive
+        raise SiddError(f"{path}: its tags cannot be used: {reason(error)}") from error
 
 
 def _read(path: Path, pixels: bool) -> RawFile:

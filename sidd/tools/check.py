@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sidd.cameras import named_by
-from sidd.errors import SiddError
-from sidd.loading.cache import check_conditions
+from sidd.errors import SiddError, printable
+from sidd.loading.cache import check_conditions, check_noise
 from sidd.matfiles import check_shapes, read_packed, read_pair
 from sidd.metadata import read_metadata
 from sidd.parallel import in_parallel
 from sidd.scenes import Frame, SceneInstance, index
+from sidd.selection import describe_left_out
 
 _FRAME_BYTES = 300_000_000
 
@@ -44,7 +47,9 @@ def run(config: CheckConfig) -> int:
         print(f"damaged: {message}")
     missing = [path for instance in instances for path in instance.missing]
     for path in missing:
-        print(f"missing: {path}")
+        print(f"missing: {printable(path)}")
+    for line in describe_left_out(instances):
+        print(f"neither for training nor for tests: {line}")
     print(
         f"{len(damaged)} damaged, {len(missing)} missing; "
         f"read {size / 1e9:.2f} GB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"
@@ -72,11 +77,12 @@ def check_frame(frame: Frame) -> tuple[int, list[str]]:
         those for which `sidd.Patches` skips the frame.
     """
     size = sum(path.stat().st_size for path in frame.files if path.is_file())
-    results, messages = read_files(frame, _shape)
+    results, messages = read_files(frame, read_packed)
     if len(results) == 3:
-        noisy_shape, clean_shape, metadata = results
+        noisy, clean, metadata = results
         try:
-            check_shapes(frame.noisy, noisy_shape, frame.clean, clean_shape)
+            check_shapes(frame.noisy, _shape(noisy), frame.clean, _shape(clean))
+            check_noise(frame, not np.array_equal(noisy, clean))
             check_conditions(frame, named_by(metadata.make, metadata.model), metadata.iso)
             if metadata.unclipped:
                 read_pair(*frame.files, frame.camera)
@@ -99,9 +105,9 @@ def read_files(frame: Frame, read_image: Callable[[Path], Any]) -> tuple[list[An
     return results, messages
 
 
-def _shape(path: Path) -> tuple[int, int]:
-    """Return an image's shape, once all its values are read and checked."""
-    height, width, _ = read_packed(path).shape
+def _shape(packed: np.ndarray) -> tuple[int, int]:
+    """Return the shape of a packed image as it was."""
+    height, width, _ = packed.shape
     return 2 * height, 2 * width
 
 

@@ -50,7 +50,8 @@ def run(config: DownloadConfig) -> int:
     for url, expected in zip(urls, sha256 or len(urls) * [""], strict=True):
         archive = download(url, out, expected)
         print(f"{archive}: {extract(archive, out)} files extracted")
-    instances = [i for root in (out, *filter(Path.is_dir, out.iterdir())) for i in _index(root)]
+    roots = (out, *filter(Path.is_dir, out.iterdir()))
+    instances = {instance.path.name: instance for root in roots for instance in _index(root)}
     whole = DATASETS[config.dataset]
     print(f"{out}: {len(instances)} of {whole} scene instances of {config.dataset}")
     if not instances:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidd.errors import printable
 from sidd.matfiles import raw_shape
 from sidd.parallel import in_parallel
 from sidd.scenes import Frame, SceneInstance, index
@@ -51,7 +52,7 @@ def survey(
         counts["GB"][key] += size / 1e9
         counts["missing"][key] += len(missing)
         counts["unreadable"][key] += len(unreadable)
-        problems += [f"missing: {path}" for path in missing]
+        problems += [f"missing: {printable(path)}" for path in missing]
         problems += [f"unreadable: {reason}" for reason in unreadable]
     keys = sorted(counts["instances"])
     rows = [[*key, *(counts[heading][key] for heading in _HEADINGS[2:])] for key in keys]

@@ -8,6 +8,7 @@ import logging
 import sys
 from typing import Any, NoReturn
 
+from sidd.errors import printable, reason
 from sidd.scenes import DATASETS
 
 _DESCRIPTION = """\
@@ -111,10 +112,10 @@ def main(arguments: list[str] | None = None, prog: str = "python -m sidd") -> in
     try:
         return args.run(args)
     except (ValueError, OSError) as error:
-        message, code = str(error), getattr(error, "exit_code", 2)
+        message, code = reason(error), getattr(error, "exit_code", 2)
     except KeyboardInterrupt:
         message, code = "interrupted", 130
-    print(f"{prog}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{prog}: {message}", file=sys.stderr)
     return code
 
 
@@ -123,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\n")
 
 
 def _positive(text: str) -> int:

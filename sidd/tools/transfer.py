@@ -1,5 +1,6 @@
 """Downloads of large files over HTTP, which resume where they stopped, and are checked."""
 
+import base64
 import hashlib
 import http.client
 import json
@@ -10,7 +11,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tqdm.auto import tqdm
 
@@ -23,6 +24,7 @@ ATTEMPTS = 6
 FIRST_PAUSE = 1.0
 """Pause before the second attempt in seconds; doubles with each further one."""
 
+_SCHEMES = ("http", "https")
 _TIMEOUT = 60
 _BLOCK = 1 << 20
 _WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
@@ -37,6 +39,8 @@ def download(
     and still the same file (its ETag or date). Broken connections are tried again after growing
     pauses. The file gets its name when its size is the server's and its SHA-256, if given, is
     right; with a wrong one it is removed. A file that is there already is only checked.
+
+    A name and a password in the URL are sent to its server, and neither stored nor shown.
 
     Raises:
         ValueError: for another URL than http or https.
@@ -61,20 +65,48 @@ def download(
 
 def name_of(url: str) -> str:
     """Return the name of a URL's file; raise ValueError if it has none."""
+    url, _ = _without_password(url)
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if parts.scheme not in _SCHEMES or not parts.netloc:
         raise ValueError(f"{url}: expected a URL that begins with http:// or https://")
     name = Path(urllib.parse.unquote(parts.path)).name
-    if not name or name.startswith("."):
+    if not name or name.startswith(".") or "\0" in name:
         raise ValueError(f"{url}: expected the URL of a file; its path ends without a name")
     return name
+
+
+def _without_password(url: str) -> tuple[str, str]:
+    """Return a URL without its user's name and password, and the header that sends them, or ""."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as error:
+        raise ValueError(f"not a URL: {error}") from None  # without what may be a password
+    user, at, host = parts.netloc.rpartition("@")
+    header = base64.b64encode(urllib.parse.unquote_to_bytes(user)).decode()
+    return parts._replace(netloc=host).geturl(), f"Basic {header}" if at else ""
+
+
+class _HttpOnly(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only: urllib's own also follows those to ftp."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme not in _SCHEMES:
+            raise SiddError(
+                f"{req.full_url}: the server redirects to {newurl}, which is neither http nor "
+                "https; name another mirror"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Transfer:
     """The download of one partial file, in as many connections as it takes."""
 
     def __init__(self, url: str, path: Path, file: BinaryIO, progress: bool) -> None:
-        self._url, self._path, self._file = url, path, file
+        self._url, self._authorization = _without_password(url)
+        self._path, self._file = path, file
+        self._open = urllib.request.build_opener(_HttpOnly).open
         self._total: int | None = None
         self._bar = tqdm(
             desc=path.stem, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
@@ -108,7 +140,9 @@ class _Transfer:
     def _connect(self) -> bool:
         """Request what is missing and write it; return whether the file is complete."""
         have, state = self._size(), _read_state(self._path)
-        if state.get("url") != self._url or not (state.get("validator") or state.get("total")):
+        if state.get("url") != _hash(self._url) or not (
+            state.get("validator") or state.get("total")
+        ):
             have = 0
         headers = {"Accept-Encoding": "identity", "User-Agent": "sidd"}
         if have:
@@ -116,8 +150,10 @@ class _Transfer:
             if state.get("validator"):
                 headers["If-Range"] = state["validator"]
         request = urllib.request.Request(self._url, headers=headers)
+        if self._authorization:  # not sent to where the server redirects
+            request.add_unredirected_header("Authorization", self._authorization)
         try:
-            response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+            response = self._open(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as error:
             if error.code != 416 or not have:
                 raise
@@ -171,7 +207,7 @@ def _range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return (int(match[1]), int(match[2])) if match else (-1, None)
     length = response.headers.get("Content-Length")
-    return 0, int(length) if length else None
+    return 0, int(length) if length and length.isdecimal() else None
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
@@ -180,6 +216,11 @@ def _validator(response: http.client.HTTPResponse) -> str | None:
     if etag and not etag.startswith("W/"):
         return etag
     return response.headers.get("Last-Modified")
+
+
+def _hash(url: str) -> str:
+    """Return what identifies a URL, whose query may hold a key."""
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def _state_of(partial: Path) -> Path:
@@ -196,7 +237,7 @@ def _read_state(partial: Path) -> dict:
 
 def _write_state(partial: Path, url: str, validator: str | None, total: int | None) -> None:
     with replacing(_state_of(partial)) as path:
-        path.write_text(json.dumps({"url": url, "validator": validator, "total": total}))
+        path.write_text(json.dumps({"url": _hash(url), "validator": validator, "total": total}))
 
 
 def _verify(path: Path, sha256: str, progress: bool) -> None:

@@ -136,7 +136,7 @@ def test_damaged_frames_are_left_out_and_told(runs, begin, dataset, tmp_path, ca
     assert found["count"] == 9
     (reason,) = found["left_out"]
     assert reason.startswith(str(test))
-    assert f"Frame left out: {test}" in (out / "report.md").read_text()
+    assert f"Left out: {test}" in (out / "report.md").read_text()
 
     run = begin("gauss", tmp_path / "run", "--sidd_path", damaged, "--end_tr_im_idx", 12)
     reasons = json.loads(run.report.read_text())["left_out"]

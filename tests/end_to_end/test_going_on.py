@@ -131,7 +131,7 @@ def test_damaged_frames_are_left_out_and_reported(dataset, tmp_path):
     left_out = json.loads((folder / "report.json").read_text())["left_out"]
     assert len(left_out) == 1
     assert left_out[0].startswith(str(victim))
-    assert f"Frame left out: {victim}" in (folder / "report.md").read_text()
+    assert f"Left out: {victim}" in (folder / "report.md").read_text()
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_a_report_of_a_run_adds_up_its_epochs(tmp_path, capsys):
     assert run.report_text.read_text() == (
         f"# Made up on {tmp_path}\n\nOne.\n\nTwo.\n\n"
         "3 epochs, 21 steps of 9 patches of 16 x 16 in 3.0 minutes; schedule cosine at 0.01, seed "
-        f"4. The best.\n\n{line}\n{line}\n\nFrame left out: bad.MAT: damaged\n\n"
+        f"4. The best.\n\n{line}\n{line}\n\nLeft out: bad.MAT: damaged\n\n"
         "![nll](pictures/nll.png)\n"
     )
     assert (run.pictures / "nll.png").is_file()
@@ -398,7 +398,7 @@ def test_denoisers_are_scored_image_by_image(tmp_path, monkeypatch):
     config = EvaluateDenoiserConfig(runs=["a", "b"], out=str(tmp_path))
     evaluate_denoiser.write(config, runs, rows, ["bad: damaged"])
     text = (tmp_path / "report.md").read_text()
-    assert "2 images, with" in text and "Frame left out: bad: damaged" in text
+    assert "2 images, with" in text and "Left out: bad: damaged" in text
     line = (
         ": `{}`, depth 3, width 4, noise scale 0.5, 21 steps of 9 patches of 32 x 32 at stride 16, "
         "schedule release at 0.001{}\n"

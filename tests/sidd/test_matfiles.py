@@ -181,13 +181,13 @@ def test_a_truncated_file(tmp_path):
     path = tmp_path / "short.MAT"
     sidd.write_raw(path, np.random.default_rng(0).random((64, 64)))
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(sidd.SiddError, match=r"short\.MAT: .*truncated"):
+    with pytest.raises(sidd.SiddError, match=r"short\.MAT: .*damaged one"):
         sidd.read_raw(path)
 
 
 def test_cleaning_of_pairs(metadata, tmp_path):
     noisy, clean = np.full((2, 40, 40), 0.5)
-    noisy[:2, :4] = [[np.nan, -1, 0.5, 2], [0.25, 0.5, np.inf, -np.inf]]
+    noisy[:2, :4] = [[np.nan, -0.5, 0.5, 1.25], [0.25, 0.5, 1.5, -0.25]]
     clean[:2, :4] = [[0.5, 0.5, np.nan, 0.75], [0.5, 1.5, 0.5, 0.5]]
     paths = [tmp_path / name for name in ("noisy", "clean", "metadata")]
     sidd.write_raw(paths[0], noisy)
@@ -204,8 +204,7 @@ def test_cleaning_of_pairs(metadata, tmp_path):
 def test_what_counts_as_near_the_range(tmp_path):
     path = tmp_path / "near.MAT"
     for bad, number, refused in (
-        (1.51, 16, False), (1.51, 17, True), (-0.51, 16, False), (-0.51, 17, True),
-        (1.5, 1600, False), (-0.5, 1600, False),
+        (1.51, 1, True), (-0.51, 1, True), (1.5, 1600, False), (-0.5, 1600, False),
     ):  # fmt: skip
         image = np.full(1600, 0.5)
         image[:number] = bad

@@ -223,3 +223,47 @@ def test_a_name_is_what_it_was_read_from():
     name = SceneName.parse("0012_003_N6_00400_00120_4400_H")
     assert name == SceneName(12, 3, "N6", 400, 120, 4400, "H")
     assert str(name) == "0012_003_N6_00400_00120_4400_H"
+
+
+def test_a_scene_in_both_places_counts_once_where_it_has_more_frames(tmp_path):
+    name = "0001_001_S6_00100_00060_3200_L"
+    few, many = tmp_path / name, tmp_path / "Data" / name
+    for folder, numbers in ((few, (10,)), (many, (10, 11))):
+        folder.mkdir(parents=True)
+        for number in numbers:
+            for kind in ("NOISY", "GT", "METADATA"):
+                (folder / f"0001_{kind}_RAW_{number:03d}.MAT").touch()
+    (instance,) = sidd.index(tmp_path)
+    assert instance.path == many
+    (many / "0001_GT_RAW_011.MAT").unlink()
+    (instance,) = sidd.index(tmp_path)
+    assert instance.path == few
+
+
+def test_one_folder_level_too_many_or_too_few(offline, tmp_path):
+    expected = [instance.path.name for instance in sidd.index(offline)]
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above/sidd").symlink_to(offline)
+    for root in (offline, offline / "Data", tmp_path / "above"):
+        assert [instance.path.name for instance in sidd.index(root)] == expected
+    (one,) = sidd.index(offline / "Data" / expected[0])
+    assert one.path.name == expected[0] and len(one.frames) == 2
+    (tmp_path / "above/other").symlink_to(offline)
+    with pytest.raises(sidd.SiddError, match="several datasets; give the folder of one: other, s"):
+        sidd.index(tmp_path / "above")
+
+
+def test_frames_that_are_neither_for_training_nor_for_tests(tmp_path):
+    for name in (
+        "0001_001_S6_00200_00060_3200_L", "0002_001_S6_00100_00060_3200_L",
+        "0004_001_S6_00100_00060_3200_L",
+    ):  # fmt: skip
+        (tmp_path / name).mkdir()
+        for number in (10, 12, 13):
+            for kind in ("NOISY", "GT", "METADATA"):
+                (tmp_path / name / f"{name[:4]}_{kind}_RAW_{number:03d}.MAT").touch()
+    assert sidd.describe_left_out(sidd.index(tmp_path)) == [
+        "3 frames of ISO 200",
+        "4 frames of frame number 12, 13",
+        "1 frames of instances in neither list: 0002",
+    ]

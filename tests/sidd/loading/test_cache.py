@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,11 @@ def test_a_frame_that_changed_is_read_again(frames, tmp_path, kind):
         lambda tiles, info: info.write_text("{}"),
         lambda tiles, info: info.write_text(info.read_text().replace("48", "480")),
         lambda tiles, info: info.write_text(info.read_text().replace("48", '"48"')),
+        lambda tiles, info: info.write_text(info.read_text().replace('"iso": 100', '"iso": 400')),
+        lambda tiles, info: info.write_text(info.read_text().replace("0.00", "0.01", 1)),
+        lambda tiles, info: info.write_text("[" * 100_000),
+        lambda tiles, info: info.write_text("[1, 2]"),
+        lambda tiles, info: tiles.write_bytes(b"x" + tiles.read_bytes()[1:]),
     ],
 )
 def test_a_cache_that_does_not_match_is_rebuilt(frames, tmp_path, damage):
@@ -152,6 +158,21 @@ def test_a_cache_that_does_not_match_is_rebuilt(frames, tmp_path, damage):
     tiles = min(cache.glob("*.npy"))
     damage(tiles, tiles.with_suffix(".json"))
     assert digest(patches(frames, cache)) == first
+
+
+@pytest.mark.parametrize("value", [bytes(400), b"\xff" * 4], ids=["zeros", "NaN"])
+def test_damaged_pixels_of_the_cache_are_refused(frames, tmp_path, value):
+    cache = tmp_path / "cache"
+    patches(frames, cache)
+    tiles = min(cache.glob("*.npy"))
+    content = bytearray(tiles.read_bytes())
+    content[20_000 : 20_000 + len(value)] = value
+    tiles.write_bytes(content)
+    damaged = patches(frames, cache)
+    with pytest.raises(Exception, match=rf"{tiles.name}: is damaged in tile 0; remove it"):
+        digest(damaged)
+    tiles.unlink()
+    assert digest(patches(frames, cache)) == digest(patches(frames, None))
 
 
 def test_a_bad_frame_is_skipped_once_and_taken_when_repaired(frames, tmp_path, caplog):
@@ -165,7 +186,7 @@ def test_a_bad_frame_is_skipped_once_and_taken_when_repaired(frames, tmp_path, c
     assert record.levelno == logging.WARNING
     assert record.getMessage() == f"skipped: {actual.skipped[frames[2]]}"
     assert digest(actual) == digest(patches(actual.frames, None))
-    with pytest.raises(sidd.SiddError, match=r"0011_NOISY_RAW_010\.MAT: .*truncated"):
+    with pytest.raises(sidd.SiddError, match=r"0011_NOISY_RAW_010\.MAT: .*damaged"):
         patches(frames, cache, strict=True)
     victim.write_bytes(good)
     assert not patches(frames, cache).skipped
@@ -221,7 +242,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing_broken(frames, tmp_path, mo
         if len(written) > 3:
             file.write(b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_tiles(file, noise, clean)
+        return write_tiles(file, noise, clean)
 
     with monkeypatch.context() as patched:
         patched.setattr(patch_cache, "write_tiles", write)
@@ -230,6 +251,19 @@ def test_a_full_disk_is_one_error_and_leaves_nothing_broken(frames, tmp_path, mo
     assert len(files(cache, "*.npy")) == len(files(cache, "*.json")) == 3
     assert not list(cache.glob(".*.tmp"))
     assert digest(patches(frames, cache)) == digest(patches(frames, None))
+
+
+def test_a_disk_that_takes_a_part_of_what_is_written(frames, tmp_path):
+    """As a full disk does: a write of fewer bytes than were given is no error of the system."""
+    cache = tmp_path / "cache"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        with pytest.raises(sidd.SiddError, match="cache: the patch cache cannot be written"):
+            patches(frames, cache, parallel_reads=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not files(cache, "*.npy") and not list(cache.glob(".*.tmp"))
 
 
 def test_a_folder_that_cannot_be_written(frames, tmp_path):
@@ -281,13 +315,14 @@ pieces = int(sys.argv[3])
 def write_and_die(file, noise, clean):
     global pieces
     content = io.BytesIO()
-    tiles.write_tiles(content, noise, clean)
+    checksums = tiles.write_tiles(content, noise, clean)
     content = content.getvalue()
     for start in range(0, len(content), 10_000):
         file.write(content[start : start + 10_000])
         pieces -= 1
         if not pieces:
             os.kill(os.getpid(), signal.SIGKILL)
+    return checksums
 
 if pieces:
     patch_cache.write_tiles = write_and_die

@@ -62,6 +62,14 @@ def pixels(change):
     return lambda path: sidd.write_raw(path, change(sidd.read_raw(path)))
 
 
+def one_value(value):
+    def change(raw):
+        raw[3, 5] = value
+        return raw
+
+    return change
+
+
 def fields(change):
     """Rewrites METADATA with other fields."""
 
@@ -104,18 +112,18 @@ REFUSED = {
     "noisy missing": ("noisy", lambda path: path.unlink(), "no such file"),
     "clean missing": ("clean", lambda path: path.unlink(), "no such file"),
     "metadata missing": ("metadata", lambda path: path.unlink(), "no such file"),
-    "a folder in place of a file": ("clean", a_folder, "no such file"),
+    "a folder in place of a file": ("clean", a_folder, "is a folder"),
     "empty raw": ("noisy", overwrite(b""), "not a readable MATLAB v7.3 (HDF5) file"),
     "empty metadata": ("metadata", overwrite(b""), "not a readable MATLAB v5 file"),
     "web page as raw": ("clean", overwrite(b"<html>" * 99), "not a readable MATLAB v7.3 (HDF5)"),
     "web page as metadata": ("metadata", overwrite(b"<html>" * 99), "not a readable MATLAB v5"),
-    "raw cut in half": ("noisy", cut(0.5), "or a truncated one"),
-    "raw without its last byte": ("clean", cut(0.9999), "or a truncated one"),
+    "raw cut in half": ("noisy", cut(0.5), "or a damaged one"),
+    "raw without its last byte": ("clean", cut(0.9999), "or a damaged one"),
     "metadata cut in half": ("metadata", cut(0.5), "not a readable MATLAB v5 file"),
-    "wrong bytes among the pixels": ("noisy", damage_pixels, "cannot be read"),
-    "a KeyError of h5py": ("noisy", one_byte(526, 2), "cannot be read"),
-    "a RuntimeError of h5py": ("clean", one_byte(644, 64), "cannot be read"),
-    "a ValueError of h5py": ("noisy", one_byte(1403, 24), "cannot be read"),
+    "wrong bytes among the pixels": ("noisy", damage_pixels, "or a damaged one"),
+    "a KeyError of h5py": ("noisy", one_byte(526, 2), "or a damaged one"),
+    "a RuntimeError of h5py": ("clean", one_byte(644, 64), "or a damaged one"),
+    "a ValueError of h5py": ("noisy", one_byte(1403, 24), "or a damaged one"),
     "no dataset": ("noisy", datasets(), "found no dataset"),
     "two images, none named x": ("clean", datasets(a=BAYER, b=BAYER), "found /a float32 (96, 80)"),
     "whole numbers": ("noisy", datasets(x=BAYER.astype(np.uint16)), "found /x uint16 (96, 80)"),
@@ -129,10 +137,28 @@ REFUSED = {
     "make of another camera": ("metadata", conditions(make="LGE"), "is of G4 at ISO 100, but its"),
     "no ISO": ("metadata", fields(lambda v: v.pop("ISOSpeedRatings")), "no ISOSpeedRatings"),
     "ISO not a number": (
-        "metadata", fields(lambda v: v.update(ISOSpeedRatings=np.nan)), "value of the wrong kind",
+        "metadata", fields(lambda v: v.update(ISOSpeedRatings=np.nan)), "ISO must be whole numbers",
+    ),
+    "ISO 0": ("metadata", conditions(iso=0), "ISO must be whole numbers of 1 to 1e+07; got 0"),
+    "ISO a text": (
+        "metadata", fields(lambda v: v.update(ISOSpeedRatings="x")), "value of the wrong kind",
     ),
     "no noise profile": ("metadata", without_tag(51041), "no tag 51041 in UnknownTags"),
-    "infinite noise profile": ("metadata", conditions(nlf=(np.inf, 0)), "profile is not finite"),
+    "infinite noise profile": ("metadata", conditions(nlf=(np.inf, 0)), "slope must be numbers"),
+    "a negative slope": ("metadata", conditions(nlf=(-1e-4, 0)), "slope must be numbers of 0 to 1"),
+    "a damaged offset": ("metadata", conditions(nlf=(1e-4, 1e-309)), "offset must be numbers"),
+    "white without green": (
+        "metadata", conditions(as_shot_neutral=np.array([0.5, np.nan, 0.5])), "AsShotNeutral must",
+    ),
+    "an infinite matrix": (
+        "metadata", conditions(color_matrix1=np.full((3, 3), np.inf)), "ColorMatrix1 must be",
+    ),
+    "a matrix without inverse": (
+        "metadata", conditions(color_matrix2=np.ones((3, 3))), "ColorMatrix2 has no inverse",
+    ),
+    "one huge value": ("noisy", pixels(one_value(1e37)), "raw values are in [0, 1]"),
+    "one sensor count": ("clean", pixels(one_value(64)), "raw values are in [0, 1]"),
+    "one infinite value": ("clean", pixels(one_value(-np.inf)), "raw values are in [0, 1]"),
     "a tag without a number": ("metadata", fields(empty_tags), "no tag 33422 in UnknownTags"),
     "no CFA pattern": ("metadata", without_tag(33422), "no tag 33422 in UnknownTags"),
     "CFA pattern of no Bayer sensor": (
@@ -151,7 +177,7 @@ def nest(values):
 
 
 def with_bad_values(raw):
-    raw[:2, :4] = [[np.nan, np.inf, -np.inf, -3], [2, 1, 0, 0.5]]
+    raw[:2, :4] = [[np.nan, 1.5, -0.5, -0.1], [1.1, 1, 0, 0.5]]
     return raw
 
 
@@ -167,7 +193,7 @@ ACCEPTED = {
     "double precision": ("clean", lambda path: datasets(x=sidd.read_raw(path).astype(float))(path)),
     "a make that the table lacks": ("metadata", conditions(make="Nikon")),
     "another model of the make": ("metadata", conditions(make="LGE", model="LM-G820")),
-    "a noise profile below zero": ("metadata", conditions(nlf=(-1.0, 0.0))),
+    "a noise profile below zero": ("metadata", conditions(nlf=(0.0, -1e-6))),
 }
 
 
@@ -188,7 +214,7 @@ def test_refused_with_the_file_and_the_reason(frames, name):
     assert reason in message
     both = name == "other size than noisy"
     assert message.startswith(f"{frames[0].noisy if both else path}: ")
-    if not reason.startswith("no such file"):
+    if reason not in ("no such file", "is a folder"):
         assert check_frame(frames[0])[1] == [message]
 
 
@@ -279,3 +305,34 @@ def test_index_prints_a_table_and_what_is_wrong(offline, tmp_path, capsys):
     assert lines[-3].split() == ["all", "11", "21", "0.05", "1", "1"]
     assert lines[-2].startswith(f"unreadable: {first.noisy}: not a readable")
     assert lines[-1] == f"missing: {second.metadata}"
+
+
+def test_a_noisy_image_that_is_its_clean_one(frames):
+    shutil.copy(frames[0].clean, frames[0].noisy)
+    message = f"{frames[0].noisy}: is equal to its GT, {frames[0].clean.name}: it has no noise"
+    assert check_frame(frames[0])[1] == [message]
+    assert sidd.Patches(frames, 16, progress=False).skipped == {frames[0]: message}
+
+
+def test_a_matlab_v5_image(frames):
+    scipy.io.savemat(frames[0].noisy, {"x": BAYER}, appendmat=False)
+    (message,) = check_frame(frames[0])[1]
+    assert message.startswith(f"{frames[0].noisy}: is a MATLAB v5 file, and SIDD's images are v7.3")
+
+
+def test_check_lists_what_is_left_out(offline, tmp_path, capsys):
+    root = shutil.copytree(offline, tmp_path / "sidd")
+    folder = sidd.index(root)[0].path
+    for path in folder.glob("*_011.MAT"):
+        path.rename(path.with_name(path.name.replace("_011", "_012")))
+    assert main(["check", str(root), "--processes", "1"]) == 0
+    assert "neither for training nor for tests: 1 frames of frame number 12" in (
+        capsys.readouterr().out
+    )
+
+
+def test_control_characters_of_a_file_are_escaped(frames):
+    fields(lambda values: values.update(Make="\x1b[2J\x07evil"))(frames[0].metadata)
+    with pytest.raises(sidd.SiddError) as raised:
+        sidd.read_metadata(shutil.copy(frames[0].metadata, frames[0].noisy.parents[3] / "m.MAT"))
+    assert str(raised.value).isprintable() and "\\x1b[2J\\x07evil" in str(raised.value)

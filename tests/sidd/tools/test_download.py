@@ -32,10 +32,19 @@ class Server:
         self.kind = "application/zip"
         self.told_length = True
         self.requests = []  # (Range, If-Range) of each
+        self.redirect = None  # where to, instead of the file
+        self.authorizations = []  # of each request
 
     def answer(self, handler):
         requested, condition = handler.headers["Range"], handler.headers["If-Range"]
         self.requests.append((requested, condition))
+        self.authorizations.append(handler.headers["Authorization"])
+        if self.redirect:
+            handler.send_response(302)
+            handler.send_header("Location", self.redirect)
+            handler.end_headers()
+            self.redirect = None
+            return
         if self.statuses:
             handler.send_error(self.statuses.pop(0))
             return
@@ -95,6 +104,33 @@ def test_a_file_comes_whole_and_once(server, tmp_path):
     assert server.requests == [(None, None)]
 
 
+@pytest.mark.parametrize("scheme", ["ftp", "file"])
+def test_redirects_to_other_than_http_are_refused(server, tmp_path, scheme):
+    server.redirect = f"{scheme}://localhost/etc/passwd.zip"
+    with pytest.raises(sidd.SiddError, match="neither http nor https|is not allowed"):
+        fetch(server, tmp_path)
+    assert not (tmp_path / "SIDD part.zip").exists()
+
+
+def test_a_redirect_to_http_is_followed_without_the_password(server, tmp_path):
+    server.redirect = server.url
+    url = server.url.replace("//", "//me:secret@")
+    assert download(url, tmp_path, progress=False).read_bytes() == CONTENT
+    assert server.authorizations == ["Basic bWU6c2VjcmV0", None]
+
+
+def test_a_password_is_neither_stored_nor_shown(server, tmp_path):
+    server.drop_after = [100_000, *transfer.ATTEMPTS * [0]]
+    url = server.url.replace("//", "//me:secret@")
+    with pytest.raises(sidd.SiddError) as raised:
+        download(url, tmp_path, progress=False)
+    stored = (tmp_path / "SIDD part.zip.partial.json").read_text()
+    assert "secret" not in stored and "key=1" not in stored and "secret" not in str(raised.value)
+    with pytest.raises(ValueError, match="expected a URL") as raised:
+        download(url.replace("http", "ftp"), tmp_path, progress=False)
+    assert "secret" not in str(raised.value)
+
+
 def test_dropped_connections_are_taken_up_where_they_broke(server, tmp_path):
     server.drop_after = [100_000, 50_000, 0, 0, 70_000]
     path = fetch(server, tmp_path)
@@ -136,7 +172,7 @@ def test_a_partial_file_of_unknown_origin_is_not_continued(server, tmp_path):
 
 def test_a_partial_file_that_is_whole_already(server, tmp_path):
     (tmp_path / "SIDD part.zip.partial").write_bytes(CONTENT)
-    state = {"url": server.url, "validator": '"one"', "total": len(CONTENT)}
+    state = {"url": transfer._hash(server.url), "validator": '"one"', "total": len(CONTENT)}
     (tmp_path / "SIDD part.zip.partial.json").write_text(json.dumps(state))
     assert fetch(server, tmp_path).read_bytes() == CONTENT
     assert server.requests == [(f"bytes={len(CONTENT)}-", '"one"')]
@@ -144,7 +180,7 @@ def test_a_partial_file_that_is_whole_already(server, tmp_path):
 
 def test_a_partial_file_that_is_too_long_begins_anew(server, tmp_path):
     (tmp_path / "SIDD part.zip.partial").write_bytes(CONTENT + b"more")
-    state = {"url": server.url, "validator": '"one"', "total": len(CONTENT)}
+    state = {"url": transfer._hash(server.url), "validator": '"one"', "total": len(CONTENT)}
     (tmp_path / "SIDD part.zip.partial.json").write_text(json.dumps(state))
     assert fetch(server, tmp_path).read_bytes() == CONTENT
 
@@ -206,11 +242,27 @@ def test_extraction_is_taken_up_again(archive, tmp_path):
     out = tmp_path / "new" / "out"
     assert extract(archive, out, progress=False) == 3
     assert (out / "Data/b/2.MAT").read_bytes() == CONTENT[:50_000] + b"Data/b/2.MAT"
-    (out / "Data/b/2.MAT").write_bytes(b"cut")
+    (out / "Data/b/2.MAT").unlink()
     (out / "ReadMe.txt").unlink()
     assert extract(archive, out, progress=False) == 2
     assert (out / "Data/b/2.MAT").read_bytes() == CONTENT[:50_000] + b"Data/b/2.MAT"
     assert extract(archive, out, progress=False) == 0
+
+
+@pytest.mark.parametrize("content", [b"mine", bytes(50_012), None])
+def test_nothing_that_is_there_is_replaced(archive, tmp_path, content):
+    mine = tmp_path / "out/Data/b/2.MAT"
+    mine.parent.mkdir(parents=True)
+    if content is None:
+        mine.mkdir()
+    else:
+        mine.write_bytes(content)
+    with pytest.raises(sidd.SiddError, match=r"2\.MAT: is there already, and is not the file"):
+        extract(archive, tmp_path / "out", progress=False)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine][
+        : content is not None
+    ]
+    assert content is None or mine.read_bytes() == content
 
 
 def test_leftovers_of_a_killed_extraction_are_removed(archive, tmp_path):
@@ -267,7 +319,7 @@ def test_damaged_archives(archive, tmp_path, monkeypatch):
     content = bytearray(archive.read_bytes())
     content[20_000] ^= 1
     archive.write_bytes(content)
-    message = r"member Data/a/1\.MAT is damaged: .*download it again"
+    message = r"member Data/a/1\.MAT is damaged; remove the archive and download it again: Bad CRC"
     with pytest.raises(sidd.SiddError, match=message):
         extract(archive, tmp_path / "out", progress=False)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
