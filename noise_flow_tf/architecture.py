@@ -44,6 +44,11 @@ CODES = {
         "paper_gain",
         "gain",
     ),
+    "nlf": Code(
+        "signal: var = slope[iso, camera] y + offset[iso, camera], for one's own cameras",
+        "noise_level",
+        "signal",
+    ),
 }
 
 _ABANDONED = ("sdn", "sdn1", "sdn2", "sdn3", "gain", "gain1", "gain2", "gain3")

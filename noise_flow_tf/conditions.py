@@ -19,7 +19,7 @@ CLEAN_RANGE = (-0.5, 1.5)
 
 _NORMALISE = "normalise raw values as (raw - black level) / (white level - black level)"
 
-_CODE = re.compile(r"[A-Z0-9]{2,}")
+_CODE = re.compile(r"[A-Z0-9]{2,8}")
 
 
 class Conditions(NamedTuple):
@@ -46,13 +46,20 @@ class Conditions(NamedTuple):
         above = tf.gather(table, tf.minimum(self.iso_index + 1, tf.shape(table)[0] - 1))
         return value + self.iso_fraction * (above - value)
 
+    def at_iso_of_each(self, tables: tf.Tensor) -> tf.Tensor:
+        """Look up `[B]` values in tables `[B, levels]`, one per image, as `at_iso` does."""
+        value = tf.gather(tables, self.iso_index, batch_dims=1)
+        last = tf.shape(tables)[1] - 1
+        above = tf.gather(tables, tf.minimum(self.iso_index + 1, last), batch_dims=1)
+        return value + self.iso_fraction * (above - value)
+
 
 @dataclass(frozen=True)
 class ConditionSpace:
     """The cameras and ISO levels that a model has parameters for.
 
     Attributes:
-        cameras: codes of two or more capitals and digits, in index order.
+        cameras: codes of two to eight capitals and digits, in index order.
         iso_levels: rising whole numbers.
         iso_interpolation: whether ISO values between two levels are allowed.
 
@@ -73,7 +80,7 @@ class ConditionSpace:
         for code in self.cameras:
             if not (isinstance(code, str) and _CODE.fullmatch(code)):
                 raise ValueError(
-                    f"a camera's code is two or more capitals and digits, such as S6; got {code!r}"
+                    f"a camera's code is two to eight capitals and digits, such as S6; got {code!r}"
                 )
         if not self.cameras or len(set(self.cameras)) < len(self.cameras):
             raise ValueError(

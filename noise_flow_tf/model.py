@@ -61,7 +61,7 @@ class NoiseFlow(tf.Module):
 
         Raises:
             ValueError: an unknown or abandoned layer code, a width below 1, a camera's code that is
-                not two or more capitals and digits, ISO levels that do not rise.
+                not two to eight capitals and digits, ISO levels that do not rise.
         """
         super().__init__(name="noise_flow")
         if not isinstance(arch, str):
@@ -154,19 +154,30 @@ class NoiseFlow(tf.Module):
         tables = [layer.camera_parameters for layer in self.layers]
         return [table for table in tables if table is not None]
 
-    def with_camera(self, code: str) -> "NoiseFlow":
+    @property
+    def iso_parameters(self) -> list[tuple[tf.Variable, int]]:
+        """Return the variables of one value per ISO level, each with the axis of the levels."""
+        return [table for layer in self.layers for table in layer.iso_parameters]
+
+    def with_camera(self, code: str, iso_levels: Sequence[int] = ()) -> "NoiseFlow":
         """Copy the model with one more camera, the last one (Section 4.2 of the paper).
 
-        All other parameters, and so the likelihoods of all other cameras, stay the same bit for
-        bit. The new camera starts at the mean of the others' parameters (of the logarithms of
-        their factors); `fit_camera` trains these alone.
+        All other parameters, and so the likelihoods of all other cameras at the model's ISO levels,
+        stay the same bit for bit. The new camera starts at the mean of the others' parameters (of
+        the logarithms of their factors); `fit_camera` trains these alone.
+
+        ISO levels that the model does not have are added. What depends on the ISO is there, for all
+        cameras, what `iso_interpolation` takes between levels; below and above the model's own
+        levels it follows their straight line over log ISO.
 
         Args:
-            code: two or more capitals and digits.
+            iso_levels: those of the new camera, of which the model may have some or all.
+            code: two to eight capitals and digits.
 
         Raises:
-            ValueError: an architecture without camera parameters (`sdn5`, `sdn6` and `eq16` have
-                them), a code that the model has already or that is not of that form.
+            ValueError: an architecture without camera parameters (`sdn5`, `sdn6`, `nlf` and `eq16`
+                have them), a code that the model has already or that is not of that form, an ISO
+                level that is not a positive whole number.
 
         >>> NoiseFlow(seed=0).with_camera("P9").cameras
         ('IP', 'GP', 'S6', 'N6', 'G4', 'P9')
@@ -179,10 +190,15 @@ class NoiseFlow(tf.Module):
             )
         if code in self.cameras:
             raise ValueError(f"the model has camera {code} already: {', '.join(self.cameras)}")
-        space = replace(self.condition_space, cameras=(*self.cameras, code))
+        own = (v.item() if isinstance(v, np.generic) else v for v in iso_levels)
+        levels = tuple(sorted({*self.iso_levels, *own}))
+        space = replace(self.condition_space, cameras=(*self.cameras, code), iso_levels=levels)
         model = NoiseFlow(self.arch, self.width, **vars(space))
+        axes = {id(table): axis for table, axis in self.iso_parameters}
         for new, old in zip(model.variables, self.variables, strict=True):
             value = tf.convert_to_tensor(old)
+            if levels != self.iso_levels and id(old) in axes:
+                value = _at_levels(value.numpy(), axes[id(old)], self.iso_levels, levels)
             if id(old) in tables:
                 value = tf.concat([value, tf.reduce_mean(value, axis=-1, keepdims=True)], axis=-1)
             new.assign(value)
@@ -213,3 +229,23 @@ class NoiseFlow(tf.Module):
                     group = f"{group} of layer {place}"
                 groups.setdefault(group, {}).update(values)
         return groups
+
+
+def _at_levels(
+    values: np.ndarray, axis: int, levels: Sequence[int], wanted: Sequence[int]
+) -> np.ndarray:
+    """Return the values at other ISO levels: unchanged at its own, linear in log ISO elsewhere."""
+    rows = np.moveaxis(values, axis, 0)
+    x = np.log(np.array(levels, float))
+    flat = rows.reshape(len(levels), -1).astype(float)
+    slope = np.zeros(flat.shape[1]) if len(levels) == 1 else np.polyfit(x, flat, 1)[0]
+    new = []
+    for level in wanted:
+        if level in levels:
+            new.append(rows[levels.index(level)])
+            continue
+        place = np.log(level)
+        nearest = np.clip(place, x[0], x[-1])
+        at_nearest = np.array([np.interp(nearest, x, column) for column in flat.T])
+        new.append((at_nearest + slope * (place - nearest)).reshape(rows.shape[1:]))
+    return np.moveaxis(np.stack(new).astype(values.dtype), 0, axis)

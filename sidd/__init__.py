@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from sidd.cameras import CAMERAS, identify
     from sidd.errors import SiddError
     from sidd.files import replacing
-    from sidd.loading.corners import random_corners, uniform_corners
+    from sidd.loading.corners import random_corners, uniform_corners, unmasked_corners
     from sidd.loading.patches import Patches
-    from sidd.matfiles import Pair, read_packed, read_pair, read_raw, write_raw
+    from sidd.matfiles import NEAR_RANGE, Pair, read_packed, read_pair, read_raw, write_raw
     from sidd.metadata import Metadata, read_metadata, write_metadata
     from sidd.offline.synthetic import read_manifest, typical_metadata, write_synthetic
     from sidd.offline.unprocessing import unprocess_srgb
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         Frame,
         SceneInstance,
         index,
-        select_frames,
     )
+    from sidd.selection import describe_split, select_frames, why_none
 
 _MODULE_OF = {
     name: f"{__name__}.{module}"
@@ -43,9 +43,9 @@ _MODULE_OF = {
         "cameras": "CAMERAS identify",
         "errors": "SiddError",
         "files": "replacing",
-        "loading.corners": "random_corners uniform_corners",
+        "loading.corners": "random_corners uniform_corners unmasked_corners",
         "loading.patches": "Patches",
-        "matfiles": "Pair read_packed read_pair read_raw write_raw",
+        "matfiles": "NEAR_RANGE Pair read_packed read_pair read_raw write_raw",
         "metadata": "Metadata read_metadata write_metadata",
         "offline.synthetic": "read_manifest typical_metadata write_synthetic",
         "offline.unprocessing": "unprocess_srgb",
@@ -54,7 +54,8 @@ _MODULE_OF = {
         "raw.writing": "write_dng",
         "rendering": "render render_packed upright",
         "scenes": "ISO_LEVELS RELEASE_EXCLUSIONS TEST_INSTANCES TRAIN_INSTANCES Frame "
-        "SceneInstance index select_frames",
+        "SceneInstance index",
+        "selection": "describe_split select_frames why_none",
     }.items()
     for name in names.split()
 }

@@ -6,6 +6,7 @@ a phone, of no real device.
 """
 
 from dataclasses import dataclass
+from fnmatch import fnmatch
 
 from sidd.errors import SiddError
 
@@ -38,12 +39,13 @@ class Camera:
     """A camera: a row of the table.
 
     Attributes:
-        code: two capital letters or digits, in the names of scene-instance folders.
+        code: two to eight capitals and digits, in the names of scene-instance folders.
         make, model: METADATA's `Make` and `Model`; upper and lower case are the same.
         cfa: colour filter pattern of the upright image, a key of `CFA_PATTERNS`.
         color_matrix1, color_matrix2: XYZ to camera RGB by bulb light and by daylight (DNG).
         isos: ISO levels of its shots in SIDD, of those that Noise Flow models.
         sensor: of the offline dataset; None for a camera that the dataset does not imitate.
+        also: other names of the model, such as those of other countries, with * for any text.
     """
 
     code: str
@@ -54,6 +56,11 @@ class Camera:
     color_matrix2: Matrix
     isos: tuple[int, ...] = ()
     sensor: Sensor | None = None
+    also: tuple[str, ...] = ()
+
+    def is_of(self, model: str) -> bool:
+        """Return whether `model` names this camera; upper and lower case are the same."""
+        return any(fnmatch(model.lower(), name.lower()) for name in (self.model, *self.also))
 
 
 _SIDD = (
@@ -77,6 +84,7 @@ _SIDD = (
         ((0.83, -0.24, -0.11), (-0.44, 1.38, 0.08), (-0.09, 0.26, 0.60)),
         (100, 400, 800, 1600, 3200),
         Sensor(5.2e-4, 1.6e-6, 0.34, 0.45, 0.30, (0.20, 0.15)),
+        also=("SM-G925*",),
     ),
     Camera(
         "N6", "motorola", "Nexus 6", "BGGR",
@@ -91,6 +99,7 @@ _SIDD = (
         ((0.89, -0.30, -0.10), (-0.40, 1.29, 0.12), (-0.07, 0.23, 0.59)),
         (100, 400, 800),
         Sensor(4.8e-4, 2.2e-6, 0.42, 0.60, 0.35, (0.18, 0.12)),
+        also=("LG-H81*",),
     ),
 )  # fmt: skip
 
@@ -106,27 +115,35 @@ BY_CODE = {camera.code: camera for camera in (*_SIDD, *_OTHERS)}
 
 
 def identify(make: str, model: str = "") -> Camera:
-    """Return the camera that METADATA's `Make` and `Model` name.
+    """Return the camera that a file's make and model name.
 
-    That is the row with both, else SIDD's camera of this make, as in the release, which reads the
-    make only; else the only row of this make.
+    That is the row with both. A file that names no model is of SIDD's camera of its make, as in the
+    release, which reads the make only, or else of the only row of that make. Another model of the
+    same maker is another camera.
 
     Raises:
-        SiddError: if no row has this make, or several have it and none this model.
+        SiddError: if it is no camera of the table, or may be several.
 
-    >>> identify("Samsung").code
-    'S6'
+    >>> identify("Samsung").code, identify("samsung", "SM-G925F").code
+    ('S6', 'S6')
     """
     rows = [row for row in BY_CODE.values() if row.make.lower() == make.lower()]
-    same_model = [row for row in rows if row.model.lower() == model.lower()]
-    for candidates in (same_model, [row for row in rows if row.code in CAMERAS], rows):
-        if len(candidates) == 1:
-            return candidates[0]
-    if rows:
-        models = ", ".join(f"{row.model} ({row.code})" for row in rows)
-        raise SiddError(
-            f"unknown Model {model!r} of Make {make!r}; allowed: {models}; for another camera, "
-            "give its code"
-        )
-    makes = ", ".join(dict.fromkeys(row.make for row in BY_CODE.values()))
-    raise SiddError(f"unknown Make {make!r}; allowed: {makes}; for another camera, give its code")
+    if model:
+        candidates = [row for row in rows if row.is_of(model)]
+    else:
+        candidates = [row for row in rows if row.code in CAMERAS] or rows
+    if len(candidates) == 1:
+        return candidates[0]
+    known = ", ".join(f"{row.make} {row.model} ({row.code})" for row in rows or BY_CODE.values())
+    raise SiddError(
+        f"unknown camera, Make {make!r}, Model {model!r}; known: {known}; give the camera's code "
+        "(--camera)"
+    )
+
+
+def named_by(make: str, model: str) -> str:
+    """Return the code of the camera that make and model name, "" if they name none for certain."""
+    try:
+        return identify(make, model).code
+    except SiddError:
+        return ""

@@ -55,15 +55,21 @@ def read_pair(
 
     NOISY and GT are packed, NaN becomes 0, values are clipped to [0, 1]; then
     noise = noisy - clean. NLF values that are not positive become 1e-6.
-    `camera` is as in `read_metadata`.
+    If METADATA says `unclipped`, NOISY is as measured, neither clipped nor without NaN, and GT must
+    be in [0, 1]. `camera` is as in `read_metadata`.
 
     Raises:
         SiddError: for files that cannot be read or do not fit together.
     """
-    noisy, clean = read_packed(noisy_path), read_packed(clean_path)
+    noisy, clean = pack(read_raw(noisy_path)), pack(read_raw(clean_path))
     shapes = [tuple(2 * size for size in image.shape[:2]) for image in (noisy, clean)]
     check_shapes(noisy_path, shapes[0], clean_path, shapes[1])
     metadata = read_metadata(metadata_path, camera)
+    for path, image, is_noisy in ((noisy_path, noisy, True), (clean_path, clean, False)):
+        if metadata.unclipped:
+            check_unclipped(image, path, is_noisy)
+        else:
+            cleaned(image, path)
     beta1, beta2 = (beta if beta > 0 else _SMALLEST_NLF for beta in metadata.nlf)
     noise = np.subtract(noisy, clean, out=noisy)
     return Pair(noise, clean, (beta1, beta2), metadata.iso, metadata.camera, metadata)
@@ -101,10 +107,11 @@ def raw_shape(path: str | os.PathLike) -> tuple[int, int]:
         return data.shape
 
 
-def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
+def write_raw(path: str | os.PathLike, array: ArrayLike, compressed: bool = True) -> None:
     """Write a Bayer image [H, W] in file orientation as MATLAB v7.3, variable `x`, single.
 
-    MATLAB sees it transposed, W x H. Equal arrays give equal files, byte by byte.
+    MATLAB sees it transposed, W x H. Equal arrays give equal files, byte by byte. Files that are
+    not `compressed` are written much faster.
 
     Raises:
         ValueError: for another shape than [H, W].
@@ -114,10 +121,14 @@ def write_raw(path: str | os.PathLike, array: ArrayLike) -> None:
         raise ValueError(f"a raw image is [H, W]; got shape {array.shape}")
     with replacing(path) as temporary:
         with h5py.File(temporary, "w", userblock_size=512) as file:
-            data = file.create_dataset(
-                "x", data=array, chunks=True, shuffle=True, compression="gzip", compression_opts=1,
-                track_times=False,
-            )  # fmt: skip
+            packing = {
+                "chunks": True,
+                "shuffle": True,
+                "compression": "gzip",
+                "compression_opts": 1,
+            }
+            packing = packing if compressed else {}
+            data = file.create_dataset("x", data=array, track_times=False, **packing)
             data.attrs["MATLAB_class"] = np.bytes_("single")
         with open(temporary, "r+b") as file:
             file.write(_V73_HEADER.ljust(116) + bytes(8) + b"\x00\x02IM")
@@ -140,13 +151,31 @@ def cleaned(packed: np.ndarray, path: str | os.PathLike) -> np.ndarray:
             units, such as sensor counts, which clipping would make white. It names `path`.
     """
     packed[np.isnan(packed)] = 0
+    _check_near(packed, path)
+    return np.clip(packed, 0, 1, out=packed)
+
+
+def _check_near(packed: np.ndarray, path: str | os.PathLike) -> None:
     far = (packed < NEAR_RANGE[0]) | (packed > NEAR_RANGE[1])
     if np.count_nonzero(far) > packed.size / 100:
         raise SiddError(
-            f"{path}: raw values are in [0, 1] but for noise; got {packed.min():g} to "
-            f"{packed.max():g}; store (raw - black level) / (white level - black level)"
+            f"{path}: raw values are in [0, 1] but for noise; got {np.nanmin(packed):g} to "
+            f"{np.nanmax(packed):g}; store (raw - black level) / (white level - black level)"
         )
-    return np.clip(packed, 0, 1, out=packed)
+
+
+def check_unclipped(image: np.ndarray, path: str | os.PathLike, is_noisy: bool) -> None:
+    """Raise SiddError if an image of an unclipped pair is in other units, or a GT not in [0, 1]."""
+    lowest, highest = np.nanmin(image, initial=1), np.nanmax(image, initial=0)
+    if is_noisy:
+        if np.isinf(image).any() or np.isnan(image).all():
+            raise SiddError(f"{path}: has infinite values, or none but NaN")
+        _check_near(image, path)
+    elif np.isnan(image).any() or lowest < 0 or highest > 1:
+        raise SiddError(
+            f"{path}: the clean image of an unclipped pair must be in [0, 1], without NaN; got "
+            f"{lowest:g} to {highest:g} and {np.isnan(image).sum()} NaN"
+        )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from sidd.cameras import identify
 from sidd.errors import SiddError
 from sidd.files import replacing
 from sidd.mat5 import read_variable
+from sidd.scenes import camera_of_folder
 
 _CFA_PATTERN_TAG = 33422
 _NOISE_PROFILE_TAG = 51041
@@ -36,6 +37,8 @@ class Metadata:
         as_shot_neutral: [3], the camera RGB of a white object (DNG specification).
         color_matrix1, color_matrix2: [3, 3], XYZ to camera RGB (DNG specification).
         model: `Model`, "" if there is none.
+        unclipped: `Unclipped`: NOISY has values below 0 and above 1 as they were measured, and NaN
+            where there is no measurement. SIDD's own METADATA does not have this field.
     """
 
     make: str
@@ -47,6 +50,7 @@ class Metadata:
     color_matrix1: np.ndarray
     color_matrix2: np.ndarray
     model: str = ""
+    unclipped: bool = False
 
 
 def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadata:
@@ -58,7 +62,8 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
 
     Args:
         path: the file.
-        camera: the camera's code; None to identify it by `Make` and `Model` (`sidd.cameras`).
+        camera: the camera's code; None for that of the scene-instance folder that the file lies
+            in or, if there is none, of the camera that `Make` and `Model` name (`sidd.cameras`).
 
     Raises:
         SiddError: for a file that cannot be read, a missing field or an unknown camera.
@@ -72,7 +77,7 @@ def read_metadata(path: str | os.PathLike, camera: str | None = None) -> Metadat
     except Exception as error:  # of many kinds for a broken file
         raise SiddError(f"{path}: not a readable MATLAB v5 file: {error}") from error
     try:
-        return _metadata(_Fields(struct), camera)
+        return _metadata(_Fields(struct), camera or camera_of_folder(path))
     except (ValueError, TypeError, OverflowError) as error:  # text for a number, NaN for an ISO
         kind = "" if isinstance(error, SiddError) else "has a value of the wrong kind: "
         raise SiddError(f"{path}: {kind}{error}") from None
@@ -98,6 +103,7 @@ def _metadata(fields: "_Fields", camera: str | None) -> Metadata:
         color_matrix1=fields.numbers("ColorMatrix1", 9).reshape(3, 3),
         color_matrix2=fields.numbers("ColorMatrix2", 9).reshape(3, 3),
         model=model,
+        unclipped=fields.flag("Unclipped"),
     )
 
 
@@ -117,6 +123,7 @@ def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
         "ColorMatrix1": np.asarray(metadata.color_matrix1, float).reshape(1, 9),
         "ColorMatrix2": np.asarray(metadata.color_matrix2, float).reshape(1, 9),
         "AsShotNeutral": np.asarray(metadata.as_shot_neutral, float).reshape(1, 3),
+        **({"Unclipped": np.array([[1]], np.uint8)} if metadata.unclipped else {}),
         "UnknownTags": unknown,
     }
     content = io.BytesIO()
@@ -138,6 +145,10 @@ class _Fields:
         if value is None and not optional:
             raise SiddError(f"`metadata` has no {name}")
         return "" if value is None else str(value[0]).strip()
+
+    def flag(self, name: str) -> bool:
+        value = self._first(name, 1)
+        return value is not None and bool(float(value[0]))
 
     def numbers(self, name: str, count: int) -> np.ndarray:
         value = self._first(name, count)

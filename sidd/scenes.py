@@ -1,4 +1,4 @@
-"""The pictures in a SIDD folder: scene-instance names, both layouts, the release's split.
+"""The pictures in a SIDD folder: scene-instance names, both layouts, the release's lists.
 
 SIDD: Abdelhamed, Lin and Brown, "A High-Quality Denoising Dataset for Smartphone Cameras",
 CVPR 2018. The split is that of Noise Flow (Abdelhamed, Brubaker and Brown, ICCV 2019).
@@ -6,11 +6,9 @@ CVPR 2018. The split is that of Noise Flow (Abdelhamed, Brubaker and Brown, ICCV
 
 import os
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidd.cameras import BY_CODE, CAMERAS
 from sidd.errors import SiddError
 
 ISO_LEVELS = (100, 400, 800, 1600, 3200)
@@ -36,11 +34,10 @@ RELEASE_EXCLUSIONS = (
 )  # fmt: skip
 """Images of the validation blocks, counted from 1, that the release leaves out: other ISOs."""
 
-_FOLDER = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2})_(\d{5})_(\d{5})_(\d{4})_([LNH])")
+_FOLDER = re.compile(r"(\d{4})_(\d{3})_([A-Z0-9]{2,8})_(\d{5,6})_(\d{5,6})_(\d{4})_([LNH])")
 _FILE = re.compile(r"\d{4}_(NOISY|GT|METADATA)_RAW_(\d{3})\.MAT", re.IGNORECASE)
 _FILE_FOLDER = re.compile(r"\d{4}_(NOISY|GT|METADATA)_RAW", re.IGNORECASE)
 _KINDS = ("NOISY", "GT", "METADATA")
-_SPLITS = {"train": frozenset(TRAIN_INSTANCES), "test": frozenset(TEST_INSTANCES)}
 
 
 @dataclass(frozen=True)
@@ -71,8 +68,8 @@ class SceneName:
         if match is None:
             raise SiddError(
                 f"{name}: not a scene-instance folder; expected a name like "
-                "0001_001_S6_00100_00060_3200_L (instance, scene, camera, ISO, shutter, "
-                "illuminant temperature, brightness L, N or H)"
+                "0001_001_S6_00100_00060_3200_L (instance, scene, camera of 2 to 8 capitals and "
+                "digits, ISO, shutter, illuminant temperature, brightness L, N or H)"
             )
         instance, scene, camera, iso, shutter, illuminant, brightness = match.groups()
         light = int(shutter), int(illuminant)
@@ -104,11 +101,6 @@ class Frame:
         """NOISY, GT and METADATA."""
         return self.noisy, self.clean, self.metadata
 
-    @property
-    def unlisted_camera(self) -> str | None:
-        """The camera's code for `read_metadata` and `read_pair`; None if METADATA identifies it."""
-        return None if self.camera in BY_CODE else self.camera
-
 
 @dataclass(frozen=True)
 class SceneInstance(SceneName):
@@ -128,6 +120,18 @@ class SceneInstance(SceneName):
     def missing(self) -> list[Path]:
         """The files that the incomplete frames lack."""
         return [path for frame in self.incomplete for path in frame.files if not path.is_file()]
+
+
+def camera_of_folder(path: str | os.PathLike) -> str | None:
+    """Return the camera's code of the scene-instance folder that a file lies in; None if in none.
+
+    >>> camera_of_folder("0001_001_S6_00100_00060_3200_L/0001_GT_RAW/0001_GT_RAW_010.MAT")
+    'S6'
+    """
+    for folder in Path(os.path.abspath(path)).parents[:2]:
+        if _FOLDER.fullmatch(folder.name):
+            return SceneName.parse(folder.name).camera
+    return None
 
 
 def index(root: str | os.PathLike) -> list[SceneInstance]:
@@ -162,71 +166,6 @@ def index(root: str | os.PathLike) -> list[SceneInstance]:
             "one folder deeper in 0001_NOISY_RAW and so on (SIDD_Full)"
         )
     return sorted(instances, key=lambda instance: instance.instance)
-
-
-def select_frames(
-    instances: Iterable[SceneInstance],
-    split: str | None = None,
-    frame_range: tuple[int, int] = (10, 12),
-    cameras: Sequence[str] | None = None,
-    isos: Sequence[int] | None = None,
-) -> list[Frame]:
-    """Return the frames to train or test on, in the order of the instances.
-
-    Args:
-        instances: from `index`.
-        split: "train" or "test", the release's instances; None for all. Of a camera that SIDD does
-            not have, instances with a number divisible by four, if the release does not list
-            them, are for testing.
-        frame_range: (first, end), end exclusive. The release's are frames 10 and 11.
-        cameras: codes in the folders' names; None for SIDD's. Others may be of `sidd.cameras`, or
-            of `instances`.
-        isos: as in the folders' names; None for all of `ISO_LEVELS`. SIDD also has shots at ISO 50
-            to 10000, which Noise Flow does not model.
-
-    Raises:
-        ValueError: for an unknown split, camera or ISO.
-    """
-    if split is not None and split not in _SPLITS:
-        raise ValueError(f"unknown split {split!r}; allowed: train, test, None for all")
-    first, end = frame_range
-    if not 0 <= first < end:
-        raise ValueError(f"frame_range is (first, end), end exclusive; got {tuple(frame_range)}")
-    instances = list(instances)
-    others = sorted({instance.camera for instance in instances} - set(BY_CODE))
-    chosen_cameras = _allowed("camera", cameras, CAMERAS, (*BY_CODE, *others))
-    chosen_isos = _allowed("ISO", isos, ISO_LEVELS, ISO_LEVELS)
-    return [
-        frame
-        for instance in instances
-        if split is None or _split_of(instance) == split
-        for frame in instance.frames
-        if first <= frame.number < end
-        and frame.camera in chosen_cameras
-        and frame.iso in chosen_isos
-    ]
-
-
-def _split_of(instance: SceneInstance) -> str | None:
-    for split, numbers in _SPLITS.items():
-        if instance.instance in numbers:
-            return split
-    if instance.camera in CAMERAS:
-        return None
-    return "train" if instance.instance % 4 else "test"
-
-
-def _allowed(what: str, given: Sequence | None, default: tuple, allowed: tuple) -> frozenset:
-    if given is None:
-        return frozenset(default)
-    given = [given] if isinstance(given, str | int) else list(given)
-    unknown = [value for value in given if value not in allowed]
-    if unknown:
-        raise ValueError(
-            f"unknown {what} {', '.join(map(str, unknown))}; "
-            f"allowed: {', '.join(map(str, allowed))}"
-        )
-    return frozenset(given)
 
 
 def _read_instance(folder: Path) -> SceneInstance:

@@ -137,7 +137,8 @@ HEAVY = [
     [
         [],
         *([name] for name in (
-            "train", "sample", "evaluate", "paper", "train-denoiser", "evaluate-denoiser", "denoise"
+            "train", "sample", "evaluate", "paper", "train-denoiser", "evaluate-denoiser",
+            "denoise", "burst", "camera",
         )),
         ["sidd"],
         ["sidd", "index"],

@@ -15,6 +15,8 @@ COMMANDS = {
     "train-denoiser": "train a denoiser on sampled or real noise",
     "evaluate-denoiser": "score denoisers as in Table 3 of the paper",
     "denoise": "denoise a raw image",
+    "camera": "bursts of raw files to a model of their camera's noise",
+    "burst": "bursts of raw files to pairs and a calibrated noise level",
     "sidd": "SIDD: index, check, download, synthesize",
 }
 

@@ -37,6 +37,8 @@ def check(parser: ConfigParser[TrainConfig], config: TrainConfig) -> TrainConfig
         parser.error("--resume and --overwrite exclude each other")
     if bool(config.new_camera) != bool(config.from_run):
         parser.error("--new_camera CODE and --from RUN go together")
+    if config.pairs and config.sidd_path:
+        parser.error("--pairs and --sidd_path exclude each other")
     if config.new_camera and config.strategy == "multiworker":
         parser.error("--new_camera trains three numbers or less: leave --strategy multiworker out")
     return config

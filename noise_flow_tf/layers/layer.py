@@ -77,6 +77,14 @@ class Layer(tf.Module):
         """Return the variable of one column per camera, `[..., cameras]`; None if there is none."""
         return None
 
+    @property
+    def iso_parameters(self) -> list[tuple[tf.Variable, int]]:
+        """Return the variables of one value per ISO level, each with the axis of the levels.
+
+        Values are linear in log ISO between levels, as `Conditions.at_iso` takes them.
+        """
+        return []
+
     def connect(self, layers: Sequence["Layer"]) -> None:  # noqa: B027  (optional)
         """Receive all layers of the flow, from the data side to the latent side."""
 

@@ -39,6 +39,10 @@ class PaperGainLayer(Layer):
     def camera_parameters(self) -> tf.Variable | None:
         return self.log_psi
 
+    @property
+    def iso_parameters(self) -> list[tuple[tf.Variable, int]]:
+        return [(self.v, 0)]
+
     def gamma(self, conditions: Conditions) -> tf.Tensor:
         """Return the gain of each image, `[B]`."""
         log_gain = conditions.at_iso(self.v)

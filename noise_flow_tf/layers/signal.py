@@ -50,6 +50,10 @@ class SignalLayer(Layer):
     def camera_parameters(self) -> tf.Variable | None:
         return self.cam_params
 
+    @property
+    def iso_parameters(self) -> list[tuple[tf.Variable, int]]:
+        return [(self.gain_params, 0)]
+
     def ops(self, conditions: Conditions, training: bool) -> list[Op]:
         betas = (
             live(lambda: self._slope(conditions), self.beta1, conditions),

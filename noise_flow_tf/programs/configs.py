@@ -8,6 +8,7 @@ from them, with one group of options per class. Nothing here needs TensorFlow.
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.programs.options import (
@@ -58,7 +59,11 @@ class Dataset:
         None, f"only these cameras; by default SIDD's, {_CAMERAS}", nargs="+", metavar="CODE"
     )
     iso: list[int] | None = option(
-        None, f"only these ISO levels: {_ISO_LEVELS}", nargs="+", type=int, metavar="ISO"
+        None,
+        f"only these ISO levels: {_ISO_LEVELS}, or others of cameras that SIDD does not have",
+        nargs="+",
+        type=int,
+        metavar="ISO",
     )
 
 
@@ -66,16 +71,26 @@ class Dataset:
 class TestFrames(Dataset):
     """Which test frames."""
 
-    start_ts_im_idx: int = option(10, "first frame of each test instance", type=int)
-    end_ts_im_idx: int = option(12, "end of the test frames, exclusive", type=int)
+    sidd_test_frames: ClassVar[tuple[int, int]] = (10, 12)
+    start_ts_im_idx: int | None = option(
+        None, "first frame of each test instance (default 10, other cameras: all)", type=int
+    )
+    end_ts_im_idx: int | None = option(
+        None, "end of the test frames, exclusive (default 12, other cameras: all)", type=int
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFrames:
     """Which training frames."""
 
-    start_tr_im_idx: int = option(10, "first frame of each training instance", type=int)
-    end_tr_im_idx: int = option(12, "end of the training frames, exclusive", type=int)
+    sidd_training_frames: ClassVar[tuple[int, int]] = (10, 12)
+    start_tr_im_idx: int | None = option(
+        None, "first frame of each training instance (default 10, other cameras: all)", type=int
+    )
+    end_tr_im_idx: int | None = option(
+        None, "end of the training frames, exclusive (default 12, other cameras: all)", type=int
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +167,23 @@ class TrainConfig(Run):
 
     arch: str = option("S-Ax4-G-Ax4-CAM", "architecture, see below")
     width: int = option(4, "hidden channels of the couplings", type=positive_int)
+    pairs: str | None = option(
+        None,
+        "instead of --sidd_path: a list with a line CLEAN,NOISY,ISO,CAMERA per pair of .npy, .png, "
+        ".MAT or raw files, relative to it; every third pair is for testing",
+        metavar="LIST",
+    )
+    orientation: str = option(
+        "upright",
+        "with --pairs, how a .npy lies: as one looks at it, or transposed as HDF5 gives SIDD's "
+        "files; raw files lie as on the sensor",
+        choices=["upright", "file"],
+    )
     new_camera: str | None = option(
         None,
         "train nothing but a camera's own parameters, added to the model of --from, on this "
-        "camera's frames; the other cameras stay as they are",
+        "camera's frames; the other cameras stay as they are; ISO levels that the model lacks "
+        "are added",
         metavar="CODE",
     )
     from_run: str | None = option(
@@ -253,7 +281,10 @@ class TrainDenoiserConfig(Run):
         type=positive_int,
     )
     stride: int = option(64, "from one clean patch to the next", type=positive_int)
-    end_tr_im_idx: int = 11
+    sidd_training_frames: ClassVar[tuple[int, int]] = (10, 11)
+    end_tr_im_idx: int | None = option(
+        None, "end of the training frames, exclusive (default 11, other cameras: all)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,3 +417,80 @@ class DenoiseConfig(RawImages):
         f"whose colours to render with if there is no METADATA: {_CAMERAS}",
         metavar="CODE",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shots:
+    """What was shot."""
+
+    bursts: list[str] = field(
+        metadata=required(
+            "folders, each a burst of one static scene at one setting, or a folder of such "
+            "folders; give them first",
+            names=["bursts"],
+            nargs="+",
+            metavar="FOLDER",
+        )
+    )
+    darks: str | None = option(
+        None,
+        "burst with the lens cap on, or a folder with one for each ISO: black level, read noise, "
+        "its tails, row noise",
+        metavar="FOLDER",
+    )
+    flats: str | None = option(
+        None,
+        "bursts of an evenly lit surface: they join the fit and give the spread of the pixels' "
+        "gains; no pairs are made of them",
+        metavar="FOLDER",
+    )
+    iso: int | None = option(None, "of files that do not state it", type=positive_int)
+    min_frames: int = option(
+        5, "frames that a burst needs, those that moved left out", type=positive_int
+    )
+    max_shift: float = option(
+        0.2,
+        "a frame that moved by more pixels is left out; 0.1 adds about 0.3%% of noise, 0.3 3%%",
+        type=positive_float,
+        metavar="PIXELS",
+    )
+    pairs_per_burst: int = option(
+        4,
+        "frames of each burst that are written as pairs, evenly spread; all frames make the clean "
+        "image and the calibration. 0: all",
+        type=not_negative,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurstConfig(Shots):
+    """Of `programs.burst`."""
+
+    camera: str = field(
+        metadata=required("the camera's code, 2 to 8 capital letters and digits", metavar="CODE")
+    )
+    out: str = option("pairs", "where pairs and report go", metavar="FOLDER")
+    seed: int = option(0, "of the noise that isolated masked pixels get", type=int)
+    overwrite: bool = option(False, "replace what an earlier run wrote there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig(Shots):
+    """Of `programs.camera`."""
+
+    name: str = field(
+        metadata=required("the camera's code, 2 to 8 capital letters and digits", metavar="CODE")
+    )
+    from_run: str = field(
+        metadata=required(
+            f"the model to which the camera is added: {_MODEL}",
+            names=["--from"],
+            dest="from_run",
+            metavar="MODEL",
+        )
+    )
+    logdir: str = field(metadata=required("folder that the run is written to", metavar="RUN"))
+    steps: int = option(1000, "training steps of the model of this camera alone", type=positive_int)
+    patches: int = option(500, "training patches of each frame, in each epoch", type=positive_int)
+    seed: int = option(0, "of initial values, patches and samples", type=int)
+    overwrite: bool = option(False, "remove an earlier run in that folder first")

@@ -23,19 +23,33 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     Raises:
         ValueError: there is none.
     """
-    folder, short = root(config), _SPLITS[split]
-    first, end = (getattr(config, f"{bound}_{short}_im_idx") for bound in ("start", "end"))
+    folder = root(config)
     instances = sidd.index(folder)
-    found = sidd.select_frames(instances, split, (first, end), config.cam, config.iso)
+    own = getattr(config, "pairs", None) is not None
+    chosen = (split, _range(config, split), config.cam, config.iso, own)
+    found = sidd.select_frames(instances, *chosen)
     others = sorted({instance.camera for instance in instances} - {*sidd.CAMERAS})
     if others and config.cam is None:
         tqdm.write(f"left out: {split} frames of cameras {', '.join(others)}; --cam takes them")
     if not found:
-        raise ValueError(
-            f"{folder} has no {split} frame left after choosing frames {first} to {end - 1}, "
-            f"cameras {config.cam or 'all'} and ISO {config.iso or 'all'}"
-        )
+        why = sidd.why_none(instances, *chosen)
+        raise ValueError(f"{folder} has no {split} frame left: {why}")
+    if split == "train":
+        for line in sidd.describe_split(instances, sorted({f.camera for f in found}), own):
+            tqdm.write(line)
     return found
+
+
+def _range(config: TestFrames, split: str) -> tuple[int, int] | None:
+    """Return the first and the end of the frames' numbers; None for `sidd.select_frames`' own."""
+    short = _SPLITS[split]
+    default = getattr(config, f"sidd_{'training' if split == 'train' else 'test'}_frames")
+    given = [getattr(config, f"{bound}_{short}_im_idx") for bound in ("start", "end")]
+    if given == [None, None]:
+        own = config.cam is not None and not {*config.cam} & {*sidd.CAMERAS}
+        return None if own or default == TestFrames.sidd_test_frames else default
+    first, end = (d if g is None else g for d, g in zip(default, given, strict=True))
+    return first, end
 
 
 def patches(

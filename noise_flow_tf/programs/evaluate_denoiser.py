@@ -91,7 +91,7 @@ def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iter
     """Yield the frames' images; those that cannot be read go to `left_out`, with the reason."""
     for frame in frames:
         try:
-            pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
+            pair = sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.camera)
         except sidd.SiddError as error:
             left_out[frame] = str(error)
             tqdm.write(f"skipped: {error}")

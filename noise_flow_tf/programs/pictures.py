@@ -41,7 +41,7 @@ class Examples:
         kinds = of_light if by_light and any(of_light) else [frames]
         chosen = sorted(itertools.chain(*map(_varied, kinds)), key=lambda frame: frame.iso)
         pairs = [
-            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
+            sidd.read_pair(frame.noisy, frame.clean, frame.metadata, frame.camera)
             for frame in chosen
         ]
         side = min([_SIDE, *(length for pair in pairs for length in pair.clean.shape[:2])])
@@ -54,8 +54,10 @@ class Examples:
         self.camera = [frame.camera for frame in chosen]
         self._nlf = np.array([pair.nlf for pair in pairs], np.float32)
         self._metadata = [pair.metadata for pair in pairs]
-        self.clean = np.stack([plotting.middle(pair.clean, side) for pair in pairs])
-        self.noise = np.stack([plotting.middle(pair.noise, side) for pair in pairs])
+        parts = [_middle(pair.noise, side) for pair in pairs]
+        self.clean = np.stack([pair.clean[part] for pair, part in zip(pairs, parts, strict=True)])
+        noises = [pair.noise[part] for pair, part in zip(pairs, parts, strict=True)]
+        self.noise = np.nan_to_num(np.stack(noises))
 
     def sample(self, model: Any, seed: int = 0) -> np.ndarray:
         """Sample noise `[N, h, w, 4]` of a noise model for the examples."""
@@ -90,6 +92,18 @@ class Examples:
 
     def _render(self, i: int, noise: np.ndarray | float) -> np.ndarray:
         return sidd.render_packed(np.clip(self.clean[i] + noise, 0, 1), self._metadata[i])
+
+
+def _middle(noise: np.ndarray, side: int) -> tuple[slice, slice]:
+    """Return a square of pixels without NaN if there is one, as near to the middle as can be."""
+    middle = (np.array(noise.shape[:2]) - side) // 2
+    masked = np.isnan(noise).any(axis=-1)
+    if masked.any():
+        places = np.argwhere(sidd.unmasked_corners(masked, side))
+        if len(places):
+            middle = places[np.abs(places - middle).sum(axis=1).argmin()]
+    top, left = middle.tolist()
+    return slice(top, top + side), slice(left, left + side)
 
 
 def comparison_figure(rows: Rows, noise: str) -> Figure:

@@ -58,10 +58,13 @@ def check_kind(path: Path) -> None:
     raise ValueError(f"{path}: unknown kind of raw image; {advice}")
 
 
-def read_image(path: Path, orientation: str, log: Callable[[str], None] = print) -> Raw:
+def read_image(
+    path: Path, orientation: str, log: Callable[[str], None] = print, measured: bool = False
+) -> Raw:
     """Read a Bayer or packed image in [0, 1] from a .MAT, .npy, .png or raw file.
 
-    Raw files are clipped to [0, 1], which `log` is told.
+    Raw files are clipped to [0, 1], which `log` is told. A noisy image that is wanted as `measured`
+    keeps values that noise has led beyond [0, 1], and is NaN where the camera clipped a raw file.
     """
     kind = path.suffix.lower()
     if not path.is_file():
@@ -69,19 +72,27 @@ def read_image(path: Path, orientation: str, log: Callable[[str], None] = print)
     check_kind(path)
     if raw_files.is_raw_file(path):
         file = sidd.read_dng(path)
-        packed = sidd.pack(raw_files.clean_part(file, log).T)
+        if measured:
+            bayer = np.where(file.clipped(), np.float32(np.nan), file.image())
+        else:
+            bayer = raw_files.clean_part(file, log)
+        packed = sidd.pack(bayer.T)
         return Raw(packed, upright=True, is_packed=False, file=file)
     upright = kind == ".png" or (kind == ".npy" and orientation == "upright")
     if kind == ".mat":
-        return Raw(sidd.read_packed(path), upright=False, is_packed=False)
+        packed = sidd.pack(sidd.read_raw(path)) if measured else sidd.read_packed(path)
+        return Raw(packed, upright=False, is_packed=False)
     image = _read_npy(path) if kind == ".npy" else _read_png(path)
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 4)) or image.size == 0:
         raise ValueError(
             f"{path}: a raw image is [H, W] Bayer or [H, W, 4] packed; got {list(image.shape)}"
         )
-    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+    low, high = sidd.NEAR_RANGE if measured else (0, 1)
+    values = image[~np.isnan(image)] if measured else image
+    if not values.size or not (low <= values.min() and values.max() <= high):
         raise ValueError(
-            f"{path}: values must be finite and in [0, 1]; got {image.min()} to {image.max()}"
+            f"{path}: values must be finite and in [{low}, {high}]; got {image.min()} to "
+            f"{image.max()}"
         )
     is_packed = image.ndim == 3
     try:

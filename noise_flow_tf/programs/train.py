@@ -15,7 +15,7 @@ import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import architecture, evaluation, plotting
 from noise_flow_tf.evaluation import tables
-from noise_flow_tf.programs import dataset, pictures, run_report, running
+from noise_flow_tf.programs import dataset, pictures, plain_pairs, run_report, running
 from noise_flow_tf.programs.configs import (
     DEFAULT_STEPS,
     OFFLINE_EPOCHS,
@@ -48,11 +48,13 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             self.free_on_resume = self.free_on_resume | {"epochs"}
         if self.config.new_camera:
             make_model(self.config)  # before anything is read, whether that can be done
+        self._frames: running.Frames = []
 
     def open(
         self, train: running.Frames, test: running.Frames, strategy: tf.distribute.Strategy
     ) -> int:
-        self._fresh = model = make_model(self.config)
+        self._frames = [*train, *test]
+        self._fresh = model = make_model(self.config, self._frames)
         cameras = model.cameras
         self.config = config = replace(self.config, arch=model.arch, width=model.width)
         self.train = dataset.patches(config, train, cameras, config.patch_sampling)
@@ -77,7 +79,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
 
     def trainer(self, length: Length) -> CheckedTrainer:
         config = self.config
-        trainer = nf.Trainer(make_model(config), config.new_camera)
+        trainer = nf.Trainer(make_model(config, self._frames), config.new_camera)
         schedule, rate = rate_of(config)
         steps = length.epochs * length.steps_per_epoch
         trainer.compile(schedules.adam(schedule, rate, steps, beta_2=BETA_2[schedule]))
@@ -145,6 +147,13 @@ class NoiseModelTraining(running.Training[TrainConfig]):
 
 def complete(config: TrainConfig) -> TrainConfig:
     """Return the config with what depends on other settings."""
+    if config.pairs:
+        pairs = plain_pairs.read_list(Path(config.pairs))
+        folder = plain_pairs.in_sidds_layout(
+            Path(config.pairs), config.orientation, Path(config.cache)
+        )
+        codes = config.cam or list(dict.fromkeys(line.camera for line in pairs))
+        config = replace(config, sidd_path=str(folder), cam=codes)
     if config.new_camera:
         config = replace(config, cam=[config.new_camera], average_batches=0)
     schedule, rate = rate_of(config)
@@ -163,11 +172,25 @@ def batch_of(config: TrainConfig) -> int:
     return config.n_batch_train or BATCHES[rate_of(config)[0]]
 
 
-def make_model(config: TrainConfig) -> nf.NoiseFlow:
-    """Make a fresh model, or a trained one with a camera added."""
+def make_model(config: TrainConfig, frames: running.Frames | None = None) -> nf.NoiseFlow:
+    """Make a fresh model, or a trained one with a camera added.
+
+    It has SIDD's cameras and ISO levels, unless no frame is of them, and those of the frames.
+    """
+    levels = {frame.iso for frame in frames or []}
     if config.new_camera and config.from_run:
-        return nf.load(config.from_run).with_camera(config.new_camera)
-    return nf.NoiseFlow(config.arch, config.width, config.seed)
+        return nf.load(config.from_run).with_camera(config.new_camera, sorted(levels))
+    cameras = {frame.camera for frame in frames or []}
+    of_sidd = not cameras or bool(cameras & {*nf.CAMERAS})
+    known = nf.CAMERAS if of_sidd else ()
+    levels |= {*nf.ISO_LEVELS} if of_sidd else set()
+    return nf.NoiseFlow(
+        config.arch,
+        config.width,
+        config.seed,
+        cameras=(*known, *sorted(cameras - {*nf.CAMERAS})),
+        iso_levels=sorted(levels),
+    )
 
 
 def score_baselines(

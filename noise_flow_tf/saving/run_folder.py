@@ -31,6 +31,7 @@ _NAMES = {
     "report.md",
     "report.json",
     "pictures",
+    "burst",
     "samples",
     _LOCK,
 }
@@ -55,6 +56,7 @@ class RunFolder:
         self.report_text = self.path / "report.md"
         self.report = self.path / "report.json"
         self.pictures = self.path / "pictures"
+        self.burst = self.path / "burst"
 
     def check(self, overwrite: bool = False) -> None:
         """Check that a run may be written here.

@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from sidd.cameras import BY_CODE, named_by
 from sidd.errors import SiddError
 from sidd.files import leftovers, locked, replacing
 from sidd.loading.tiles import OpenFile, TileFile, TilesInMemory, keeping_open, write_tiles
@@ -33,7 +34,14 @@ _HASHED_BLOCK = 1 << 16
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """A frame's packed size and conditions, sums over its noise, and a hash of all its values."""
+    """A frame's packed size and conditions, sums over its noise, and a hash of all its values.
+
+    Attributes:
+        camera: the code of the camera that METADATA names, "" if it names none for certain; once
+            the frame is opened, that of the frame.
+        noise_sum, noise_squares: over the pixels without NaN.
+        masked: those with NaN in the noise, as runs (start, length) of packed pixels, row by row.
+    """
 
     height: int
     width: int
@@ -43,6 +51,19 @@ class FrameInfo:
     noise_sum: float
     noise_squares: float
     sha256: str
+    masked: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def num_masked(self) -> int:
+        """The number of packed pixels with NaN."""
+        return sum(length for _, length in self.masked)
+
+    def mask(self) -> np.ndarray:
+        """Return which packed pixels have NaN, bool [h, w]."""
+        mask = np.zeros(self.height * self.width, bool)
+        for start, length in self.masked:
+            mask[start : start + length] = True
+        return mask.reshape(self.height, self.width)
 
 
 Opened = tuple[FrameInfo, TileFile | TilesInMemory]
@@ -62,6 +83,7 @@ def open_in_memory(
             pair, info = _read(frame, patch_size)
         except SiddError as error:
             return _bad(error, strict)
+        info = replace(info, camera=frame.camera)
         return info, TilesInMemory(pair.noise, pair.clean)
 
     results, size = [], 0
@@ -119,11 +141,12 @@ def open_cached(
         result = _find(cache, name, open_file)
         if result is None:
             raise SiddError(f"{cache / name}.npy: is gone or damaged just after it was written")
+        info, tiles = result
         try:
-            _check(frame, result[0], patch_size)
+            _check(frame, info, patch_size)
         except SiddError as error:
             return _bad(error, strict)
-        return result
+        return replace(info, camera=frame.camera), tiles
 
     return [opened(frame, name) for frame, name in zip(frames, named, strict=True)]
 
@@ -168,8 +191,13 @@ def _write(
         ) from error
 
 
-def check_conditions(frame: Frame, camera: str, iso: int) -> None:
-    """Raise SiddError if METADATA's camera and ISO are not those of the frame's folder."""
+def check_conditions(frame: Frame, named: str, iso: int) -> None:
+    """Raise SiddError if METADATA contradicts the name of the frame's folder.
+
+    The folder's name gives the camera. METADATA contradicts it if the camera is one of
+    `sidd.cameras` and make and model are another's, whose code is `named`.
+    """
+    camera = frame.camera if frame.camera not in BY_CODE else named or frame.camera
     if (camera, iso) != (frame.camera, frame.iso):
         raise SiddError(
             f"{frame.metadata}: is of {camera} at ISO {iso}, but its folder's name "
@@ -187,19 +215,27 @@ def _check(frame: Frame, info: FrameInfo, patch_size: int) -> None:
 
 
 def _read(frame: Frame, patch_size: int) -> tuple[Pair, FrameInfo]:
-    pair = read_pair(frame.noisy, frame.clean, frame.metadata, frame.unlisted_camera)
+    pair = read_pair(frame.noisy, frame.clean, frame.metadata, frame.camera)
     height, width, _ = pair.noise.shape
+    masked = np.isnan(pair.noise).any(axis=-1)
+    finite = pair.noise[~masked] if masked.any() else pair.noise
     values = hashlib.sha256()
     for image in (pair.noise, pair.clean):
         values.update(np.ascontiguousarray(image, "<f4").data)
     info = FrameInfo(
-        height, width, pair.camera, pair.iso, pair.nlf,
-        noise_sum=float(pair.noise.sum(dtype=np.float64)),
-        noise_squares=float(np.square(pair.noise).sum(dtype=np.float64)),
+        height, width, named_by(pair.metadata.make, pair.metadata.model), pair.iso, pair.nlf,
+        noise_sum=float(finite.sum(dtype=np.float64)),
+        noise_squares=float(np.square(finite).sum(dtype=np.float64)),
         sha256=values.hexdigest(),
+        masked=_runs(masked),
     )  # fmt: skip
     _check(frame, info, patch_size)
     return pair, info
+
+
+def _runs(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask.ravel(), [False]])))
+    return tuple((start, end - start) for start, end in edges.reshape(-1, 2).tolist())
 
 
 def _bad(error: SiddError, strict: bool) -> SiddError:
@@ -212,6 +248,7 @@ def _find(cache: Path, name: str, open_file: Callable = OpenFile) -> Opened | No
     """Return a frame of the cache; None if it is missing or damaged."""
     try:
         info = FrameInfo(**json.loads((cache / f"{name}.json").read_bytes()))
+        info = replace(info, masked=tuple((start, length) for start, length in info.masked))
         return info, TileFile(cache / f"{name}.npy", info.height, info.width, open_file)
     except (OSError, ValueError, TypeError):
         return None

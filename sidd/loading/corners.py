@@ -31,6 +31,17 @@ def uniform_corners(
     return grid.reshape(-1, 2)[:limit]
 
 
+def unmasked_corners(mask: np.ndarray, patch_size: int) -> np.ndarray:
+    """Return where patches without a masked pixel may have their corner, bool [h - p + 1, ..].
+
+    >>> unmasked_corners(np.eye(4, 5) > 0, 2).astype(int).tolist()
+    [[0, 0, 1, 1], [0, 0, 0, 1], [1, 0, 0, 0]]
+    """
+    sums = np.pad(mask.cumsum(axis=0).cumsum(axis=1), [(1, 0), (1, 0)])
+    p = patch_size
+    return sums[p:, p:] - sums[:-p, p:] - sums[p:, :-p] + sums[:-p, :-p] == 0
+
+
 def random_corners(
     height: int, width: int, patch_size: int, count: int, random: np.random.Generator
 ) -> np.ndarray:

@@ -13,15 +13,17 @@ import numpy as np
 
 from sidd.cameras import CAMERAS
 from sidd.errors import SiddError
-from sidd.loading.cache import Opened, open_cached, open_in_memory
-from sidd.loading.corners import random_corners, uniform_corners
+from sidd.loading.cache import FrameInfo, Opened, open_cached, open_in_memory
+from sidd.loading.corners import random_corners, uniform_corners, unmasked_corners
 from sidd.loading.order import InOrder, Mixed, OneImageABatch, corner_generator
+from sidd.loading.tiles import TileFile, TilesInMemory
 from sidd.scenes import Frame
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 Order = InOrder | Mixed | OneImageABatch
+WithPlaces = tuple[FrameInfo, TileFile | TilesInMemory, np.ndarray | None]
 
 _SAMPLINGS = ("uniform", "random")
 _NAMES = ("noise", "clean", "iso", "camera", "nlf", "frame")
@@ -53,6 +55,8 @@ class Patches:
     Attributes:
         frames: those that can be used.
         skipped: those that cannot, each with the reason, which is also logged once.
+        masked_share: the share of places in the frames that are left out, since a patch there would
+            contain a masked pixel: NaN in the NOISY of an unclipped pair.
         num_patches: in an epoch.
         digest: a hash that tells two sets of patches apart.
 
@@ -100,10 +104,15 @@ class Patches:
             results = open_in_memory(frames, patch_size, *options)
         else:
             results = open_cached(frames, patch_size, Path(cache), *options)
-        opened = self._without_skipped(frames, results)
-        self._infos = [info for info, _ in opened]
-        self._tiles = [tiles for _, tiles in opened]
-        self._counts = [self._count(i.height, i.width, patches_per_image) for i in self._infos]
+        opened = self._without_skipped(frames, list(map(self._with_places, results, frames)))
+        self._infos = [info for info, _, _ in opened]
+        self._tiles = [tiles for _, tiles, _ in opened]
+        self._places = [places for _, _, places in opened]
+        self._counts = [
+            self._count(info.height, info.width, patches_per_image, places)
+            for info, _, places in opened
+        ]
+        self.masked_share = self._masked_share()
         self._starts = np.cumsum([0, *self._counts])
         self.num_patches = int(self._starts[-1])
         self._camera = np.array([cameras.index(info.camera) for info in self._infos], np.int32)
@@ -112,8 +121,8 @@ class Patches:
         self._corners = functools.lru_cache(512)(self._make_corners)
 
     def _without_skipped(
-        self, frames: list[Frame], results: list[Opened | SiddError]
-    ) -> list[Opened]:
+        self, frames: list[Frame], results: list[WithPlaces | SiddError]
+    ) -> list[WithPlaces]:
         self.frames: list[Frame] = []
         self.skipped: dict[Frame, str] = {}
         opened = []
@@ -154,7 +163,7 @@ class Patches:
 
     def noise_stddev(self) -> float:
         """Return the standard deviation of the whole frames' noise, in [0, 1] raw intensity."""
-        count = sum(4 * info.height * info.width for info in self._infos)
+        count = sum(4 * (info.height * info.width - info.num_masked) for info in self._infos)
         mean = sum(info.noise_sum for info in self._infos) / count
         squares = sum(info.noise_squares for info in self._infos) / count
         return float(np.sqrt(max(0, squares - mean**2)))  # rounding can make it negative
@@ -280,23 +289,70 @@ class Patches:
             return OneImageABatch(*basic, self._seed if shuffle else None)
         return Mixed(*basic, self._seed, *window) if shuffle else InOrder(*basic)
 
-    def _count(self, height: int, width: int, limit: int | None) -> int:
+    def _with_places(self, result: Opened | SiddError, frame: Frame) -> WithPlaces | SiddError:
+        """Add where patches may be, [n, 2] corners, or None for all places, to an opened frame."""
+        if isinstance(result, SiddError):
+            return result
+        info, tiles = result
+        if not info.masked:
+            return info, tiles, None
+        allowed = unmasked_corners(info.mask(), self._patch_size)
+        if self._sampling == "random":
+            places = np.argwhere(allowed)
+        else:
+            size = (info.height, info.width, self._patch_size)
+            places = uniform_corners(*size, stride=self._stride)
+            places = places[allowed[tuple(places.T)]]
+        if not len(places):
+            return SiddError(
+                f"{frame.noisy}: each patch of {self._patch_size} x {self._patch_size} has a "
+                "masked pixel (NaN); take smaller patches"
+            )
+        return info, tiles, places
+
+    def _masked_share(self) -> float:
+        """Return the share of places that masked pixels take, and log it if there are any."""
+        p = self._patch_size
+        step = 1 if self._sampling == "random" else self._stride
+        grids = [
+            ((info.height - p + step) // step) * ((info.width - p + step) // step)
+            for info in self._infos
+        ]
+        left = [
+            grid if places is None else len(places)
+            for grid, places in zip(grids, self._places, strict=True)
+        ]
+        share = 1 - sum(left) / sum(grids)
+        if share:
+            logging.getLogger(__name__).warning(
+                "left out: %.1f%% of the patches, which have masked pixels (NaN)", 100 * share
+            )
+        return share
+
+    def _count(self, height: int, width: int, limit: int | None, places: np.ndarray | None) -> int:
         rows, columns = (
             max(0, length - self._patch_size + self._stride) // self._stride
             for length in (height, width)
         )
         grid = rows * columns
+        if places is not None and self._sampling == "uniform":
+            grid = len(places)
         if limit is None:
             return grid
         return min(grid, limit) if self._sampling == "uniform" else limit
 
     def _make_corners(self, epoch: int, frame: int) -> np.ndarray:
-        info, count = self._infos[frame], self._counts[frame]
+        info, count, places = self._infos[frame], self._counts[frame], self._places[frame]
+        if places is not None and self._sampling == "uniform":
+            return places[:count]
         if self._sampling == "uniform":
             size = (info.height, info.width, self._patch_size)
             return uniform_corners(*size, count, self._stride)
         random = corner_generator(self._seed, epoch, frame)
-        corners = random_corners(info.height, info.width, self._patch_size, count, random)
+        if places is None:
+            corners = random_corners(info.height, info.width, self._patch_size, count, random)
+        else:
+            corners = places[random.integers(len(places), size=count)]
         return corners[np.lexsort(corners.T[::-1])]  # as they lie on disk
 
     def _expect(self, epoch: int, runs: list[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""Raw files of any camera: reading them and writing DNG.
+"""Raw files of any camera: reading them, writing DNG, and the noise that bursts of them show.
 
 Needs the extra `raw`: `pip install 'noise-flow-tf[raw]'`.
 """

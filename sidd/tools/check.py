@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidd.cameras import named_by
 from sidd.errors import SiddError
 from sidd.loading.cache import check_conditions
-from sidd.matfiles import check_shapes, read_packed
+from sidd.matfiles import check_shapes, read_packed, read_pair
 from sidd.metadata import read_metadata
 from sidd.parallel import in_parallel
 from sidd.scenes import Frame, SceneInstance, index
@@ -76,7 +77,9 @@ def check_frame(frame: Frame) -> tuple[int, list[str]]:
         noisy_shape, clean_shape, metadata = results
         try:
             check_shapes(frame.noisy, noisy_shape, frame.clean, clean_shape)
-            check_conditions(frame, metadata.camera, metadata.iso)
+            check_conditions(frame, named_by(metadata.make, metadata.model), metadata.iso)
+            if metadata.unclipped:
+                read_pair(*frame.files, frame.camera)
         except SiddError as error:
             messages.append(str(error))
     return size, messages
@@ -88,7 +91,7 @@ def read_files(frame: Frame, read_image: Callable[[Path], Any]) -> tuple[list[An
     for path in filter(Path.is_file, frame.files):
         try:
             if path == frame.metadata:
-                results.append(read_metadata(path, frame.unlisted_camera))
+                results.append(read_metadata(path, frame.camera))
             else:
                 results.append(read_image(path))
         except SiddError as error:

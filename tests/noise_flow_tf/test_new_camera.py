@@ -4,13 +4,16 @@ import tensorflow as tf
 import tf_keras
 
 import noise_flow_tf as nf
+from noise_flow_tf import native
 from noise_flow_tf.saving import saved_model
 
 RNG = np.random.default_rng(0)
 CLEAN = RNG.uniform(size=(5, 8, 8, 4)).astype(np.float32)
 NOISE = (0.02 * RNG.normal(size=CLEAN.shape)).astype(np.float32)
 OLD = CLEAN, list(nf.ISO_LEVELS), list(nf.CAMERAS)
-ARCHITECTURES = {"S-Ax1-G-Ax1-CAM": 3, "sdn6|unc|gain4": 1, "eq12|unc|eq16|unc": 1}
+ARCHITECTURES = {
+    "S-Ax1-G-Ax1-CAM": 3, "sdn6|unc|gain4": 1, "eq12|unc|eq16|unc": 1, "nlf|unc": 10,
+}  # fmt: skip
 
 
 def trained(arch):
@@ -45,7 +48,8 @@ def test_learns_its_own_parameters_and_leaves_the_others(arch):
     np.testing.assert_array_equal(added(*OLD).log_prob(NOISE), before)
     np.testing.assert_array_equal(model(*OLD).log_prob(NOISE), before)
     factors = [row for group, row in added.summaries().items() if group.startswith("camera")]
-    assert len(factors) == ARCHITECTURES[arch] and all("P9" in row for row in factors)
+    assert len(factors) == (0 if "nlf" in arch else ARCHITECTURES[arch])
+    assert all("P9" in row for row in factors)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -77,6 +81,45 @@ def test_saved_with_its_camera(tmp_path):
         np.testing.assert_array_equal(
             again(CLEAN, 800, "P9").log_prob(NOISE), added(CLEAN, 800, "P9").log_prob(NOISE)
         )
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_levels_of_its_own_leave_the_others(arch, tmp_path):
+    """ISO levels below, between and above the model's: old cameras and levels stay bit by bit."""
+    model = trained(arch)
+    added = model.with_camera("P9", iso_levels=(64, 400, np.int64(640), 6400))
+    assert added.iso_levels == (64, 100, 400, 640, 800, 1600, 3200, 6400)
+    np.testing.assert_array_equal(
+        added(*OLD).log_prob(NOISE).numpy(), model(*OLD).log_prob(NOISE).numpy()
+    )
+    model.iso_interpolation = True
+    between = (CLEAN, 640, list(nf.CAMERAS))
+    np.testing.assert_allclose(
+        added(*between).log_prob(NOISE), model(*between).log_prob(NOISE), rtol=1e-5
+    )
+    given = (CLEAN[:3], [64, 640, 6400], "P9")
+    expected = added(*given).log_prob(NOISE[:3]).numpy()
+    assert np.isfinite(expected).all()
+    saved_model.save(added, tmp_path / "model")
+    np.testing.assert_array_equal(nf.load(tmp_path / "model")(*given).log_prob(NOISE[:3]), expected)
+    nf.save_npz(added, tmp_path / "model.npz")
+    ours = native.load(tmp_path / "model.npz").log_prob(NOISE[:3], *given)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_levels_follow_the_line_of_the_model_s_own():
+    model = nf.NoiseFlow("sdn5|gain4", seed=0)
+    (table,) = (table for table, _ in model.iso_parameters)
+    table.assign(-5 + 0.5 * np.log(np.float32(nf.ISO_LEVELS)))
+    (added,) = (t for t, _ in model.with_camera("P9", [50, 640, 12800]).iso_parameters)
+    levels = np.float32([50, 100, 400, 640, 800, 1600, 3200, 12800])
+    np.testing.assert_allclose(added, -5 + 0.5 * np.log(levels), rtol=1e-5)
+
+
+@pytest.mark.parametrize("levels", [[0], [-100], [640.5]])
+def test_refuses_levels_that_are_none(levels):
+    with pytest.raises(ValueError, match="iso_levels must be rising whole numbers"):
+        nf.NoiseFlow("S-G-CAM").with_camera("P9", levels)
 
 
 def test_two_cameras_one_after_the_other():
@@ -142,8 +185,9 @@ def test_takes_the_steps_and_the_rate_that_are_asked_for():
         ("S-G", "P9", "no camera parameters"),
         ("Ax4", "P9", "no camera parameters"),
         ("S-G-CAM", "S6", "the model has camera S6 already: IP, GP, S6, N6, G4"),
-        ("S-G-CAM", "p9", "two or more capitals and digits, such as S6; got 'p9'"),
-        ("S-G-CAM", "P", "two or more capitals and digits"),
+        ("S-G-CAM", "p9", "two to eight capitals and digits, such as S6; got 'p9'"),
+        ("S-G-CAM", "SONYALPHA", "two to eight capitals and digits, such as S6; got 'SONYALPHA'"),
+        ("S-G-CAM", "P", "two to eight capitals and digits"),
     ],
 )
 def test_refuses(arch, name, message):

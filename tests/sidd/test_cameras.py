@@ -33,7 +33,7 @@ def test_the_rows_are_usable():
     rows = list(cameras.BY_CODE.values())
     assert len({(row.make.lower(), row.model.lower()) for row in rows}) == len(rows)
     for code, row in cameras.BY_CODE.items():
-        assert code == row.code and re.fullmatch("[A-Z0-9]{2}", code)
+        assert code == row.code and re.fullmatch("[A-Z0-9]{2,8}", code)
         assert row.cfa in sidd.CFA_PATTERNS and set(row.isos) <= set(sidd.ISO_LEVELS)
         for matrix in (row.color_matrix1, row.color_matrix2):
             assert abs(np.linalg.det(np.array(matrix))) > 0.1
@@ -56,31 +56,51 @@ def test_the_offline_dataset_s_sensors_are_those_of_every_version():
     assert digest == "6a1f3552351450122c1b3f09632610140677e47023857f8e819abb27295938a7"
 
 
-@pytest.mark.parametrize("model", ["", "of whatever name"])
-def test_sidd_s_cameras_are_known_by_their_make_alone(model):
+def test_sidd_s_cameras_are_known_by_their_make_alone():
     makes = ("Apple", "Google", "samsung", "motorola", "LGE", "SAMSUNG")
-    codes = [cameras.identify(make, model).code for make in makes]
+    codes = [cameras.identify(make).code for make in makes]
     assert codes == ["IP", "GP", "S6", "N6", "G4", "S6"]
 
 
-def test_another_camera_is_known_by_make_and_then_by_model(add):
-    with pytest.raises(
-        sidd.SiddError, match="unknown Make 'Sony'; allowed: Apple, .*give its code"
-    ):
-        cameras.identify("Sony")
+@pytest.mark.parametrize(
+    ("make", "model", "code"),
+    [
+        ("Apple", "iPhone 7", "IP"),
+        ("google", "pixel", "GP"),
+        ("samsung", "SM-G925I", "S6"),
+        ("samsung", "sm-g925f", "S6"),
+        ("motorola", "Nexus 6", "N6"),
+        ("LGE", "LG-H815", "G4"),
+    ],
+)
+def test_sidd_s_cameras_are_known_by_their_model(make, model, code):
+    assert cameras.identify(make, model).code == code
+
+
+@pytest.mark.parametrize(
+    ("make", "model"),
+    [("samsung", "SM-G960F"), ("Apple", "iPhone 7 Plus"), ("Google", "Pixel 8"), ("Sony", "")],
+)
+def test_another_model_of_a_maker_is_asked_for(make, model):
+    with pytest.raises(sidd.SiddError) as raised:
+        cameras.identify(make, model)
+    message = str(raised.value)
+    assert message.startswith(f"unknown camera, Make {make!r}, Model {model!r}; known: ")
+    assert message.endswith("; give the camera's code (--camera)") and "\n" not in message
+
+
+def test_another_camera_is_known_by_make_and_model(add):
     add(A7)
     assert cameras.identify("SONY").code == cameras.identify("Sony", "ilce-7m3").code == "A7"
     add(dataclasses.replace(A7, code="R4", model="ILCE-7RM4"))
-    assert [cameras.identify("Sony", f"ILCE-{name}").code for name in ("7M3", "7RM4")] == [
-        "A7",
-        "R4",
-    ]
+    names = [cameras.identify("Sony", f"ILCE-{name}").code for name in ("7M3", "7RM4")]
+    assert names == ["A7", "R4"]
     for model in ("", "ILCE-9"):
         with pytest.raises(sidd.SiddError) as raised:
             cameras.identify("Sony", model)
         assert str(raised.value) == (
-            f"unknown Model {model!r} of Make 'Sony'; allowed: ILCE-7M3 (A7), ILCE-7RM4 (R4); for "
-            "another camera, give its code"
+            f"unknown camera, Make 'Sony', Model {model!r}; known: Sony ILCE-7M3 (A7), "
+            "Sony ILCE-7RM4 (R4); give the camera's code (--camera)"
         )
 
 
@@ -116,8 +136,8 @@ def test_one_row_is_all_that_a_camera_takes(add, foreign):
     train, test = (
         sidd.select_frames(instances, split, cameras=["A7"]) for split in ("train", "test")
     )
-    assert [frame.instance for frame in train] == [301, 302]
-    assert [frame.instance for frame in test] == [304]
+    assert [frame.instance for frame in train] == [301, 304]
+    assert [frame.instance for frame in test] == [302]
     metadata = sidd.read_metadata(train[0].metadata)
     assert (metadata.camera, metadata.make, metadata.model) == ("A7", "SONY", "ILCE-7M3")
     pair = sidd.read_pair(*train[0].files)
@@ -135,7 +155,7 @@ def test_a_folder_of_the_camera_with_metadata_of_another_is_damaged(add, foreign
     add(A7)
     (frame,) = sidd.select_frames(sidd.index(foreign), "test", cameras=["A7"])
     metadata = sidd.read_metadata(frame.metadata)
-    sidd.write_metadata(frame.metadata, dataclasses.replace(metadata, make="Apple"))
+    sidd.write_metadata(frame.metadata, dataclasses.replace(metadata, make="Apple", model=""))
     (message,) = check_frame(frame)[1]
     assert message == (
         f"{frame.metadata}: is of IP at ISO 100, but its folder's name says A7 at ISO 100"
@@ -149,8 +169,26 @@ def test_a_camera_that_the_table_lacks_is_read_by_its_folder(foreign):
     assert not survey(instances, progress=False)[1]
     patches = sidd.Patches(frames, 16, cameras=["A7"], progress=False)
     assert patches.frames == frames
-    with pytest.raises(sidd.SiddError, match=r"METADATA_RAW_010\.MAT: unknown Make 'SONY'"):
-        sidd.read_metadata(frames[0].metadata)
+    assert sidd.read_metadata(frames[0].metadata).camera == "A7"
+    loose = shutil.copy(frames[0].metadata, frames[0].metadata.parents[2])
+    with pytest.raises(sidd.SiddError, match=r"METADATA_RAW_010\.MAT: unknown camera, Make 'SONY'"):
+        sidd.read_metadata(loose)
+
+
+def test_a_renamed_folder_is_another_camera_s_also_from_the_cache(foreign, tmp_path):
+    """The cache knows files by their contents, which a folder's new name does not change."""
+    for code in ("A7", "SONYA7", "GP"):
+        for folder in sorted(foreign.glob("Data/*_3200_L")):
+            if "_A7_" in folder.name or "_SONYA7_" in folder.name:
+                folder.rename(folder.with_name(f"{folder.name[:8]}_{code}_00100_00060_3200_L"))
+        frames = [
+            f
+            for f in sidd.select_frames(sidd.index(foreign), cameras=[code], frame_range=(0, 99))
+            if f.instance > 300
+        ]
+        assert [check_frame(frame)[1] for frame in frames] == [[], [], []]
+        patches = sidd.Patches(frames, 16, cameras=[code], cache=tmp_path / "c", progress=False)
+        assert not patches.skipped and len(patches.frames) == 3
 
 
 def test_patches_of_a_camera_without_an_index(foreign):

@@ -121,7 +121,7 @@ def test_a_camera_of_another_maker_is_named(metadata, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.update(Make="Nikon"), "Make 'Nikon'; allowed: Apple, Google, samsung, moto"),
+        (lambda f: f.update(Make="Nikon"), "Make 'Nikon', Model ''; known: Apple iPhone 7"),
         (lambda f: f.pop("ISOSpeedRatings"), "no ISOSpeedRatings with 1 value"),
         (lambda f: f.update(ColorMatrix2=np.eye(2)), "no ColorMatrix2 with 9 values"),
         (lambda f: f.pop("UnknownTags"), "no tag 33422 in UnknownTags with 4 values"),

@@ -141,18 +141,82 @@ def test_a_wrong_folder_name_is_named():
         SceneName.parse("holiday")
 
 
-def test_instances_of_a_new_camera_are_split_by_number(tmp_path):
-    for number in (4, 54, 300, 301, 302):
-        folder = tmp_path / f"{number:04d}_001_P9_00100_00060_3200_L"
+def make_own(root, names, numbers=(1,)):
+    for name in names:
+        folder = root / f"{name}_00060_3200_L"
         folder.mkdir()
         for kind in ("NOISY", "GT", "METADATA"):
-            (folder / f"{number:04d}_{kind}_RAW_010.MAT").touch()
-    instances = sidd.index(tmp_path)
-    splits = {
-        split: [f.instance for f in sidd.select_frames(instances, split, cameras=["P9"])]
+            for number in numbers:
+                (folder / f"{name[:4]}_{kind}_RAW_{number:03d}.MAT").touch()
+    return sidd.index(root)
+
+
+def split_of(instances, cameras, value):
+    return tuple(
+        [value(f) for f in sidd.select_frames(instances, split, cameras=cameras)]
         for split in ("train", "test")
-    }
-    assert splits == {"train": [4, 301, 302], "test": [54, 300]}
+    )
+
+
+def test_scenes_of_a_new_camera_are_split_at_each_iso(tmp_path):
+    """Every frame counts, whatever its number, and numbers of SIDD's instances mean nothing."""
+    names = [
+        f"{54 + i:04d}_{i % 5 + 1:03d}_SONYA7_{iso:05d}" for iso in (50, 640) for i in range(5)
+    ]
+    instances = make_own(tmp_path, names, numbers=(0, 200))
+    train, test = split_of(instances, ["SONYA7"], lambda f: (f.iso, f.scene))
+    assert set(train) == {(iso, scene) for iso in (50, 640) for scene in (1, 3, 4)}
+    assert set(test) == {(iso, scene) for iso in (50, 640) for scene in (2, 5)}
+    assert len(train) + len(test) == 20
+    assert sidd.describe_split(instances, ["SONYA7"]) == [
+        f"SONYA7, ISO {iso}: of 5 scenes 2, 5 for testing" for iso in (50, 640)
+    ]
+    assert {f.iso for f in sidd.select_frames(instances, "train", None, ["SONYA7"], [640])} == {640}
+    numbers = {f.number for f in sidd.select_frames(instances, "train", (0, 1), ["SONYA7"])}
+    assert numbers == {0}
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers", "unit", "expected"),
+    [
+        (["0001_001_P9_00100", "0002_002_P9_00100"], (1,), "scene", ([1], [2])),
+        (["0004_007_P9_00100", "0300_007_P9_00100"], (1,), "instance", ([4], [300])),
+        (["0004_007_P9_00100"], (3, 5, 8), "frame", ([3, 8], [5])),
+        (["0004_007_P9_00100"], (3,), "frame", ([3], [])),
+    ],
+)
+def test_few_scenes_of_a_new_camera(tmp_path, names, numbers, unit, expected):
+    instances = make_own(tmp_path, names, numbers)
+    value = {"scene": lambda f: f.scene, "frame": lambda f: f.number}
+    assert split_of(instances, ["P9"], value.get(unit, lambda f: f.instance)) == expected
+    (line,) = sidd.describe_split(instances, ["P9"])
+    assert ("only one scene" in line) == (unit != "scene")
+    if not expected[1]:
+        assert "none for testing" in line
+        why = sidd.why_none(instances, "test", cameras=["P9"])
+        assert why == "none is of split test; there are train (1 frames)"
+
+
+def test_says_which_condition_leaves_no_frame(tmp_path):
+    make_medium(tmp_path)
+    instances = sidd.index(tmp_path)
+    for arguments, message in (
+        ({"cameras": ["N6"]}, "none is of camera N6; there are G4 (3 frames), GP (3 frames)"),
+        ({"cameras": ["GP"], "isos": [100]}, "none is of ISO 100; there are 800 (3 frames)"),
+        ({"frame_range": (3, 5)}, "none is of frame number 3 to 4; there are 10 (3 frames), 11"),
+        ({"split": "test", "cameras": ["S6"]}, "none is of split test; there are neither (2 fr"),
+        ({"split": "test"}, ""),
+    ):
+        why = sidd.why_none(instances, **arguments)
+        assert why.startswith(message) and bool(why) == bool(message), why
+        assert bool(sidd.select_frames(instances, **arguments)) == (not message)
+
+
+@pytest.mark.parametrize("code", ["A", "a7", "SONYALPHA", "A-7"])
+def test_codes_are_of_two_to_eight_capitals_and_digits(code):
+    with pytest.raises(sidd.SiddError, match="camera of 2 to 8 capitals and digits"):
+        SceneName.parse(f"0001_001_{code}_00100_00060_3200_L")
+    assert SceneName.parse("0001_001_SONYA7R5_102400_00060_3200_L").iso == 102400
 
 
 def test_a_name_is_what_it_was_read_from():

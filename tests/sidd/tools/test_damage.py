@@ -126,7 +126,7 @@ REFUSED = {
     "a number of unknown type": ("metadata", unknown_type, "6 numbers in 48 bytes of type 57353"),
     "no struct": ("metadata", lambda p: scipy.io.savemat(p, {"x": 1}), "has no struct `metadata`"),
     "no make": ("metadata", fields(lambda v: v.pop("Make")), "`metadata` has no Make"),
-    "unknown make": ("metadata", conditions(make="Nikon"), "unknown Make 'Nikon'; allowed: Apple"),
+    "make of another camera": ("metadata", conditions(make="LGE"), "is of G4 at ISO 100, but its"),
     "no ISO": ("metadata", fields(lambda v: v.pop("ISOSpeedRatings")), "no ISOSpeedRatings"),
     "ISO not a number": (
         "metadata", fields(lambda v: v.update(ISOSpeedRatings=np.nan)), "value of the wrong kind",
@@ -165,6 +165,8 @@ ACCEPTED = {
     "a dataset under another name than x": ("noisy", rename_dataset),
     "NaN and values out of range": ("noisy", pixels(with_bad_values)),
     "double precision": ("clean", lambda path: datasets(x=sidd.read_raw(path).astype(float))(path)),
+    "a make that the table lacks": ("metadata", conditions(make="Nikon")),
+    "another model of the make": ("metadata", conditions(make="LGE", model="LM-G820")),
     "a noise profile below zero": ("metadata", conditions(nlf=(-1.0, 0.0))),
 }
 
