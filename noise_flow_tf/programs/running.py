@@ -13,9 +13,10 @@ import tensorflow as tf
 import tf_keras
 
 import sidd
-from noise_flow_tf.programs import dataset, run_report
+from noise_flow_tf.programs import dataset, finished, run_report
 from noise_flow_tf.programs.configs import Run
 from noise_flow_tf.saving import run_folder, saved_model
+from noise_flow_tf.saving.files import check_name
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import strategies
 from noise_flow_tf.training.fitting import Length, Task, fit
@@ -79,6 +80,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
     if settings is None:
         folder.check(config.overwrite)
     else:
+        check_name(folder.path)
         check_settings(training, settings)
     train, test = (dataset.frames(training.config, split) for split in ("train", "test"))
     strategy = strategies.choose(config.strategy, config.replicas)
@@ -101,6 +103,9 @@ def run(kind: type[Training[Config]], config: Config) -> None:
     else:
         check_data(folder, settings, now, root)
         training.resume(settings)
+        if finished.is_unchanged(folder, epochs * steps):
+            print(f"{folder.path}: trained, exported and reported already; nothing has changed")
+            return
         current = {**settings, "epochs": epochs}
     current["starts"] = [*current["starts"], start()]
     length = Length(
@@ -120,6 +125,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
             training.export(best, folder)
             skipped = [*training.train.skipped.values(), *training.test.skipped.values()]
             run_report.write(folder, config, training.section(best, rows), rows, skipped)
+            finished.write(folder)
 
 
 def _filled(config: Config, settings: Mapping[str, Any]) -> Config:

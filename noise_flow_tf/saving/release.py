@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.model import NoiseFlow
+from noise_flow_tf.saving.files import readable
 
 _UNREAD_RESCALING = 1e-4
 _OPTIMIZER_ENDINGS = ("/Adam", "/Adam_1", "/Momentum")
@@ -68,9 +69,10 @@ def load_release(prefix: str, arch: str | None = None) -> NoiseFlow:
         ValueError: no such checkpoint, or one that is not of a Noise Flow.
     """
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        mapping = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        with readable(prefix) as path:
+            reader = tf.train.load_checkpoint(path)
+            mapping = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{prefix} is not a readable TensorFlow checkpoint; use the path of its .index file "
             "without the ending"
