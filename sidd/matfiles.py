@@ -122,7 +122,7 @@ def write_raw(path: str | os.PathLike, array: ArrayLike, compressed: bool = True
     if array.ndim != 2:
         raise ValueError(f"a raw image is [H, W]; got shape {array.shape}")
     with replacing(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=512) as file:
+        with h5py.File(temporary, "w", userblock_size=512, locking=False) as file:
             packing = {
                 "chunks": True,
                 "shuffle": True,

@@ -13,10 +13,10 @@ import tensorflow as tf
 import tf_keras
 
 import sidd
-from noise_flow_tf.programs import dataset, run_report
+from noise_flow_tf.programs import dataset, finished, run_report
 from noise_flow_tf.programs.configs import Run
 from noise_flow_tf.saving import run_folder, saved_model
-from noise_flow_tf.saving.files import reading
+from noise_flow_tf.saving.files import check_name, reading
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import strategies
 from noise_flow_tf.training.fitting import Length, Task, fit
@@ -80,6 +80,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
     if settings is None:
         folder.check(config.overwrite)
     else:
+        check_name(folder.path)
         check_settings(training, settings)
     train, test = (dataset.frames(training.config, split) for split in ("train", "test"))
     strategy = strategies.choose(config.strategy, config.replicas)
@@ -103,6 +104,9 @@ def run(kind: type[Training[Config]], config: Config) -> None:
         check_data(folder, settings, now, root)
         with reading(f"{folder.settings} cannot be used"):
             training.resume(settings)
+        if finished.is_unchanged(folder, epochs * steps):
+            print(f"{folder.path}: trained, exported and reported already; nothing has changed")
+            return
         current = {**settings, "epochs": epochs}
     current["starts"] = [*current["starts"], start()]
     length = Length(
@@ -123,6 +127,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
             skipped = [*training.train.skipped.values(), *training.test.skipped.values()]
             skipped += dataset.left_out(config)
             run_report.write(folder, config, training.section(best, rows), rows, skipped)
+            finished.write(folder)
 
 
 def _filled(config: Config, settings: Mapping[str, Any]) -> Config:

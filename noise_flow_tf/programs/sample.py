@@ -15,7 +15,7 @@ from noise_flow_tf import plotting
 from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
-from noise_flow_tf.saving.files import replacing
+from noise_flow_tf.saving.files import clear_partial, replacing
 
 _CROP = 64
 
@@ -97,6 +97,8 @@ def read_source(config: SampleConfig, item: Item, metadata: sidd.Metadata) -> So
 def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> list[Job]:
     """Plan the draws of each image, after checking its conditions against the model."""
     weights = sampling_plan.fingerprint(model)
+    options = _options(config)
+    version = sampling_plan.computed_by()
     jobs = []
     for item in items:
         metadata = read_conditions(config, item)
@@ -106,6 +108,7 @@ def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> li
         except ValueError as error:
             advice = "; give --iso_interpolation" if "iso_interpolation" in str(error) else ""
             raise ValueError(f"{item.path}: {error}{advice}") from error
+        inputs = sampling_plan.hash_of(_inputs(config, item))
         draws = []
         for number in range(config.draws):
             single = len(items) == config.draws == 1
@@ -114,9 +117,24 @@ def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> li
             )
             output = item.name if config.draws == 1 else f"{item.name}_{number:03d}"
             conditions = (metadata.iso, metadata.camera, seed, config.temperature)
-            draws.append(Draw(str(item.path), number, *conditions, config.model, weights, output))
+            model_of = (config.model, weights)
+            made_from = (inputs, options, version)
+            draws.append(Draw(str(item.path), number, *conditions, *model_of, output, *made_from))
         jobs.append(Job(item, metadata, draws))
     return jobs
+
+
+def _inputs(config: SampleConfig, item: Item) -> list[Path]:
+    """Return the files that the draws of an image are made from."""
+    companions = [raw_images.companion(item.path, "GT", kind) for kind in ("METADATA", "NOISY")]
+    others = zip((config.metadata, config.real), companions, strict=True)
+    return [item.path, *(Path(path) for pair in others if (path := pair[0] or pair[1]))]
+
+
+def _options(config: SampleConfig) -> str:
+    """Return the options that change what is drawn and that no other column has."""
+    flags = [name for name in ("from_srgb", "iso_interpolation") if getattr(config, name)]
+    return " ".join([f"orientation={config.orientation}", f"tile={config.tile}", *flags])
 
 
 def outputs(config: SampleConfig, draw: Draw) -> list[Path]:
@@ -206,15 +224,21 @@ def run(config: SampleConfig) -> None:
         model.iso_interpolation = True
     jobs = plan(config, items, model)
     record = Record(out)
+    clear_partial(*{path.parent for job in jobs for path in outputs(config, job.draws[0])})
     total = sum(len(job.draws) for job in jobs)
     missing = [
         replace(job, draws=draws)
         for job in jobs
-        if (draws := [draw for draw in job.draws if not _is_done(config, record, draw)])
+        if (draws := [d for d in job.draws if not record.is_done(d, outputs(config, d))])
     ]
     count = sum(len(job.draws) for job in missing)
     if count < total:
         print(f"{total - count} of {total} draws exist already")
+    if again := sum(record.has(draw) for job in missing for draw in job.draws):
+        print(
+            f"{again} of {total} draws are made again: other images, options, weights or version, "
+            "or files that are gone or changed"
+        )
     with tqdm(total=count, unit="draw", disable=total == 1) as bar:
         for job in missing:
             source = read_source(config, job.item, job.metadata)
@@ -230,13 +254,9 @@ def run(config: SampleConfig) -> None:
                 )
                 paths = outputs(config, draw)
                 summary = write(source, noise, paths)
-                record.add(draw)
+                record.add(draw, paths)
                 if total == 1:
                     print(*paths, summary, sep="\n")
                 bar.update()
     record.finish(draw for job in jobs for draw in job.draws)
     print(record.path)
-
-
-def _is_done(config: SampleConfig, record: Record, draw: Draw) -> bool:
-    return record.has(draw) and all(path.is_file() for path in outputs(config, draw))

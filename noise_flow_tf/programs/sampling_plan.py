@@ -2,15 +2,19 @@
 
 import csv
 import hashlib
+import io
 import os
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TextIO, get_type_hints
 
 import tensorflow as tf
 
-from noise_flow_tf.saving.files import replacing
+from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving.file_system import lock, sha256
+from noise_flow_tf.saving.files import cannot_write, replacing
 from sidd.errors import reading
 
 RECORD = "samples.csv"
@@ -28,7 +32,17 @@ class Item:
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw of noise for one image: a row of the record."""
+    """One draw of noise for one image: a row of the record.
+
+    Attributes:
+        file: the clean image.
+        weights: a hash of the model's.
+        output: the name that its files begin with.
+        inputs: a hash of the files that it is made from, see `hash_of`.
+        options: those that change what is drawn.
+        version: of this package, TensorFlow and what computes.
+        outputs: a hash of the files that were written.
+    """
 
     file: str
     draw: int
@@ -39,6 +53,10 @@ class Draw:
     model: str
     weights: str
     output: str
+    inputs: str = ""
+    options: str = ""
+    version: str = ""
+    outputs: str = ""
 
 
 def items(path: Path, kinds: Collection[str], out: Path) -> list[Item]:
@@ -95,46 +113,121 @@ def fingerprint(model: tf.Module) -> str:
     return digest.hexdigest()[:12]
 
 
+def hash_of(paths: Iterable[Path]) -> str:
+    """Return sixteen digits for the content of files; "" if one of them is missing."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            return ""
+        digest.update(sha256(path).encode())
+    return digest.hexdigest()[:16]
+
+
+def computed_by() -> str:
+    """Return what results depend on besides images, weights and options."""
+    versions = run_folder.versions()
+    core = versions["core"]
+    if core.startswith("TensorFlow") and tf.config.list_physical_devices("GPU"):
+        core += " on a GPU"
+    return f"noise_flow_tf {versions['noise_flow_tf']}, TensorFlow {versions['tensorflow']}, {core}"
+
+
 class Record:
-    """The CSV of the draws in an output folder, each of which is added as soon as it is done."""
+    """The CSV of the draws in an output folder, each of which is added as soon as it is done.
+
+    Several processes may write to one folder. A last row that a killed one has cut is dropped.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Read the record of an earlier run, if there is one; write nothing."""
+        """Read the record of an earlier run, if there is one; write nothing.
+
+        Raises:
+            ValueError: a file of this name that is no record.
+        """
         self.path = folder / RECORD
-        self._done: dict[str, Draw] = {}
-        if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = csv.DictReader(file)
-                if rows.fieldnames != [field.name for field in fields(Draw)]:
-                    raise ValueError(
-                        f"{self.path}: is not a record of sample.py; use another --out"
-                    )
-                self._done = {draw.output: draw for draw in map(_parse, rows) if draw}
+        self._done = self._read()
 
     def has(self, draw: Draw) -> bool:
-        """Return whether the draw is in the record: same image, conditions, seed and weights."""
-        return self._done.get(draw.output) == draw
+        """Return whether the record has a draw of this output, made from whatever."""
+        return draw.output in self._done
 
-    def add(self, draw: Draw) -> None:
-        """Add a draw to the record."""
-        self._done[draw.output] = draw
-        new = not self.path.is_file()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = _writer(file)
-            if new:
-                writer.writeheader()
-            writer.writerow(vars(draw))
+    def is_done(self, draw: Draw, files: Iterable[Path]) -> bool:
+        """Return whether a draw was made from the same, and its files are as they were written."""
+        done = self._done.get(draw.output)
+        if done is None or replace(done, outputs="") != draw:
+            return False
+        return bool(done.outputs) and done.outputs == hash_of(files)
+
+    def add(self, draw: Draw, files: Iterable[Path]) -> None:
+        """Add a draw whose files are written."""
+        draw = self._done[draw.output] = replace(draw, outputs=hash_of(files))
+        with self._locked():
+            if self._is_current():
+                try:
+                    _append(self.path, draw)
+                except OSError as error:
+                    raise cannot_write(self.path, error) from error
+            else:
+                self._write({**self._read(), draw.output: draw})
 
     def finish(self, order: Iterable[Draw]) -> None:
         """Rewrite the record with one row per draw: those of this command first, in order."""
-        ordered = {draw.output: draw for draw in order}
+        with self._locked():
+            done = self._read()
+            ordered = [draw.output for draw in order if draw.output in done]
+            self._write({name: done[name] for name in [*ordered, *done]})
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.path.with_name(".lock").open("a") as file:
+            lock(file)
+            yield
+
+    def _is_current(self) -> bool:
+        """Return whether there is a record with all columns of today."""
+        if not self.path.is_file():
+            return False
+        with self.path.open("rb") as file:
+            return file.readline() == _HEADER
+
+    def _read(self) -> dict[str, Draw]:
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        whole = content[: content.rfind(b"\n") + 1]  # the rest is of a write that was cut off
+        rows = csv.DictReader(io.StringIO(whole.decode("utf-8", "replace")))
+        try:
+            is_record = tuple(rows.fieldnames or ()) in (_COLUMNS, _EARLIER_COLUMNS)
+            if not is_record and not _HEADER.startswith(content):
+                raise ValueError(f"{self.path}: is not a record of sample.py; use another --out")
+            return {draw.output: draw for draw in map(_parse, rows) if draw}
+        except csv.Error as error:
+            raise ValueError(f"{self.path}: cannot be read: {error}; use another --out") from error
+
+    def _write(self, draws: Mapping[str, Draw]) -> None:
         with (
             replacing(self.path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = _writer(file)
             writer.writeheader()
-            writer.writerows(map(vars, {**ordered, **self._done}.values()))
+            writer.writerows(map(vars, draws.values()))
+
+
+_COLUMNS = tuple(field.name for field in fields(Draw))
+_EARLIER_COLUMNS = _COLUMNS[:9]
+_HEADER = (",".join(_COLUMNS) + "\n").encode()
+
+
+def _append(path: Path, draw: Draw) -> None:
+    """Add a row to a record, in place of one that was cut off."""
+    row = io.StringIO(newline="")
+    _writer(row).writerow(vars(draw))
+    with path.open("r+b") as file:
+        end = file.read().rfind(b"\n") + 1
+        file.truncate(end)
+        file.seek(end)
+        file.write(row.getvalue().encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _is_clean(path: Path, kinds: Collection[str], out: Path) -> bool:
@@ -168,12 +261,13 @@ def _read_list(path: Path) -> list[Item]:
 
 
 def _writer(file: TextIO) -> csv.DictWriter:
-    return csv.DictWriter(file, [field.name for field in fields(Draw)], lineterminator="\n")
+    return csv.DictWriter(file, _COLUMNS, lineterminator="\n")
 
 
 def _parse(row: dict[str, str]) -> Draw | None:
-    """Parse a row; return None for an incomplete one of an interrupted run."""
+    """Parse a row; return None for one that cannot be, whose draw is then made again."""
+    kinds = get_type_hints(Draw)
     try:
-        return Draw(**{name: kind(row[name]) for name, kind in get_type_hints(Draw).items()})
-    except (TypeError, ValueError):
+        return Draw(**{name: kinds[name](value) for name, value in row.items()})
+    except (KeyError, TypeError, ValueError):
         return None

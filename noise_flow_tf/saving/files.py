@@ -4,19 +4,26 @@ import csv
 import io
 import json
 import os
-import shutil
+import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PARTIAL = ".partial"
-"""The ending of what is not complete yet."""
+from noise_flow_tf.saving.file_system import exchange, lives, place, remove, sync, sync_one
+
+_ASIDE = ".before"
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<place>[0-9a-f]{8})-(?P<process>\d+)\.tmp")
+_PATTERN = set("*?[]\\")
 
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give a place next to a file or a folder to write to, and move it there if all went well.
+
+    What is written is on the disk before it gets its name, and a folder changes its place with the
+    one before it. `clear_partial` removes what a killed process leaves.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "note.txt"
@@ -24,17 +31,69 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     ...     _ = partial.write_text("done")
     >>> [file.name for file in target.parent.iterdir()]
     ['note.txt']
+
+    Raises:
+        OSError: the file cannot be written; the message names it, and says what is there now.
     """
     path = Path(path)
-    partial = path.with_name(path.name + PARTIAL)
-    _remove(partial)
+    partial = partial_of(path)
+    remove(partial)
     try:
         yield partial
-        if partial.is_dir():
-            _remove(path)
-        os.replace(partial, path)
+        sync(partial)
+        _put(partial, path)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(partial)):
+            raise cannot_write(path, error) from error
+        raise
     finally:
-        _remove(partial)
+        with suppress(OSError):
+            remove(partial)
+
+
+def partial_of(path: Path) -> Path:
+    """Return where this process writes what becomes the file or folder `path`."""
+    return path.with_name(f".{path.name}.{place()}-{os.getpid()}.tmp")
+
+
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """Return an error that names the file that cannot be written, and says what is there now."""
+    kept = "the earlier one is kept" if path.exists() else "nothing is there"
+    reason = os.strerror(error.errno) if error.errno else error
+    named = OSError(f"{path}: cannot be written: {reason}; {kept}")
+    named.errno = error.errno
+    return named
+
+
+def name_of_partial(name: str) -> str:
+    """Return the name of what a temporary file or folder becomes; other names as they are."""
+    found = _PARTIAL.fullmatch(name)
+    if found:
+        return found["name"]
+    if name.startswith(".") and name.endswith(_ASIDE):
+        return name[1:].removesuffix(_ASIDE)
+    return name.removesuffix(".partial")  # of earlier versions
+
+
+def clear_partial(*folders: Path, alone: bool = False) -> None:
+    """Remove what killed processes have left in folders, of this package's files and of SIDD's.
+
+    Of those on another machine or in another container nobody here knows whether they live. Theirs
+    is removed if no other process may write there, which is what `alone` says.
+    """
+    for path in [path for folder in folders for path in folder.glob(".*.tmp")]:
+        if found := _PARTIAL.fullmatch(path.name):
+            is_here = found["place"] == place()
+            if not lives(int(found["process"])) if is_here else alone:
+                with suppress(OSError):
+                    remove(path)
+
+
+def settled(path: str | os.PathLike) -> Path:
+    """Return the path of a folder, or where it lies if a killed process was replacing it."""
+    path = Path(path)
+    aside = _aside(path)
+    return aside if aside.is_dir() and not path.exists() else path
 
 
 @contextmanager
@@ -80,8 +139,43 @@ def write_markdown(path: Path, paragraphs: Iterable[str]) -> None:
     write_text(path, "\n\n".join(filter(None, paragraphs)) + "\n")
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+def check_name(path: str | os.PathLike) -> None:
+    """Raise a ValueError for a path in which TensorFlow would not find again what it writes."""
+    if found := sorted(_PATTERN & set(str(path))):
+        raise ValueError(
+            f"{path}: TensorFlow takes {' '.join(found)} in a path for a pattern, and would not "
+            "find again what is written there; choose another name"
+        )
+
+
+@contextmanager
+def readable(prefix: str | os.PathLike) -> Iterator[str]:
+    """Give a checkpoint's prefix as TensorFlow can read it, whatever its path contains."""
+    prefix = Path(prefix)
+    if not _PATTERN & set(str(prefix)):
+        yield str(prefix)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in prefix.absolute().parent.iterdir():
+            if file.name.startswith(f"{prefix.name}."):
+                (Path(folder) / f"checkpoint{file.name[len(prefix.name) :]}").symlink_to(file)
+        yield str(Path(folder) / "checkpoint")
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Move what is complete to its place."""
+    aside = _aside(path)
+    if partial.is_dir() and path.is_dir():
+        if not exchange(partial, path):
+            remove(aside)
+            os.rename(path, aside)
+            os.rename(partial, path)
     else:
-        path.unlink(missing_ok=True)
+        os.replace(partial, path)
+    if path.is_dir():
+        remove(aside)  # also one that a killed process has left
+    sync_one(path.parent)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_ASIDE}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.saving import saved_model
+from noise_flow_tf.saving.files import settled
 from noise_flow_tf.saving.kinds import NOISE_MODEL, Kind
 from noise_flow_tf.saving.release import load_release
 from noise_flow_tf.saving.run_folder import RunFolder
@@ -26,7 +27,7 @@ def load(path: str | os.PathLike) -> NoiseFlow:
 
 def load_kind(kind: Kind, path: str | os.PathLike) -> Any:
     """Load a model of one kind; see `load`."""
-    path = Path(path)
+    path = settled(path)
     run = RunFolder(path, kind)
     if run.settings.is_file():
         return run.load()

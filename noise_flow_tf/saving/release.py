@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from noise_flow_tf.model import NoiseFlow
-from noise_flow_tf.saving.files import reading
+from noise_flow_tf.saving.files import readable, reading
 
 _UNREAD_RESCALING = 1e-4
 _OPTIMIZER_ENDINGS = ("/Adam", "/Adam_1", "/Momentum")
@@ -69,8 +69,9 @@ def load_release(prefix: str, arch: str | None = None) -> NoiseFlow:
         ValueError: no such checkpoint, or one that is not of a Noise Flow.
     """
     try:
-        reader = tf.train.load_checkpoint(prefix)
-        mapping = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+        with readable(prefix) as path:
+            reader = tf.train.load_checkpoint(path)
+            mapping = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
     except Exception as error:  # TensorFlow raises many kinds, IndexError among them
         raise ValueError(
             f"{prefix} is not a readable TensorFlow checkpoint; use the path of its .index file "

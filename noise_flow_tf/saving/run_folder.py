@@ -1,7 +1,6 @@
 """The folder of a run: where everything is, and the trained model back from it."""
 
 import csv
-import fcntl
 import json
 import os
 import platform
@@ -14,7 +13,14 @@ from typing import Any
 
 from noise_flow_tf import __version__
 from noise_flow_tf.native import library
-from noise_flow_tf.saving.files import PARTIAL, reading, write_json
+from noise_flow_tf.saving.file_system import lock, remove
+from noise_flow_tf.saving.files import (
+    check_name,
+    clear_partial,
+    name_of_partial,
+    reading,
+    write_json,
+)
 from noise_flow_tf.saving.kinds import DENOISER, NOISE_MODEL, Kind
 
 FORMAT = 1
@@ -33,6 +39,7 @@ _NAMES = {
     "pictures",
     "burst",
     "samples",
+    "finished.json",
     _LOCK,
 }
 
@@ -57,6 +64,7 @@ class RunFolder:
         self.report = self.path / "report.json"
         self.pictures = self.path / "pictures"
         self.burst = self.path / "burst"
+        self.finished = self.path / "finished.json"
 
     def check(self, overwrite: bool = False) -> None:
         """Check that a run may be written here.
@@ -65,13 +73,15 @@ class RunFolder:
             overwrite: whether an earlier run there may be removed.
 
         Raises:
-            ValueError: the folder holds something, and is not an earlier run to be overwritten.
+            ValueError: the folder holds something, and is not an earlier run to be overwritten, or
+                its name is none for TensorFlow.
         """
+        check_name(self.path)
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; give the name of a folder for the run")
-        names = {entry.name.removesuffix(PARTIAL) for entry in self.path.iterdir()}
+        names = {name_of_partial(entry.name) for entry in self.path.iterdir()}
         foreign = sorted(names - _NAMES)
         if foreign or not (self.settings.is_file() or self._is_empty()):
             raise ValueError(
@@ -112,17 +122,22 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Keep other processes from writing to the run meanwhile.
 
+        What earlier ones that were killed have left half-written is removed. If the file system
+        has no locks, a message says so.
+
         Raises:
             ValueError: another process is writing to it.
         """
         with (self.path / _LOCK).open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"another process is writing to {self.path}; wait for its end, or "
-                    "choose another folder"
-                ) from None
+            is_locked = lock(
+                file,
+                f"another process is writing to {self.path}; wait for its end, or choose another "
+                "folder",
+            )
+            clear_partial(self.path, self.pictures, alone=is_locked)
+            for folder in (self.last, self.best):
+                for path in [*folder.glob("*_temp"), *folder.glob("*.tempstate*")]:
+                    remove(path)  # TensorFlow's
             yield
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
@@ -132,7 +147,8 @@ class RunFolder:
     def _is_empty(self) -> bool:
         """Return whether there are only empty folders, as when `create` was cut off."""
         files = (entry for entry in self.path.rglob("*") if not entry.is_dir())
-        return all(entry.name in (_LOCK, self.settings.name + PARTIAL) for entry in files)
+        known = (_LOCK, self.settings.name)
+        return all(name_of_partial(entry.name) in known for entry in files)
 
     def load(self) -> Any:
         """Return the model with the best weights of the run.
@@ -186,12 +202,17 @@ class RunFolder:
             self.history.open(newline="", encoding="utf-8") as file,
         ):
             rows = [
-                {name: float(value) for name, value in row.items() if value}
+                {name: _number(value) for name, value in row.items() if value}
                 for row in csv.DictReader(file)
             ]
         if len(rows) < epochs:
             raise ValueError(f"{self.history} has {len(rows)} of the {epochs} epochs trained")
         return rows[:epochs]
+
+
+def _number(text: str) -> float:
+    """Return the number that was written as this text, which it is again if it is written."""
+    return int(text) if text.isdecimal() else float(text)
 
 
 class DenoiserRun(RunFolder):

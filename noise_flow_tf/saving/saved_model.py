@@ -9,7 +9,14 @@ import tensorflow as tf
 
 from noise_flow_tf.native.use import without_core
 from noise_flow_tf.saving import exports
-from noise_flow_tf.saving.files import reading, replacing
+from noise_flow_tf.saving.files import (
+    cannot_write,
+    check_name,
+    readable,
+    reading,
+    replacing,
+    settled,
+)
 from noise_flow_tf.saving.kinds import NOISE_MODEL, Kind
 from noise_flow_tf.saving.run_folder import FORMAT, check_format
 
@@ -18,15 +25,20 @@ def save(model: Any, path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> None:
     """Write a model as a SavedModel that plain TensorFlow can serve.
 
     Its signatures are those of `noise_flow_tf.saving.exports`. An existing SavedModel is replaced
-    once the new one is complete.
+    at once, when the new one is complete.
 
     Raises:
-        ValueError: a model of another kind.
+        ValueError: a model of another kind, or a path in which TensorFlow finds nothing.
+        OSError: it cannot be written; an existing one is kept.
     """
     about = {"format": FORMAT, "kind": kind.name, **recipe(model, kind)}
     export = getattr(exports, kind.export)(model)
+    check_name(path)
     with replacing(path) as partial, without_core():
-        tf.saved_model.save(export, str(partial), export.signatures())
+        try:
+            tf.saved_model.save(export, str(partial), export.signatures())
+        except tf.errors.OpError as error:
+            raise cannot_write(Path(path), OSError(error.message.splitlines()[0])) from error
         (partial / kind.about).write_text(json.dumps(about), encoding="utf-8")
 
 
@@ -36,7 +48,7 @@ def load_saved_model(path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> Any:
     Raises:
         ValueError: a folder that holds no SavedModel of the kind, or a damaged one.
     """
-    path = Path(path)
+    path = settled(path)
     with reading(f"{path} is not a SavedModel of a {kind.title}"):
         about = json.loads((path / kind.about).read_text(encoding="utf-8"))
         check_format(about, path)
@@ -67,8 +79,9 @@ def restore(prefix: str | os.PathLike, kind: Kind = NOISE_MODEL, /, **recipe: An
     with reading(f"checkpoint {prefix} has a wrong description of its model"):
         model = kind.model_class(**recipe)
     try:
-        status = tf.train.Checkpoint(**{kind.key: model}).read(str(prefix))
-        status.assert_existing_objects_matched().expect_partial()
+        with readable(prefix) as path:
+            status = tf.train.Checkpoint(**{kind.key: model}).read(path)
+            status.assert_existing_objects_matched().expect_partial()
     except Exception as error:  # TensorFlow raises many kinds for a damaged file
         raise ValueError(
             f"checkpoint {prefix} cannot be read as {kind.label.format(**recipe)}: {error}"

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 from tqdm import tqdm
 
+from noise_flow_tf.saving.files import readable
 from noise_flow_tf.saving.run_folder import newest_first
 from noise_flow_tf.training.callbacks import Logs
 from noise_flow_tf.training.interruption import Interruption
@@ -71,7 +72,8 @@ class Checkpoints:
         prefixes = newest_first(folder)
         for prefix in prefixes:
             try:
-                self._manager.checkpoint.restore(str(prefix)).assert_consumed()
+                with readable(prefix) as path:
+                    self._manager.checkpoint.restore(path).assert_consumed()
             except Exception as error:  # TensorFlow raises many kinds for a damaged file
                 tqdm.write(f"checkpoint {prefix} is damaged: {str(error).splitlines()[0]}")
                 continue

@@ -16,6 +16,7 @@ import numpy as np
 from sidd.bayer import CFA_PATTERNS
 from sidd.cameras import BY_CODE, CAMERAS
 from sidd.errors import SiddError, reading
+from sidd.files import clear_dead, replacing, sync, temporary_of
 from sidd.matfiles import write_raw
 from sidd.metadata import Metadata, write_metadata
 from sidd.offline.noise_physics import expose, noise_profile, quantise
@@ -59,10 +60,11 @@ def write_synthetic(
         exist_ok: keep a dataset that is at `root` already, with the same settings.
 
     Raises:
-        SiddError: if there is anything else at `root`.
+        SiddError: if there is anything else at `root`, or it cannot be written.
         ValueError: for a setting out of range.
     """
     root = Path(root)
+    clear_dead(root.absolute())
     settings = _settings(seed, size, train_instances, test_instances)
     if exist_ok and (manifest := read_manifest(root)) is not None:
         if manifest != settings:
@@ -74,7 +76,7 @@ def write_synthetic(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise SiddError(f"{root}: exists and is not an empty folder; the dataset needs a new one")
     root.absolute().parent.mkdir(parents=True, exist_ok=True)
-    temporary = root.absolute().with_name(f".{root.absolute().name}.{os.getpid()}.tmp")
+    temporary = temporary_of(root.absolute())
     try:
         for _ in in_parallel(
             lambda scene: _write_instance(temporary / "Data", scene[0], scene[1], seed, size),
@@ -83,10 +85,15 @@ def write_synthetic(
             "offline dataset", "scene", progress,
         ):  # fmt: skip
             pass
-        (temporary / MANIFEST).write_text(json.dumps(settings, indent=2) + "\n")
-        if root.exists():
-            root.rmdir()
-        os.replace(temporary, root)
+        with replacing(temporary / MANIFEST) as manifest_file:
+            manifest_file.write_text(json.dumps(settings, indent=2) + "\n")
+        os.replace(temporary, root)  # which may be an empty folder
+        sync(root.absolute().parent)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise SiddError(
+            f"{root}: the offline dataset cannot be written: {reason}; nothing of it is kept"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return root

@@ -8,7 +8,7 @@ import pytest
 import noise_flow_tf as nf
 from noise_flow_tf import denoising
 from noise_flow_tf.saving import denoiser, run_folder, saved_model
-from noise_flow_tf.saving.files import replacing
+from noise_flow_tf.saving.files import partial_of, replacing
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
@@ -51,7 +51,7 @@ def test_a_later_format_is_refused_by_name(noise_model, tmp_path):
 
 
 def test_a_folder_is_replaced_once_the_new_one_is_complete(tmp_path):
-    target, left = tmp_path / "model", tmp_path / "model.partial"
+    target, left = tmp_path / "model", partial_of(tmp_path / "model")
     target.mkdir()
     (target / "old").touch()
 

@@ -1,6 +1,9 @@
 """What sample.py draws, with a small model and images that differ in size and conditions."""
 
 import csv
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ import noise_flow_tf as nf
 import sidd
 from noise_flow_tf.programs import sample, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
+from noise_flow_tf.saving import run_folder
+from noise_flow_tf.saving.file_system import place
 
 SIZES = {"a": (6, 10), "b": (12, 4), "c": (2, 8)}
 """Upright Bayer images."""
@@ -220,3 +225,122 @@ def test_cameras_of_the_models_own(folder, run):
     (row,) = run(own, iso=100, iso_interpolation=True, **given)
     noise = np.load(folder / "out" / "b_noise.npy")
     np.testing.assert_allclose(noise, expected_noise(own, row), atol=1e-6)
+
+
+@pytest.fixture
+def drawn(folder, run, model):
+    """Draws image a twice, with options; gives how many of the draws were made."""
+
+    def drawn(own=model, **options):
+        given = {"clean": str(folder / "a.npy"), "iso": 100, "camera": "S6", "draws": 2}
+        before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*_noise.npy")}
+        run(own, **given | options)
+        now = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("*_noise.npy")}
+        return sum(before.get(path) != time for path, time in now.items())
+
+    return drawn
+
+
+def test_a_draw_is_kept_only_if_all_that_it_depends_on_is_as_before(
+    folder, drawn, model, monkeypatch
+):
+    assert drawn() == 2
+    assert drawn() == 0
+    for options in ({"orientation": "file"}, {"tile": 4}, {"iso_interpolation": True}):
+        assert drawn(**options) == 2
+        assert drawn(**options) == 0
+    model.iso_interpolation = False
+    assert drawn() == 2
+    np.save(folder / "a.npy", clean_image("a") * np.float32(0.9))
+    assert drawn() == 2
+    versions = run_folder.versions()
+    for changed in ({"noise_flow_tf": "77"}, {"core": "compiled (other)"}):
+        monkeypatch.setattr(run_folder, "versions", lambda now=changed: versions | now)
+        assert drawn() == 2
+        assert drawn() == 0
+
+
+def test_outputs_that_are_gone_or_changed_are_made_again(folder, drawn, capsys):
+    drawn()
+    assert "made again" not in capsys.readouterr().out
+    path = folder / "out" / "a_000_noise.npy"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
+        path.write_bytes(damaged)
+        assert drawn() == 1
+        assert "1 of 2 draws are made again: " in capsys.readouterr().out
+        assert path.read_bytes() == whole
+    (folder / "out" / "a_001_noisy.npy").unlink()
+    assert drawn() == 1
+    assert drawn() == 0
+
+
+@pytest.mark.parametrize("length", [1, 30, 150, -1, -5, -20])
+def test_a_record_that_a_kill_has_cut(folder, drawn, length):
+    drawn()
+    record = folder / "out" / "samples.csv"
+    whole = record.read_text()
+    record.write_text(whole[:length])
+    drawn()
+    assert record.read_text() == whole
+
+
+def test_a_cut_row_of_a_record_that_stays_unfinished(folder, drawn):
+    """The row is replaced by the next one that is added, not made longer."""
+    drawn()
+    record = sampling_plan.Record(folder / "out")
+    whole = record.path.read_text()
+    record.path.write_text(whole[:-3])
+    first = next(iter(sampling_plan.Record(folder / "out")._done.values()))
+    record.add(first, [])
+    rows = list(csv.DictReader(record.path.open()))
+    assert [row["output"] for row in rows] == ["a_000", "a_000"]
+    assert all(None not in row and None not in row.values() for row in rows)
+
+
+def test_records_of_earlier_versions_are_kept_and_completed(folder, drawn, run, model):
+    out = folder / "out"
+    out.mkdir()
+    earlier = ["file,draw,iso,camera,seed,temperature,model,weights,output"]
+    earlier += ["z.npy,0,100,S6,7,1.0,m,abc,z"]
+    (out / "samples.csv").write_text("\n".join(earlier) + "\n")
+    assert drawn() == 2
+    rows = list(csv.DictReader((out / "samples.csv").open()))
+    assert [(row["output"], bool(row["outputs"])) for row in rows] == [
+        ("a_000", True),
+        ("a_001", True),
+        ("z", False),
+    ]
+
+
+def test_two_processes_with_one_folder_lose_no_rows(folder, drawn):
+    """Each has read the record before the other has added to it."""
+    drawn()
+    records = [sampling_plan.Record(folder / "out") for _ in range(2)]
+    known = next(iter(records[0]._done.values()))
+    draws = [[replace(known, output=f"{name}{i}") for i in range(3)] for name in "pq"]
+    for pair in zip(*draws, strict=True):
+        for record, draw in zip(records, pair, strict=True):
+            record.add(draw, [])
+    for record, own in zip(records, draws, strict=True):
+        record.finish(own)
+    found = [row["output"] for row in csv.DictReader(records[0].path.open())]
+    assert sorted(found) == ["a_000", "a_001", "p0", "p1", "p2", "q0", "q1", "q2"]
+
+
+def test_a_file_of_the_records_name_is_not_overwritten(folder, drawn):
+    (folder / "out").mkdir()
+    for content in ("x", "file,dog\n", "file,draw,iso,camera,dog"):
+        (folder / "out" / "samples.csv").write_text(content)
+        with pytest.raises(ValueError, match="is not a record of sample.py"):
+            drawn()
+
+
+def test_what_killed_processes_left_is_removed(folder, drawn):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    drawn()
+    left = folder / "out" / f".a_000_noise.npy.{place()}-{dead.pid}.tmp"
+    left.touch()
+    drawn()
+    assert not left.exists()

@@ -13,6 +13,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 import noise_flow_tf as nf
 from noise_flow_tf import evaluation, layers
+from noise_flow_tf.saving.files import partial_of
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, divergence, schedules, strategies
 from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
@@ -285,7 +286,7 @@ def test_run_folder_keeps_what_it_does_not_know(tmp_path):
     run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
     assert json.loads(run.settings.read_text())["arch"] == "S-G-CAM"
     assert {path.name for path in run.path.iterdir()} >= {"settings.json", "checkpoints"}
-    (run.path / "history.csv.partial").touch()  # as when a kill falls into writing it
+    partial_of(run.history).touch()  # as when a kill falls into writing it
     run.create({"arch": "S-G-CAM", "width": 4}, overwrite=True)
     run.settings.unlink()  # as when a kill falls into create
     run.create({"arch": "S-G", "width": 4})
