@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
@@ -212,6 +213,22 @@ class NoiseDistribution(tfd.TransformedDistribution):
 
     def _event_shape_tensor(self) -> tf.Tensor:
         return self.distribution.event_shape_tensor()
+
+
+def noise_by_core(model: Any, conditions: Any, latent: tf.Tensor) -> np.ndarray | None:
+    """Return the noise `[B, H, W, 4]` of a latent by the compiled core; None if it is not used.
+
+    In an eager call, without a gradient, for images of any size: the core cuts them into windows.
+    TFP's objects, which take as long to make as the noise of a megapixel, are not needed.
+    """
+    if not (tf.executing_eagerly() and hasattr(model, "ops") and use.is_used(training=False)):
+        return None
+    ops = model.ops(conditions, training=False)
+    if ops is None:
+        return None
+    from noise_flow_tf.native import graph
+
+    return graph.noise_array(ops, latent, conditions.clean)
 
 
 def _without_cache(chain: tfb.Chain) -> tfb.Chain:

@@ -1,15 +1,14 @@
 """Noise for batches and for whole images, which are sampled in tiles."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.conditions import ConditionSpace, packed
-from noise_flow_tf.native import use
-from noise_flow_tf.native.ops import Op
+from noise_flow_tf.conditions import ConditionSpace
+from noise_flow_tf.distribution import noise_by_core
 from noise_flow_tf.protocol import NoiseModel, sample
 from noise_flow_tf.sampling.tiling import tiles, within
 
@@ -88,33 +87,20 @@ def sample_image(
     _check_options(temperature, seed, tile)
     space = ConditionSpace.of(model)
     index = space.camera_index(camera)
-    space.iso_index(iso)
-
-    def latent() -> tf.Tensor:
-        return tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
-
-    if hasattr(model, "ops") and use.is_used(training=False):
-        conditions = space.resolve(clean[np.newaxis], iso, index)
-        ops = model.ops(conditions, training=False)
-        if ops is not None:
-            z = latent() if temperature == 1 else latent() * temperature
-            return _by_core(ops, z, conditions.clean)
-    clean, z = tf.reshape(packed(clean[np.newaxis]), clean.shape), latent()
+    conditions = space.resolve(clean[np.newaxis], iso, index)
+    latent = tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
+    latent = latent if temperature == 1 else latent * temperature
+    whole = noise_by_core(model, conditions, latent[tf.newaxis])
+    if whole is not None:
+        return whole[0]
     forward = _forward(model, space)
     noise = np.empty(clean.shape, np.float32)
     for inner, outer in tiles((height, width), tile, getattr(model, "receptive_field", 0)):
         corner = [side.start for side in outer]
         size = [side.stop - side.start for side in outer]
-        window = forward(clean, z, corner, size, temperature, iso, index)
+        window = forward(conditions.clean[0], latent, corner, size, iso, index)
         noise[inner] = window.numpy()[within(inner, outer)]
     return noise
-
-
-def _by_core(ops: Sequence[Op], latent: tf.Tensor, clean: tf.Tensor) -> np.ndarray:
-    """Return the noise `[H, W, 4]` of a latent by the compiled core, which has windows itself."""
-    from noise_flow_tf.native import graph
-
-    return graph.noise_array(ops, latent[tf.newaxis], clean)[0]
 
 
 def _check_options(temperature: float, seed: Any, tile: Any) -> None:
@@ -150,7 +136,6 @@ def _forward(model: Any, space: ConditionSpace) -> Callable:
         latent: tf.Tensor,
         corner: tf.Tensor,
         size: tf.Tensor,
-        temperature: tf.Tensor,
         iso: tf.Tensor,
         camera: tf.Tensor,
     ) -> tf.Tensor:
@@ -162,7 +147,7 @@ def _forward(model: Any, space: ConditionSpace) -> Callable:
                 f"a {type(model).__name__} has no latent that tiles could share; use "
                 "sampling.sample_noise(model, clean[np.newaxis], iso, camera, seed)"
             )
-        return noise_of(z * temperature)[0]
+        return noise_of(z)[0]
 
     functions = vars(model).setdefault("_forwards", _Compiled()).functions
     if space not in functions:
@@ -175,7 +160,6 @@ _WINDOW = [
     tf.TensorSpec([None, None, 4]),
     tf.TensorSpec([2], tf.int32),
     tf.TensorSpec([2], tf.int32),
-    tf.TensorSpec([]),
     tf.TensorSpec([]),
     tf.TensorSpec([], tf.int32),
 ]
