@@ -103,7 +103,10 @@ class Record:
         self.path = folder / RECORD
         self._done: dict[str, Draw] = {}
         if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
+            with (
+                reading(self.path, "cannot be read"),
+                self.path.open(newline="", encoding="utf-8") as file,
+            ):
                 rows = csv.DictReader(file)
                 if rows.fieldnames != [field.name for field in fields(Draw)]:
                     raise ValueError(
