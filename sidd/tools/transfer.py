@@ -230,9 +230,12 @@ def _state_of(partial: Path) -> Path:
 def _read_state(partial: Path) -> dict:
     try:
         state = json.loads(_state_of(partial).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
+        kinds = {"url": str, "validator": str | None, "total": int | None}
+        if all(isinstance(state[name], kind) for name, kind in kinds.items()):
+            return state
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # damaged: begin again
+        pass
+    return {}
 
 
 def _write_state(partial: Path, url: str, validator: str | None, total: int | None) -> None:
