@@ -150,8 +150,9 @@ class Run(Patches):
     )
     strategy: str = option(
         "auto",
-        "mirrored: over all GPUs of this machine; multiworker: over the machines of TF_CONFIG; "
-        "auto: mirrored if there is a GPU, or with --replicas",
+        "mirrored: over all GPUs of this machine; multiworker: over the machines of TF_CONFIG, "
+        "whose ports take anyone's commands without authentication: let no other machine reach "
+        "them; auto: mirrored if there is a GPU, or with --replicas",
         choices=STRATEGIES,
     )
     replicas: int | None = option(

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -104,7 +104,7 @@ def run(kind: type[Training[Config]], config: Config) -> None:
         check_data(folder, settings, now, root)
         with reading(f"{folder.settings} cannot be used"):
             training.resume(settings)
-        if finished.is_unchanged(folder, epochs * steps):
+        if is_unchanged(folder, epochs * steps, strategies.is_chief(strategy)):
             print(f"{folder.path}: trained, exported and reported already; nothing has changed")
             return
         current = {**settings, "epochs": epochs}
@@ -159,6 +159,12 @@ def to_write(run: RunFolder, settings: Mapping[str, Any], chief: bool) -> Iterat
             own = type(run)(Path(folder) / "worker")
             own.create(settings)
             yield own
+
+
+def is_unchanged(run: RunFolder, steps: int, chief: bool) -> bool:
+    """Return whether there is nothing to do for a run; the chief makes sure that it is alone."""
+    with run.locked() if chief else nullcontext():
+        return finished.is_unchanged(run, steps)
 
 
 def check_settings(training: Training[Config], settings: Mapping[str, Any]) -> None:

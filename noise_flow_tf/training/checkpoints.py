@@ -13,7 +13,7 @@ from tqdm import tqdm
 from noise_flow_tf.saving.files import readable
 from noise_flow_tf.saving.run_folder import newest_first
 from noise_flow_tf.training.callbacks import Logs
-from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.interruption import Interruption, is_of_another_worker
 from noise_flow_tf.training.steps import CheckedTrainer
 
 _KEPT = 2
@@ -170,6 +170,8 @@ def _save(manager: tf.train.CheckpointManager, number: int) -> None:
     try:
         manager.save(checkpoint_number=number)
     except tf.errors.OpError as error:
+        if is_of_another_worker(error):
+            raise
         folder = Path(manager.directory)
         for leftover in folder.glob("*_temp"):
             shutil.rmtree(leftover, ignore_errors=True)

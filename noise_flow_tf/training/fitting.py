@@ -11,7 +11,7 @@ from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, strategies
 from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.divergence import DivergedError
-from noise_flow_tf.training.interruption import Interruption
+from noise_flow_tf.training.interruption import Interruption, WorkerLostError, is_of_another_worker
 from noise_flow_tf.training.schedules import evaluation_epochs
 from noise_flow_tf.training.steps import CheckedTrainer
 
@@ -64,7 +64,7 @@ def fit(
 
     Raises:
         ValueError: checkpoints that cannot be read, or a DivergedError.
-        Interrupted: a signal came; the state is saved.
+        Interrupted: a signal came; the state is saved. Or a WorkerLostError.
         OSError: a file that cannot be written.
     """
     with strategy.scope():
@@ -98,8 +98,17 @@ def fit(
                 callbacks=kept,
             )
         except DivergedError as error:
-            good = newest_first(writing.last)
+            good = _last_kept(writing)
             raise DivergedError(
-                f"{error}; last good checkpoint: {good[0] if good else 'none'}; start another run"
+                f"{error}; last good checkpoint: {good}; start another run"
             ) from error
+        except tf.errors.OpError as error:
+            if strategies.num_workers(strategy) == 1 or not is_of_another_worker(error):
+                raise
+            raise WorkerLostError(error, _last_kept(run)) from error
     return history.rows
+
+
+def _last_kept(run: RunFolder) -> str:
+    """Return the newest checkpoint of a run, for messages."""
+    return str(next(iter(newest_first(run.last)), "none"))

@@ -21,6 +21,37 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = exit_code
 
 
+class WorkerLostError(Interrupted):
+    """Another worker of this training is gone, without which no step can be taken.
+
+    The exit code says that trying again may help (EX_TEMPFAIL).
+    """
+
+    def __init__(self, error: Exception, kept: str) -> None:
+        """Take TensorFlow's error, and the name of the last checkpoint."""
+        reason = str(error).partition(_ABORTED)[2].partition("by: ")[2] or str(error)
+        super().__init__(
+            f"another worker is gone, or not at the same step ({reason.splitlines()[0]}); kept: "
+            f"{kept}; start all workers again, with --resume and otherwise equal options",
+            75,
+        )
+
+
+def is_of_another_worker(error: tf.errors.OpError) -> bool:
+    """Return whether this is what TensorFlow raises if another worker does not answer."""
+    return isinstance(error, _LOST) or _ABORTED in str(error)
+
+
+_ABORTED = "Collective ops is aborted"
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+)
+
+
 class Interruption:
     """Catch SIGTERM and Ctrl-C, so that training can finish its step, save and leave.
 

@@ -1,8 +1,6 @@
 """One device, several, or several machines: where training runs."""
 
 import functools
-import json
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -11,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from noise_flow_tf.training.names import MIRRORING, STRATEGIES
+from noise_flow_tf.training.workers import addresses, from_environment, wait_for_others
 
 
 def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
@@ -24,10 +23,11 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
         replicas: mirrored, also by `"auto"`, over as many devices; see `prepare`.
 
     Raises:
-        ValueError: another name, a TF_CONFIG that does not go with it, or as `prepare`.
+        ValueError: another name, a TF_CONFIG that does not go with it or whose workers cannot be
+            joined, or as `prepare`.
     """
     prepare(name, replicas)
-    workers = _workers()
+    workers, own = from_environment()
     if name == "multiworker":
         if not workers:
             raise ValueError(
@@ -37,11 +37,17 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
             )
         names = ", ".join(workers)
         print(f"waiting for the {len(workers)} workers of TF_CONFIG: {names}", flush=True)
+        wait_for_others(workers, own)
         handler = signal.getsignal(signal.SIGTERM)
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        if handler is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)  # TensorFlow has put in its own
-        return strategy
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except Exception as error:  # TensorFlow raises many kinds
+            raise ValueError(
+                f"the workers of TF_CONFIG, {names}, cannot be joined: {str(error).splitlines()[0]}"
+            ) from error
+        finally:
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # TensorFlow has put in its own
     if name == "auto" and len(workers) > 1:
         raise ValueError(
             f"TF_CONFIG names {len(workers)} workers; say which strategy is meant: multiworker for "
@@ -119,7 +125,7 @@ def _divide_cpu(count: int) -> None:
 def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Return how many processes train together."""
     resolver = strategy.cluster_resolver
-    return len(_addresses(resolver.cluster_spec().as_dict())) if resolver else 1
+    return len(addresses(resolver.cluster_spec().as_dict())) if resolver else 1
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -158,26 +164,3 @@ def in_shares(
         return tf.data.Dataset.choose_from_datasets(shares, tf.data.Dataset.range(local).repeat())
 
     return tf_keras.utils.experimental.DatasetCreator(of_this_worker)
-
-
-def _workers() -> list[str]:
-    text = os.environ.get("TF_CONFIG", "").strip()
-    if not text:
-        return []
-    try:
-        config = json.loads(text)
-        cluster = config.get("cluster", {})
-        for kind, addresses in cluster.items():
-            if not (isinstance(addresses, list) and all(isinstance(a, str) for a in addresses)):
-                raise ValueError(f"the addresses of {kind} must be a list of strings")
-        if cluster:
-            kind, index = config["task"]["type"], int(config["task"]["index"])
-            if kind not in cluster or not 0 <= index < len(cluster[kind]):
-                raise ValueError(f"the cluster has no task {kind} {index}")
-    except Exception as error:  # of many kinds, RecursionError among them
-        raise ValueError(f"TF_CONFIG cannot be used: {error!r}; it was {text[:500]}") from error
-    return _addresses(cluster)
-
-
-def _addresses(cluster: dict) -> list[str]:
-    return [*cluster.get("chief", []), *cluster.get("worker", [])]

@@ -16,7 +16,7 @@ def call(*arguments):
 
 
 def files(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("[!.]*.*")}
 
 
 @pytest.fixture
