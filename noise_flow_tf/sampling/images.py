@@ -87,8 +87,8 @@ def sample_image(
     temperature = float(_scalar(temperature, "temperature"))
     _check_options(temperature, seed, tile)
     space = ConditionSpace.of(model)
+    space.check(iso, camera)
     index = space.camera_index(camera)
-    space.iso_index(iso)
 
     def latent() -> tf.Tensor:
         return tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
