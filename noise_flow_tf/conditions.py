@@ -1,5 +1,6 @@
 """The conditions of the noise: the clean image, the ISO level and the camera."""
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Conditions(NamedTuple):
         iso: `[B]` float32, the ISO level itself.
         iso_index: `[B]` int32, the index of the level; of the lower one between two levels.
         camera: `[B]` int32, the camera's index.
+        iso_above: `[B]` int32, the index of the camera's next level; that of the level itself if
+            there is none.
         iso_fraction: `[B]` float32 in [0, 1), the position of log ISO from its level to the next.
     """
 
@@ -37,20 +40,19 @@ class Conditions(NamedTuple):
     iso: tf.Tensor
     iso_index: tf.Tensor
     camera: tf.Tensor
+    iso_above: tf.Tensor
     iso_fraction: tf.Tensor
 
     def at_iso(self, table: tf.Tensor) -> tf.Tensor:
         """Look up `[B]` values in a table of one per level, linear in log ISO between levels."""
         table = tf.convert_to_tensor(table)
-        value = tf.gather(table, self.iso_index)
-        above = tf.gather(table, tf.minimum(self.iso_index + 1, tf.shape(table)[0] - 1))
+        value, above = (tf.gather(table, index) for index in (self.iso_index, self.iso_above))
         return value + self.iso_fraction * (above - value)
 
     def at_iso_of_each(self, tables: tf.Tensor) -> tf.Tensor:
         """Look up `[B]` values in tables `[B, levels]`, one per image, as `at_iso` does."""
         value = tf.gather(tables, self.iso_index, batch_dims=1)
-        last = tf.shape(tables)[1] - 1
-        above = tf.gather(tables, tf.minimum(self.iso_index + 1, last), batch_dims=1)
+        above = tf.gather(tables, self.iso_above, batch_dims=1)
         return value + self.iso_fraction * (above - value)
 
 
@@ -61,7 +63,9 @@ class ConditionSpace:
     Attributes:
         cameras: codes of two to eight capitals and digits, in index order.
         iso_levels: rising whole numbers.
-        iso_interpolation: whether ISO values between two levels are allowed.
+        iso_interpolation: whether ISO values between two levels of a camera are allowed.
+        camera_levels: the ISO levels of each camera, in index order; empty if all cameras have all
+            levels.
 
     >>> ConditionSpace(iso_interpolation=True).iso_index([100, 500]).numpy().tolist()
     [0, 1]
@@ -70,6 +74,7 @@ class ConditionSpace:
     cameras: tuple[str, ...] = CAMERAS
     iso_levels: tuple[int, ...] = ISO_LEVELS
     iso_interpolation: bool = False
+    camera_levels: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of(cls, model: Any) -> "ConditionSpace":
@@ -92,6 +97,58 @@ class ConditionSpace:
             raise ValueError(
                 f"iso_levels must be rising whole numbers; got {_listed(self.iso_levels)}"
             )
+        if self.camera_levels and len(self.camera_levels) != len(self.cameras):
+            raise ValueError(
+                f"camera_levels must be levels for each of the {len(self.cameras)} cameras; got "
+                f"{len(self.camera_levels)}"
+            )
+        for code, own in zip(self.cameras, self.camera_levels, strict=False):
+            if not own or [level for level in self.iso_levels if level in own] != list(own):
+                raise ValueError(
+                    f"camera_levels of {code} must be some of the ISO levels "
+                    f"{_listed(self.iso_levels)}, rising; got {_listed(own) or 'none'}"
+                )
+        if {*self.camera_levels} == {self.iso_levels}:
+            object.__setattr__(self, "camera_levels", ())
+
+    def levels_of(self, camera: Any) -> tuple[int, ...]:
+        """Return the ISO levels of one camera, an index or a code."""
+        index = int(self._camera_numbers(camera))
+        return self.camera_levels[index] if self.camera_levels else self.iso_levels
+
+    def supports(self, iso: float, camera: Any) -> bool:
+        """Return whether a camera has an ISO: one of its levels, or between two of them."""
+        levels = self.levels_of(camera)
+        between = self.iso_interpolation and levels[0] <= iso <= levels[-1]
+        return iso in levels or between
+
+    def check(self, iso: Any, camera: Any) -> None:
+        """Raise a ValueError for an unknown ISO or camera, or an ISO that its camera does not have.
+
+        Args:
+            iso: one ISO, or several.
+            camera: one index or code, or as many as there are ISO.
+        """
+        self.iso_index(iso)
+        numbers = self._camera_numbers(camera)
+        if not self.camera_levels:
+            return
+        pairs = np.broadcast(np.asarray(iso), numbers)
+        for value, number in sorted({(v.item(), int(n)) for v, n in pairs}):
+            if not self.supports(value, number):
+                raise ValueError(self._not_of_camera(value, number))
+
+    def _not_of_camera(self, iso: float, camera: int) -> str:
+        levels = self.levels_of(camera)
+        others = [c for c, own in zip(self.cameras, self.camera_levels, strict=True) if iso in own]
+        text = f"camera {self.cameras[camera]} has no ISO {iso:.10g}"
+        text += f" (cameras with this level: {_listed(others)})" if others else ""
+        text += f"; supported for {self.cameras[camera]}: {_listed(levels)}"
+        if levels[0] <= iso <= levels[-1]:
+            text += "; with iso_interpolation also values between them"
+        elif self.iso_interpolation:
+            text += " and values between them"
+        return text
 
     def resolve(self, clean: Any, iso: Any, camera: Any) -> Conditions:
         """Check the conditions of a batch and broadcast them to its examples.
@@ -108,19 +165,31 @@ class ConditionSpace:
         clean = packed(clean)
         batch = clean.shape[0] if clean.shape[0] is not None else tf.shape(clean)[0]
         index = per_example(self.iso_index(iso), batch, "iso")
-        camera = per_example(self.camera_index(camera), batch, "camera")
+        number = per_example(self.camera_index(camera), batch, "camera")
+        if self.camera_levels and not any(map(tf.is_symbolic_tensor, (iso, camera))):
+            self.check(iso, camera)
         if not tf.executing_eagerly():
             # XLA drops assertions; NaN keeps the results of unknown conditions from being used.
-            unknown = (index < 0) | (camera < 0)
+            unknown = (index < 0) | (number < 0)
             clean = _nan_where(unknown, clean)
-            index, camera = tf.maximum(index, 0), tf.maximum(camera, 0)
-        levels = tf.gather(tf.constant(self.iso_levels, tf.float32), index)
-        if not self.iso_interpolation:
-            return Conditions(clean, levels, index, camera, tf.zeros_like(levels))
-        iso = per_example(tf.cast(iso, tf.float32), batch, "iso")
-        steps = np.diff(np.log(np.array(self.iso_levels, np.float32)), append=np.float32(np.inf))
-        fraction = tf.math.log(iso / levels) / tf.gather(tf.constant(steps, tf.float32), index)
-        return Conditions(clean, iso, index, camera, fraction)
+            index, number = tf.maximum(index, 0), tf.maximum(number, 0)
+        if not (self.camera_levels or self.iso_interpolation):
+            levels = tf.gather(tf.constant(self.iso_levels, tf.float32), index)
+            return Conditions(clean, levels, index, number, index, tf.zeros_like(levels))
+        value = per_example(tf.cast(iso, tf.float32), batch, "iso")
+        place = tf.stack([number, index], axis=-1)
+        below, above, level, step = (
+            column for t in _tables(self) for column in tf.unstack(tf.gather_nd(t, place), axis=-1)
+        )
+        has_iso = (below >= 0) & ((value == level) | (self.iso_interpolation & (above > below)))
+        if not tf.executing_eagerly():
+            message = ["a camera does not have this ISO; got ISO", value, "of cameras", number]
+            assertion = tf.debugging.Assert(tf.reduce_all(has_iso | unknown), message)
+            with tf.control_dependencies([assertion]):
+                clean = _nan_where(~has_iso, clean)
+            below = tf.maximum(below, 0)
+        fraction = tf.math.log(value / level) / step
+        return Conditions(clean, value, below, number, above, fraction)
 
     def iso_index(self, iso: Any) -> tf.Tensor:
         """Return indices of levels, int32 of the shape of `iso`; the lower one between two."""
@@ -161,18 +230,46 @@ class ConditionSpace:
             table = cameras if camera.dtype == tf.string else tuple(range(len(cameras)))
             matches = camera[..., tf.newaxis] == tf.constant(table, camera.dtype)
             return _match(matches, camera, f"camera; supported cameras: {_listed(cameras)}")
+        return tf.constant(self._camera_numbers(camera), tf.int32)
+
+    def _camera_numbers(self, camera: Any) -> np.ndarray:
+        cameras = self.cameras
         values = np.asarray(camera)
         if values.dtype.kind == "O":
             values = np.asarray([v.decode() if isinstance(v, bytes) else v for v in values.flat])
             values = values.reshape(np.shape(camera))
         if values.dtype.kind in "SU" and np.isin(values.astype(str), cameras).all():
-            return tf.constant(np.vectorize(cameras.index)(values.astype(str)), tf.int32)
+            return np.vectorize(cameras.index)(values.astype(str))
         if values.dtype.kind in "iu" and np.isin(values, range(len(cameras))).all():
-            return tf.constant(values, tf.int32)
+            return values
         raise ValueError(
             f"unknown camera {values.tolist()}; supported cameras: {_listed(cameras)}, "
             f"or their indices 0 to {len(cameras) - 1}"
         )
+
+
+@functools.lru_cache
+def _tables(space: ConditionSpace) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each camera at each level, which of the camera's own levels are next to it.
+
+    Returns:
+        `[cameras, levels, 2]` int32, the indices of its level there or below, -1 if there is none,
+        and of the one above, the same if there is none; and `[cameras, levels, 2]` float32, the
+        lower level and the step in log ISO to the upper one.
+    """
+    levels = np.array(space.iso_levels, np.float32)
+    has = np.array([np.isin(space.iso_levels, space.levels_of(c)) for c in space.cameras])
+    end, places = len(levels), np.arange(len(levels))
+    below = np.maximum.accumulate(np.where(has, places, -1), axis=1)
+    own = np.pad(np.where(has, places, end), [(0, 0), (0, 1)], constant_values=end)
+    above = np.minimum.accumulate(own[:, ::-1], axis=1)[:, -2::-1]
+    above = np.where(above == end, below, above)
+    steps = np.log(levels[above]) - np.log(levels[below])
+    steps = np.where(above == below, np.float32(np.inf), steps)
+    return (
+        np.stack([below, above], axis=-1).astype(np.int32),
+        np.stack([levels[below], steps], axis=-1).astype(np.float32),
+    )
 
 
 def packed(clean: Any, name: str = "clean") -> tf.Tensor:

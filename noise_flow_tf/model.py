@@ -46,6 +46,7 @@ class NoiseFlow(tf.Module):
         cameras: Sequence[str] = CAMERAS,
         iso_levels: Sequence[int] = ISO_LEVELS,
         iso_interpolation: bool = False,
+        camera_levels: Sequence[Sequence[int]] = (),
     ) -> None:
         """Make a model with fresh variables.
 
@@ -58,10 +59,13 @@ class NoiseFlow(tf.Module):
             iso_levels: the supported ISO levels.
             iso_interpolation: whether to accept an ISO between two levels; the logarithm of the
                 learned gain is then linear in log ISO. It can be set later, too.
+            camera_levels: the ISO levels of each camera, in index order, if not all cameras have
+                all levels; the others are refused.
 
         Raises:
             ValueError: an unknown or abandoned layer code, a width below 1, a camera's code that is
-                not two to eight capitals and digits, ISO levels that do not rise.
+                not two to eight capitals and digits, ISO levels that do not rise, or levels of a
+                camera that are not among them.
         """
         super().__init__(name="noise_flow")
         if not isinstance(arch, str):
@@ -72,7 +76,10 @@ class NoiseFlow(tf.Module):
         self.arch = "|".join(codes)
         self.width = int(width)
         self.condition_space = ConditionSpace(
-            tuple(cameras), tuple(iso_levels), bool(iso_interpolation)
+            tuple(cameras),
+            tuple(iso_levels),
+            bool(iso_interpolation),
+            tuple(map(tuple, camera_levels)),
         )
         rng = np.random.default_rng(seed)
         self.layers = layers.build(codes, self.width, rng, self.condition_space)
@@ -130,8 +137,13 @@ class NoiseFlow(tf.Module):
         return self.condition_space.iso_levels
 
     @property
+    def camera_levels(self) -> tuple[tuple[int, ...], ...]:
+        """Return the ISO levels of each camera; empty if all cameras have all `iso_levels`."""
+        return self.condition_space.camera_levels
+
+    @property
     def iso_interpolation(self) -> bool:
-        """Return whether an ISO between two levels is accepted."""
+        """Return whether an ISO between two levels of a camera is accepted."""
         return self.condition_space.iso_interpolation
 
     @iso_interpolation.setter
@@ -162,16 +174,17 @@ class NoiseFlow(tf.Module):
     def with_camera(self, code: str, iso_levels: Sequence[int] = ()) -> "NoiseFlow":
         """Copy the model with one more camera, the last one (Section 4.2 of the paper).
 
-        All other parameters, and so the likelihoods of all other cameras at the model's ISO levels,
-        stay the same bit for bit. The new camera starts at the mean of the others' parameters (of
-        the logarithms of their factors); `fit_camera` trains these alone.
+        All other parameters, and so the likelihoods of all other cameras, stay the same bit for
+        bit. The new camera starts at the mean of the others' parameters (of the logarithms of their
+        factors); `fit_camera` trains these alone.
 
-        ISO levels that the model does not have are added. What depends on the ISO is there, for all
-        cameras, what `iso_interpolation` takes between levels; below and above the model's own
-        levels it follows their straight line over log ISO.
+        ISO levels that the model does not have are added for the new camera alone; the others
+        refuse them. What depends on the ISO starts there at what `iso_interpolation` takes between
+        levels; below and above the model's own levels it follows their straight line over log ISO.
 
         Args:
-            iso_levels: those of the new camera, of which the model may have some or all.
+            iso_levels: all ISO levels of the new camera, of which the model may have some; it
+                refuses the others. If none are given, it has those of the model.
             code: two to eight capitals and digits.
 
         Raises:
@@ -190,9 +203,16 @@ class NoiseFlow(tf.Module):
             )
         if code in self.cameras:
             raise ValueError(f"the model has camera {code} already: {', '.join(self.cameras)}")
-        own = (v.item() if isinstance(v, np.generic) else v for v in iso_levels)
+        own = {v.item() if isinstance(v, np.generic) else v for v in iso_levels}
+        own = own or {*self.iso_levels}
         levels = tuple(sorted({*self.iso_levels, *own}))
-        space = replace(self.condition_space, cameras=(*self.cameras, code), iso_levels=levels)
+        of_cameras = [*map(self.condition_space.levels_of, self.cameras), tuple(sorted(own))]
+        space = replace(
+            self.condition_space,
+            cameras=(*self.cameras, code),
+            iso_levels=levels,
+            camera_levels=tuple(of_cameras),
+        )
         model = NoiseFlow(self.arch, self.width, **vars(space))
         axes = {id(table): axis for table, axis in self.iso_parameters}
         for new, old in zip(model.variables, self.variables, strict=True):

@@ -110,7 +110,7 @@ class ModelNoise:
             raise ValueError("the noise model needs at least one pair of camera and ISO")
         space = ConditionSpace.of(model)
         cameras, isos = zip(*pairs, strict=True)
-        space.iso_index(list(isos))
+        space.check(isos, cameras)
         self._cameras = np.array([int(space.camera_index(c)) for c in cameras], np.int32)
         self._isos = np.array(isos, np.int32)
         self._model = model
@@ -199,8 +199,8 @@ def _whole(seed: tf.Tensor) -> tf.Tensor:
 def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
     from noise_flow_tf.conditions import ConditionSpace
 
-    levels = ConditionSpace.of(model).iso_levels
-    return ModelNoise(model, [(camera, iso) for camera, iso in table if iso in levels])
+    space = ConditionSpace.of(model)
+    return ModelNoise(model, [pair for pair in table if space.supports(pair[1], pair[0])])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,6 +67,7 @@ class NoiseLevelLayer(Layer):
                 f"{camera}, ISO {iso}": tf.exp(self.log_nlf[which, i, k])
                 for i, iso in enumerate(self._space.iso_levels)
                 for k, camera in enumerate(self._space.cameras)
+                if iso in self._space.levels_of(camera)
             }
             for which, name in enumerate(("slope", "offset"))
         }

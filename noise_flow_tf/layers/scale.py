@@ -68,4 +68,4 @@ def _stddev(inner: Sequence[Layer], conditions: Conditions) -> tf.Tensor:
 def _any_image() -> Conditions:
     """Return the conditions of one image, for layers that depend on none: a batch may be empty."""
     number, index = tf.ones([1]), tf.zeros([1], tf.int32)
-    return Conditions(tf.zeros([1, 1, 1, CHANNELS]), number, index, index, tf.zeros([1]))
+    return Conditions(tf.zeros([1, 1, 1, CHANNELS]), number, index, index, index, tf.zeros([1]))

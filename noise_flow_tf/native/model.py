@@ -26,7 +26,8 @@ class Model:
         arch: the codes of the layers.
         cameras: the codes of the supported cameras, in index order.
         iso_levels: the supported ISO levels.
-        iso_interpolation: whether an ISO between two levels is accepted.
+        iso_interpolation: whether an ISO between two levels of a camera is accepted.
+        camera_levels: the ISO levels of each camera; empty if all cameras have all of them.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -44,6 +45,7 @@ class Model:
             self.cameras = tuple(about["cameras"])
             self.iso_levels = tuple(about["iso_levels"])
             self.iso_interpolation = bool(about["iso_interpolation"])
+            self.camera_levels = tuple(map(tuple, about.get("camera_levels", ())))
             self._ops = np.ascontiguousarray(content["ops"], np.int32)
             self._parameters = [
                 [content[f"{i}/{k}"] for k in range(_COUNTS[OpCode(code)])]
@@ -134,6 +136,10 @@ class Model:
     def _check(self) -> None:
         if not all(isinstance(level, int | float) for level in self.iso_levels):
             raise ValueError(f"ISO levels {self.iso_levels}")
+        if self.camera_levels and len(self.camera_levels) != len(self.cameras):
+            raise ValueError(f"levels of cameras {self.camera_levels}")
+        if not all(own and {*own} <= {*self.iso_levels} for own in self.camera_levels):
+            raise ValueError(f"levels of cameras {self.camera_levels}")
         levels, cameras = len(self.iso_levels), len(self.cameras)
         for (code, w), parameters in zip(self._ops, self._parameters, strict=True):
             expected = _shapes(OpCode(code), int(w), (levels, cameras))
@@ -178,16 +184,16 @@ class Model:
         cameras = _each(
             [self._camera(c) for c in np.ravel(camera)], np.shape(camera), batch, "camera"
         )
-        places = _each([self._level(i) for i in np.ravel(iso)], np.shape(iso), batch, "iso")
-        lower = places.astype(int)
-        upper = np.minimum(lower + 1, len(self.iso_levels) - 1)
+        isos = _each([self._iso(i) for i in np.ravel(iso)], np.shape(iso), batch, "iso")
+        places = [self._place(*pair) for pair in zip(isos.tolist(), cameras.tolist(), strict=True)]
+        lower, upper, part = np.reshape(places, [-1, 3]).T
+        lower, upper = lower.astype(int), upper.astype(int)
         parts = []
         for (code, _), parameters in zip(self._ops, self._parameters, strict=True):
             if code in (OpCode.SIGNAL, OpCode.GAIN):
                 # Between two ISO levels the logarithms of both layers are linear in log ISO.
                 logs = [np.log(p.astype(np.float64)) for p in parameters]
                 low, high = ([p[i, cameras] for p in logs] for i in (lower, upper))
-                part = places - lower
                 parts += [np.exp(a + part * (b - a)) for a, b in zip(low, high, strict=True)]
             else:
                 parts += parameters
@@ -204,17 +210,32 @@ class Model:
             f"indices 0 to {len(self.cameras) - 1}"
         )
 
-    def _level(self, iso: Any) -> float:
-        """Return the place of an ISO among the levels, between two of them as a fraction."""
+    def _iso(self, iso: Any) -> float:
         levels: Sequence[int] = self.iso_levels
         number = iso.item() if isinstance(iso, np.generic) else iso
         if isinstance(number, int | float) and not isinstance(number, bool):
-            if number in levels:
-                return float(levels.index(number))
-            if self.iso_interpolation and levels[0] <= number <= levels[-1]:
-                return float(np.interp(np.log(number), np.log(levels), range(len(levels))))
+            between = self.iso_interpolation and levels[0] <= number <= levels[-1]
+            if number in levels or between:
+                return number
         raise ValueError(
             f"unknown ISO {number!r}; supported ISO levels: {', '.join(map(str, levels))}"
+            + (" and values between them" if self.iso_interpolation else "")
+        )
+
+    def _place(self, iso: float, camera: int) -> tuple[int, int, float]:
+        """Return the indices of the camera's ISO levels around an ISO, and its place between."""
+        own = self.camera_levels[camera] if self.camera_levels else self.iso_levels
+        if iso in own:
+            return self.iso_levels.index(iso), self.iso_levels.index(iso), 0.0
+        if self.iso_interpolation and own[0] < iso < own[-1]:
+            above = int(np.searchsorted(own, iso))
+            low, high = own[above - 1 : above + 1]
+            part = np.log(iso / low) / np.log(high / low)
+            return self.iso_levels.index(low), self.iso_levels.index(high), part
+        code = self.cameras[camera]
+        raise ValueError(
+            f"camera {code} has no ISO {iso:.10g}; supported for {code}: "
+            f"{', '.join(map(str, own))}"
             + (" and values between them" if self.iso_interpolation else "")
         )
 

@@ -75,7 +75,8 @@ def evaluate(
     frames = dataset.frames(config, "test")
     ours, (path, best) = list(models.items())[-1]
     space = ConditionSpace.of(best)
-    check_known(frames, space)
+    for _, model in models.values():
+        check_known(frames, ConditionSpace.of(model))
     test = dataset.patches(config, frames, space.cameras)
     stddev = config.gaussian_stddev or gaussian_stddev(config, path, space, test)
     noise_models = {
@@ -128,7 +129,7 @@ def _size(model: Any) -> dict[str, Any]:
 
 
 def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:
-    """Raise a ValueError if frames have an ISO level or a camera outside a model's."""
+    """Raise a ValueError if frames have an ISO level or a camera that a model does not have."""
     known = {frame.iso for frame in frames} if space.iso_interpolation else {*space.iso_levels}
     isos = sorted({frame.iso for frame in frames} - known)
     cameras = sorted({frame.camera for frame in frames} - {*space.cameras})
@@ -138,6 +139,10 @@ def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:
             f"supported cameras: {', '.join(space.cameras)}; supported ISO levels: "
             f"{', '.join(map(str, space.iso_levels))}; choose with --cam and --iso"
         )
+    try:
+        space.check([frame.iso for frame in frames], [frame.camera for frame in frames])
+    except ValueError as error:
+        raise ValueError(f"the test frames: {error}; choose with --cam and --iso") from error
 
 
 def gaussian_stddev(

@@ -103,8 +103,7 @@ def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> li
     for item in items:
         metadata = read_conditions(config, item)
         try:
-            model.condition_space.iso_index(metadata.iso)
-            model.condition_space.camera_index(metadata.camera)
+            model.condition_space.check(metadata.iso, metadata.camera)
         except ValueError as error:
             advice = "; give --iso_interpolation" if "iso_interpolation" in str(error) else ""
             raise ValueError(f"{item.path}: {error}{advice}") from error

@@ -178,21 +178,25 @@ def batch_of(config: TrainConfig) -> int:
 def make_model(config: TrainConfig, frames: running.Frames | None = None) -> nf.NoiseFlow:
     """Make a fresh model, or a trained one with a camera added.
 
-    It has SIDD's cameras and ISO levels, unless no frame is of them, and those of the frames.
+    It has SIDD's cameras and ISO levels, unless no frame is of them, and those of the frames. ISO
+    levels that SIDD does not have are of the cameras of their frames alone.
     """
-    levels = {frame.iso for frame in frames or []}
+    shot: dict[str, set[int]] = {}
+    for frame in frames or []:
+        shot.setdefault(frame.camera, set()).add(frame.iso)
     if config.new_camera and config.from_run:
-        return nf.load(config.from_run).with_camera(config.new_camera, sorted(levels))
-    cameras = {frame.camera for frame in frames or []}
-    of_sidd = not cameras or bool(cameras & {*nf.CAMERAS})
-    known = nf.CAMERAS if of_sidd else ()
-    levels |= {*nf.ISO_LEVELS} if of_sidd else set()
+        own = sorted(shot.get(config.new_camera, ()))
+        return nf.load(config.from_run).with_camera(config.new_camera, own)
+    known = nf.CAMERAS if not shot or {*nf.CAMERAS} & shot.keys() else ()
+    cameras = (*known, *sorted(shot.keys() - {*nf.CAMERAS}))
+    of_camera = [shot.get(c, set()).union(nf.ISO_LEVELS if c in known else ()) for c in cameras]
     return nf.NoiseFlow(
         config.arch,
         config.width,
         config.seed,
-        cameras=(*known, *sorted(cameras - {*nf.CAMERAS})),
-        iso_levels=sorted(levels),
+        cameras=cameras,
+        iso_levels=sorted(set().union(*of_camera)),
+        camera_levels=[sorted(levels) for levels in of_camera],
     )
 
 

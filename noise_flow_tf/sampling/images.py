@@ -86,6 +86,7 @@ def sample_image(
     temperature = float(_scalar(temperature, "temperature"))
     _check_options(temperature, seed, tile)
     space = ConditionSpace.of(model)
+    space.check(iso, camera)
     index = space.camera_index(camera)
     conditions = space.resolve(clean[np.newaxis], iso, index)
     latent = tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))

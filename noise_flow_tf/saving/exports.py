@@ -6,11 +6,12 @@ Of a noise model:
 - `log_prob(noise, clean, iso, camera)` gives `log_prob` `[B]` in nats;
 - `scale(clean, iso, camera)` gives `scale` `[B, H, W, 4]`, the standard deviation of the noise
   (`predicted_scale`, which also says which architectures have none);
-- `conditions()` gives the tables: `cameras`, the codes in index order, `iso_levels`, and
-  `iso_interpolation`, whether ISO between two levels is allowed.
+- `conditions()` gives the tables: `cameras`, the codes in index order, `iso_levels`,
+  `iso_interpolation`, whether ISO between two levels of a camera is allowed, and `supported`
+  `[cameras, levels]`, which camera has which level.
 
-`iso` (the level itself) and `camera` (the index) are int32 `[B]`, or `[1]` for all. An ISO or
-camera that the model does not know is an `InvalidArgumentError`.
+`iso` (the level itself) and `camera` (the index) are int32 `[B]`, or `[1]` for all. An unknown ISO
+or camera, or an ISO that the camera does not have, is an `InvalidArgumentError`.
 
 Of a denoiser: `denoise(noisy)` takes packed noisy raw images `[B, H, W, 4]` in [0, 1] and gives
 `denoised` of the same shape, clipped to [0, 1].
@@ -75,6 +76,9 @@ class _Export(tf.Module):
             "cameras": tf.constant(space.cameras),
             "iso_levels": tf.constant(space.iso_levels, tf.int32),
             "iso_interpolation": tf.constant(space.iso_interpolation),
+            "supported": tf.constant(
+                [[iso in space.levels_of(c) for iso in space.iso_levels] for c in space.cameras]
+            ),
         }
 
     def signatures(self) -> dict[str, Any]:

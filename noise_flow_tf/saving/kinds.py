@@ -53,7 +53,7 @@ NOISE_MODEL = Kind(
     sources=", a SavedModel, or the prefix of a released checkpoint (the path of its .index file "
     "without the ending)",
     needed=frozenset({"arch", "width", "versions"}),
-    recipe=("arch", "width", "cameras", "iso_levels", "iso_interpolation"),
+    recipe=("arch", "width", "cameras", "iso_levels", "iso_interpolation", "camera_levels"),
     key="noise_model",
     about="noise_flow.json",
     model=("noise_flow_tf.model", "NoiseFlow"),

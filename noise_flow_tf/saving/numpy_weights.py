@@ -1,6 +1,7 @@
 """Weights for NumPy: what the compiled core needs to run without TensorFlow."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def save_npz(model: NoiseFlow, path: str | Path) -> None:
     cameras, levels = len(model.cameras), len(model.iso_levels)
     iso = np.repeat(model.iso_levels, cameras)
     camera = np.tile(np.arange(cameras), levels)
-    conditions = model.condition_space.resolve(np.zeros([len(iso), 1, 1, 4]), iso, camera)
+    all_pairs = replace(model.condition_space, camera_levels=())
+    conditions = all_pairs.resolve(np.zeros([len(iso), 1, 1, 4]), iso, camera)
     ops = model.ops(conditions, training=False)
     if ops is None:
         raise ValueError(f"architecture {model.arch!r} has a layer that the compiled core has not")
@@ -50,6 +52,7 @@ def save_npz(model: NoiseFlow, path: str | Path) -> None:
         "cameras": model.cameras,
         "iso_levels": model.iso_levels,
         "iso_interpolation": model.iso_interpolation,
+        "camera_levels": model.camera_levels,
     }
     arrays["ops"] = np.array(table, np.int32).reshape(-1, 2)
     arrays["about"] = np.array(json.dumps(about))

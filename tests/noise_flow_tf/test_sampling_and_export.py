@@ -255,6 +255,7 @@ print(json.dumps({"noise": noise.numpy().tolist(), "log_prob": log_prob.numpy().
         "cameras": ["IP", "GP", "S6", "N6", "G4"],
         "iso_levels": [100, 400, 800, 1600, 3200],
         "iso_interpolation": False,
+        "supported": [[True] * 5] * 5,
     }
     scale = nf.predicted_scale(model, clean, [100, 3200], "S6")
     np.testing.assert_allclose(told["scale"], scale, rtol=1e-5)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class SensorNoise:
         if not pairs:
             raise ValueError("conditions must be one or more pairs of ISO and camera; got none")
         levels, cameras = zip(*pairs, strict=True)
-        space.iso_index(levels)
+        space.check(levels, cameras)
         shares = np.ones(len(pairs)) if weights is None else np.asarray(weights, np.float64)
         allowed = shares.shape == (len(pairs),) and (shares >= 0).all()
         if not (allowed and 0 < shares.sum() < np.inf):
@@ -151,8 +152,7 @@ def _to_config(model: NoiseFlow) -> dict[str, Any]:
     """Return the model's arguments and weights as JSON values."""
     file = io.BytesIO()
     np.savez_compressed(file, *(variable.numpy() for variable in model.variables))
-    # Keras 3 would load a tuple as a dict.
-    arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in recipe(model).items()}
+    arguments = json.loads(json.dumps(recipe(model)))  # Keras 3 would load a tuple as a dict
     return {**arguments, "variables": base64.b64encode(file.getvalue()).decode()}
 
 
