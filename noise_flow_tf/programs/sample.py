@@ -16,6 +16,7 @@ from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
 from noise_flow_tf.saving.files import replacing
+from sidd.progress import progress_bar
 
 _CROP = 64
 
@@ -214,7 +215,7 @@ def run(config: SampleConfig) -> None:
     count = sum(len(job.draws) for job in missing)
     if count < total:
         print(f"{total - count} of {total} draws exist already")
-    with tqdm(total=count, unit="draw", disable=total == 1) as bar:
+    with progress_bar(shown=total > 1, total=count, unit="draw") as bar:
         for job in missing:
             source = read_source(config, job.item, job.metadata)
             for draw in job.draws:

@@ -7,10 +7,9 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from tqdm.auto import tqdm
-
 from sidd.errors import SiddError
 from sidd.files import check_space, leftovers, lock, replacing
+from sidd.progress import progress_bar
 
 
 def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> int:
@@ -42,8 +41,8 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: boo
                 _remove_leftovers(targets)
             folder.mkdir(parents=True, exist_ok=True)
             check_space(archive, folder, sum(member.file_size for member, _ in waiting))
-            for member, target in tqdm(
-                waiting, "extracting", unit="file", disable=not progress, delay=1
+            for member, target in progress_bar(
+                waiting, "extracting", progress, unit="file", delay=1
             ):
                 _write(archive, file, member, target)
     except zipfile.BadZipFile as error:
