@@ -137,7 +137,9 @@ def write_metadata(path: str | os.PathLike, metadata: Metadata) -> None:
     struct = {
         "Make": metadata.make,
         **({"Model": metadata.model} if metadata.model else {}),
-        "ISOSpeedRatings": np.array([[metadata.iso]], np.uint16),
+        "ISOSpeedRatings": np.array(
+            [[metadata.iso]], np.uint16 if metadata.iso < 2**16 else np.uint32
+        ),
         "ColorMatrix1": np.asarray(metadata.color_matrix1, float).reshape(1, 9),
         "ColorMatrix2": np.asarray(metadata.color_matrix2, float).reshape(1, 9),
         "AsShotNeutral": np.asarray(metadata.as_shot_neutral, float).reshape(1, 3),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
-from tqdm.auto import tqdm
+from sidd.progress import progress_bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,7 +27,7 @@ def in_parallel(
     executor = ThreadPoolExecutor(executor) if isinstance(executor, int) else executor
     try:
         results = executor.map(function, items)
-        bar = tqdm(results, description, len(items), unit=unit, disable=not progress, delay=1)
+        bar = progress_bar(results, description, progress, total=len(items), unit=unit, delay=1)
         yield from bar
     finally:
         executor.shutdown(cancel_futures=True)

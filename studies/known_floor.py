@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tqdm import tqdm
 
 import noise_flow_tf as nf
 import sidd
@@ -28,6 +27,7 @@ from noise_flow_tf.programs.options import not_negative, positive_float, positiv
 from noise_flow_tf.training import schedules
 from noise_flow_tf.training.names import BATCHES, BETA_2, RATES
 from sidd.offline import synthetic
+from sidd.progress import progress_bar
 
 _TRAIN_COPIES = 12
 _TEST_COPIES = 4
@@ -76,7 +76,7 @@ def draws(truth: nf.NoiseFlow, clean: np.ndarray, copies: int, seed: int) -> dic
         autograph=False,
     )
     noise = []
-    for start in tqdm(range(0, len(clean), _BATCH), "drawing noise", leave=False):
+    for start in progress_bar(range(0, len(clean), _BATCH), "drawing noise", leave=False):
         part = slice(start, start + _BATCH)
         noise.append(sample(clean[part], iso[part], camera[part], tf.constant(seed + start)))
     return {"clean": clean, "iso": iso, "camera": camera, "noise": np.concatenate(noise)}

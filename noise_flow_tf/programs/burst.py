@@ -12,6 +12,7 @@ from noise_flow_tf.programs import burst_report
 from noise_flow_tf.programs.configs import BurstConfig, Shots
 from noise_flow_tf.saving import files
 from sidd.metadata import Metadata
+from sidd.progress import progress_bar
 from sidd.raw import calibrating
 from sidd.raw.bursts import Burst, find_bursts, read_burst
 from sidd.raw.calibrating import Prepared
@@ -67,7 +68,9 @@ def run(config: BurstConfig, moves_to: Path | None = None) -> Result:
     darks = read_darks(config, sorted(by_iso))
     flats = prepare_flats(config, sorted(by_iso))
     results = {}
-    for iso, prepared in tqdm(sorted(by_iso.items()), "calibrating", unit="ISO", leave=False):
+    for iso, prepared in progress_bar(
+        sorted(by_iso.items()), "calibrating", unit="ISO", leave=False
+    ):
         results[iso] = calibrating.calibrate(
             prepared, config.camera, iso, darks.get(iso), flats.get(iso, ())
         )
@@ -104,7 +107,7 @@ def read_darks(config: Shots, isos: Sequence[int]) -> dict[int, Darks]:
     if config.darks is None:
         return {}
     found: dict[int, Darks] = {}
-    for load in tqdm(_loaders(config, [config.darks]), "darks", unit="burst", leave=False):
+    for load in progress_bar(_loaders(config, [config.darks]), "darks", unit="burst", leave=False):
         burst = load()
         if len(burst.levels) < max(config.min_frames, 2):
             raise ValueError(
@@ -159,7 +162,7 @@ def _prepared(
 ) -> dict[int, list[Prepared]]:
     by_iso: dict[int, list[Prepared]] = {}
     first: Prepared | None = None
-    for load in tqdm(loaders, what, unit="burst", leave=False):
+    for load in progress_bar(loaders, what, unit="burst", leave=False):
         one = calibrating.prepare(load, config.min_frames, config.max_shift)
         first = first or one
         _check_same_camera(one.burst, first.burst)
@@ -201,7 +204,7 @@ def _write(
     """Write the pairs of all bursts but those that are masked everywhere."""
     written = []
     todo = [(result, one) for result in results.values() for one in result.bursts]
-    bar = tqdm(todo, "writing pairs", unit="burst", leave=False)
+    bar = progress_bar(todo, "writing pairs", unit="burst", leave=False)
     for number, (result, one) in enumerate(bar, start=1):
         burst = one.load()
         calibration = result.calibration

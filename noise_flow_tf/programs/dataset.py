@@ -1,6 +1,7 @@
 """The dataset that a program works on: its frames and its patches."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,23 @@ def root(config: TestFrames) -> str:
 def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     """Return the frames of a split that the flags choose.
 
+    Without --cam these are SIDD's cameras or, of a dataset that has none of them, all cameras.
+
     Raises:
         ValueError: there is none.
     """
     folder = root(config)
     instances = sidd.index(folder)
     own = getattr(config, "pairs", None) is not None
+    cameras = {instance.camera for instance in instances}
+    others = sorted(cameras - {*sidd.CAMERAS})
+    if others and config.cam is None:
+        if len(others) == len(cameras):
+            config = replace(config, cam=others)
+        else:
+            tqdm.write(f"left out: {split} frames of cameras {', '.join(others)}; --cam takes them")
     chosen = (split, _range(config, split), config.cam, config.iso, own)
     found = sidd.select_frames(instances, *chosen)
-    others = sorted({instance.camera for instance in instances} - {*sidd.CAMERAS})
-    if others and config.cam is None:
-        tqdm.write(f"left out: {split} frames of cameras {', '.join(others)}; --cam takes them")
     if not found:
         why = sidd.why_none(instances, *chosen)
         raise ValueError(f"{folder} has no {split} frame left: {why}")

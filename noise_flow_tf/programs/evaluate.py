@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import architecture, evaluation
@@ -21,6 +19,7 @@ from noise_flow_tf.programs import dataset, evaluation_figures, evaluation_repor
 from noise_flow_tf.programs.configs import EvaluateConfig
 from noise_flow_tf.programs.properties import Properties
 from noise_flow_tf.saving.run_folder import RunFolder
+from sidd.progress import progress_bar
 
 NOISE_FLOW = "S-Ax4-G-Ax4-CAM"
 
@@ -92,7 +91,7 @@ def evaluate(
         properties = Properties(noise_models, ours, space.cameras, by_moments, config.seed)
     images = test.batches(config.n_batch_test, mix_images=False, shuffle=False)
     for batch, measured in evaluation.measure(
-        noise_models, tqdm(images, "scoring", unit="batch"), config.seed
+        noise_models, progress_bar(images, "scoring", unit="batch"), config.seed
     ):
         scores.add(batch, measured)
         if properties is not None:

@@ -17,6 +17,7 @@ from noise_flow_tf.programs import dataset, pictures, sampling_plan
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples
 from noise_flow_tf.saving import files
+from sidd.progress import progress_bar
 
 _SAME_TRAINING = (
     "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
@@ -206,7 +207,7 @@ def run(config: EvaluateDenoiserConfig) -> None:
         images = of_frames(frames, left_out)
     out.mkdir(parents=True, exist_ok=True)
     with DenoiserRun(out).locked():
-        bar = tqdm(images, "scoring", total=len(frames) or None, unit="image", leave=False)
+        bar = progress_bar(images, "scoring", total=len(frames) or None, unit="image", leave=False)
         rows = score_all(bar, runs, config.tile)
         (out / "denoised.png").unlink(missing_ok=True)
         print(f"\n{write(config, runs, rows, [*left_out.values()])}\n")

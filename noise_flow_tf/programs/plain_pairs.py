@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.programs import raw_images
 from noise_flow_tf.saving.files import replacing
 from sidd.errors import reading
+from sidd.progress import progress_bar
 
 _FORM = "CLEAN,NOISY,ISO,CAMERA"
 _BINS = 64
@@ -60,8 +62,8 @@ def in_sidds_layout(path: Path, orientation: str, cache: Path) -> Path:
     """Write a list's pairs in SIDD's layout below `cache`, and return the folder.
 
     It is written once, for files that do not change. Pair number n is scene n. NOISY is as it was
-    measured, with NaN where a raw file's pixels are clipped. The NLF in METADATA is fitted to all
-    pairs of a camera at an ISO level.
+    measured, with NaN where a raw file's pixels are clipped. The NLF in METADATA is fitted to the
+    training pairs of a camera at an ISO level.
 
     Args:
         path: of the list.
@@ -75,19 +77,15 @@ def in_sidds_layout(path: Path, orientation: str, cache: Path) -> Path:
     root = cache / f"pairs-{_digest(pairs, orientation)}"
     if root.is_dir():
         return root
-    fits: dict[tuple[str, int], _Fit] = {}
     root.parent.mkdir(parents=True, exist_ok=True)
     with replacing(root) as partial:
-        written = []
-        for instance, line in enumerate(tqdm(pairs, "reading pairs", unit="pair", disable=None), 1):
+        written: dict[int, _Written] = {}
+        for instance, line in enumerate(progress_bar(pairs, "reading pairs", unit="pair"), 1):
             name = _UNKNOWN.format(instance=instance, camera=line.camera, iso=line.iso)
             folder = partial / "Data" / name
             folder.mkdir(parents=True)
-            metadata = _write_images(line, orientation, folder, instance, fits)
-            written.append((line, folder / f"{instance:04d}_METADATA_RAW_000.MAT", metadata))
-        for line, file, metadata in written:
-            nlf = fits[line.camera, line.iso].nlf()
-            sidd.write_metadata(file, replace(metadata, nlf=nlf, unclipped=True))
+            written[instance] = _write(line, orientation, folder, instance)
+        _write_nlfs(pairs, partial, written)
     return root
 
 
@@ -108,13 +106,17 @@ def _line(place: str, folder: Path, cells: list[str]) -> Line:
     return Line(place, *files, int(iso), camera)
 
 
-def _write_images(
-    line: Line,
-    orientation: str,
-    folder: Path,
-    instance: int,
-    fits: "dict[tuple[str, int], _Fit]",
-) -> sidd.Metadata:
+@dataclass(frozen=True)
+class _Written:
+    """A pair's METADATA, the file that it is in, and what the noise of the pair says of its NLF."""
+
+    metadata: sidd.Metadata
+    file: Path
+    fit: "_Fit"
+
+
+def _write(line: Line, orientation: str, folder: Path, instance: int) -> _Written:
+    """Write a pair, its METADATA with an NLF that is not fitted yet."""
     try:
         clean = raw_images.read_image(line.clean, orientation, tqdm.write)
         noisy = raw_images.read_image(line.noisy, orientation, tqdm.write, measured=True)
@@ -125,28 +127,46 @@ def _write_images(
             )
     except ValueError as error:
         raise ValueError(f"{line.place}: {error}") from error
-    fits.setdefault((line.camera, line.iso), _Fit()).add(clean.packed, noisy.packed - clean.packed)
     for kind, image in (("GT", clean), ("NOISY", noisy)):
         path = folder / f"{instance:04d}_{kind}_RAW_000.MAT"
         sidd.write_raw(path, sidd.unpack(image.packed))
-    if file := noisy.file or clean.file:
-        return file.metadata(line.camera, line.iso)
     colours = line.camera if line.camera in sidd.CAMERAS else _COLOURS
-    return sidd.typical_metadata(colours, line.iso)
+    file = noisy.file or clean.file
+    metadata = (
+        file.metadata(line.camera, line.iso) if file else sidd.typical_metadata(colours, line.iso)
+    )
+    path = folder / f"{instance:04d}_METADATA_RAW_000.MAT"
+    sidd.write_metadata(path, metadata)
+    return _Written(metadata, path, _Fit(clean.packed, noisy.packed - clean.packed))
+
+
+def _write_nlfs(pairs: list[Line], root: Path, written: Mapping[int, _Written]) -> None:
+    """Fit the NLF of each camera at each ISO level to its training pairs, for all its pairs."""
+    cameras = sorted({line.camera for line in pairs})
+    fits: dict[tuple[str, int], _Fit] = {}
+    for frame in sidd.select_frames(sidd.index(root), "train", cameras=cameras, own=True):
+        fit = written[frame.instance].fit
+        group = frame.camera, frame.iso
+        fits[group] = fits[group] + fit if group in fits else fit
+    for line, one in zip(pairs, written.values(), strict=True):
+        nlf = fits[line.camera, line.iso].nlf()
+        sidd.write_metadata(one.file, replace(one.metadata, nlf=nlf, unclipped=True))
 
 
 class _Fit:
     """The NLF of one camera at one ISO level, by least squares on variances of equal intensity."""
 
-    def __init__(self) -> None:
-        self._sums = np.zeros([3, _BINS])
-
-    def add(self, clean: np.ndarray, noise: np.ndarray) -> None:
+    def __init__(self, clean: np.ndarray, noise: np.ndarray) -> None:
         good = np.isfinite(noise)
         y, squares = clean[good], np.square(noise[good], dtype=float)
         bins = np.minimum((np.sqrt(y) * _BINS).astype(int), _BINS - 1)
-        for row, weights in enumerate((None, y, squares)):
-            self._sums[row] += np.bincount(bins, weights, minlength=_BINS)
+        weights = None, y, squares
+        self._sums = np.array([np.bincount(bins, w, minlength=_BINS) for w in weights], float)
+
+    def __add__(self, other: "_Fit") -> "_Fit":
+        both = copy(self)
+        both._sums = self._sums + other._sums
+        return both
 
     def nlf(self) -> tuple[float, float]:
         count, y, squares = self._sums[:, self._sums[0] >= min(_FEWEST, self._sums[0].max())]
@@ -159,7 +179,7 @@ class _Fit:
 
 def _digest(pairs: list[Line], orientation: str) -> str:
     def parts() -> Iterator[str]:
-        yield orientation
+        yield f"{orientation}, NLF of the training pairs"
         for line in pairs:
             yield f"{line.iso} {line.camera}"
             for file in (line.clean, line.noisy):

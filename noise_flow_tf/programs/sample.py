@@ -16,6 +16,7 @@ from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
 from noise_flow_tf.saving.files import clear_partial, replacing
+from sidd.progress import progress_bar
 
 _CROP = 64
 
@@ -238,7 +239,7 @@ def run(config: SampleConfig) -> None:
             f"{again} of {total} draws are made again: other images, options, weights or version, "
             "or files that are gone or changed"
         )
-    with tqdm(total=count, unit="draw", disable=total == 1) as bar:
+    with progress_bar(shown=total > 1, total=count, unit="draw") as bar:
         for job in missing:
             source = read_source(config, job.item, job.metadata)
             for draw in job.draws:

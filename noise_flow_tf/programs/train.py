@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tqdm import tqdm
 
 import noise_flow_tf as nf
 import sidd
@@ -28,6 +27,7 @@ from noise_flow_tf.training import callbacks, schedules
 from noise_flow_tf.training.fitting import Length
 from noise_flow_tf.training.names import BATCHES, BETA_2, RATES
 from noise_flow_tf.training.steps import CheckedTrainer
+from sidd.progress import progress_bar
 
 
 def run(config: TrainConfig) -> None:
@@ -55,6 +55,8 @@ class NoiseModelTraining(running.Training[TrainConfig]):
     ) -> int:
         self._frames = [*train, *test]
         self._fresh = model = make_model(self.config, self._frames)
+        for line in added_levels(self.config, model):
+            print(line)
         cameras = model.cameras
         self.config = config = replace(self.config, arch=model.arch, width=model.width)
         self.train = dataset.patches(config, train, cameras, config.patch_sampling)
@@ -112,7 +114,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
             nf.save_npz(best, folder.numpy_weights)
 
     def section(self, best: nf.NoiseFlow, rows: list[dict[str, float]]) -> run_report.Section:
-        bar = tqdm(self._images, "scoring the best model", unit="batch", leave=False)
+        bar = progress_bar(self._images, "scoring the best model", unit="batch", leave=False)
         baselines = self._baselines["scores"]
         scores = baselines | evaluation.evaluate({"noise_flow": best}, bar, self.config.seed)
         models = {
@@ -200,11 +202,22 @@ def make_model(config: TrainConfig, frames: running.Frames | None = None) -> nf.
     )
 
 
+def added_levels(config: TrainConfig, model: nf.NoiseFlow) -> list[str]:
+    """Return a line for each camera with ISO levels that SIDD's or the model of --from lacks."""
+    base = nf.load(config.from_run).iso_levels if config.from_run else nf.ISO_LEVELS
+    lines = []
+    for camera in model.cameras:
+        added = [iso for iso in model.condition_space.levels_of(camera) if iso not in base]
+        if added and (not config.new_camera or camera == config.new_camera):
+            lines.append(f"{camera}: ISO levels added for it: {', '.join(map(str, added))}")
+    return lines
+
+
 def score_baselines(
     config: TrainConfig, train: sidd.Patches, test_images: tf.data.Dataset
 ) -> dict[str, Any]:
     """Fit the Gaussian baseline to the training frames, and score both baselines."""
     stddev = train.noise_stddev()
     models = {"gaussian": nf.GaussianNoise(stddev), "camera_nlf": nf.CameraNLF()}
-    bar = tqdm(test_images, "scoring the baselines", unit="batch", leave=False)
+    bar = progress_bar(test_images, "scoring the baselines", unit="batch", leave=False)
     return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, config.seed)}

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm.auto import tqdm
 
 from sidd.bayer import CFA_PATTERNS
 from sidd.errors import SiddError
 from sidd.npy import read_npy
+from sidd.progress import progress_bar
 from sidd.raw import SUFFIXES
 from sidd.raw.files import RawFile
 from sidd.raw.reading import read_dng
@@ -127,7 +127,9 @@ class Burst:
     def bands(self, description: str | None = None) -> Iterator[slice]:
         """Iterate over bands of rows; show progress if there is a description."""
         tops = range(0, self.shape[0], BAND)
-        for top in tqdm(tops, description, disable=description is None, leave=False, delay=1):
+        for top in progress_bar(
+            tops, description or "", description is not None, leave=False, delay=1
+        ):
             yield slice(top, min(top + BAND, self.shape[0]))
 
     def tiled(self, cell: np.ndarray, rows: slice) -> np.ndarray:
@@ -251,7 +253,7 @@ def read_burst(
         raise SiddError(f"{name or 'burst'}: no frames")
     name = name or str(found[0].parent)
     files = tuple(path.name for path in found)
-    bar = tqdm(found, f"reading {Path(name).name}", unit="frame", disable=not progress, leave=False)
+    bar = progress_bar(found, f"reading {Path(name).name}", progress, unit="frame", leave=False)
     kinds = {path.suffix.lower() == ".npy" for path in found}
     if len(kinds) > 1:
         raise SiddError(f"{name}: has raw files and .npy files; a burst has one kind")

@@ -7,10 +7,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from tqdm.auto import tqdm
-
 from sidd.errors import SiddError, reading
 from sidd.files import check_space, leftovers, lock, replacing
+from sidd.progress import progress_bar
 
 
 def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: bool = True) -> int:
@@ -44,8 +43,8 @@ def extract(archive: str | os.PathLike, folder: str | os.PathLike, progress: boo
                 _remove_leftovers(targets)
             folder.mkdir(parents=True, exist_ok=True)
             check_space(archive, folder, sum(member.file_size for member, _ in waiting))
-            for member, target in tqdm(
-                waiting, "extracting", unit="file", disable=not progress, delay=1
+            for member, target in progress_bar(
+                waiting, "extracting", progress, unit="file", delay=1
             ):
                 _write(archive, file, member, target)
     return len(waiting)

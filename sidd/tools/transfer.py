@@ -13,10 +13,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tqdm.auto import tqdm
-
 from sidd.errors import SiddError
 from sidd.files import check_space, lock, replacing
+from sidd.progress import progress_bar
 
 ATTEMPTS = 6
 """Attempts without a single new byte before a download fails."""
@@ -108,8 +107,8 @@ class _Transfer:
         self._path, self._file = path, file
         self._open = urllib.request.build_opener(_HttpOnly).open
         self._total: int | None = None
-        self._bar = tqdm(
-            desc=path.stem, unit="B", unit_scale=True, unit_divisor=1024, disable=not progress
+        self._bar = progress_bar(
+            what=path.stem, shown=progress, unit="B", unit_scale=True, unit_divisor=1024
         )
 
     def run(self) -> None:
@@ -248,9 +247,9 @@ def _verify(path: Path, sha256: str, progress: bool) -> None:
     digest = hashlib.sha256()
     with (
         open(path, "rb") as file,
-        tqdm(
-            desc="SHA-256", total=path.stat().st_size, unit="B", unit_scale=True, delay=1,
-            disable=not progress,
+        progress_bar(
+            what="SHA-256", shown=progress, total=path.stat().st_size, unit="B", unit_scale=True,
+            delay=1,
         ) as bar,
     ):  # fmt: skip
         while block := file.read(_BLOCK):

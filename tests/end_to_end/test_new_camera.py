@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +30,45 @@ def test_a_new_camera_trains_alone(script, run_folder, new_pairs, dataset, tmp_p
     ours, theirs = (m(clean, pair.iso, "P9").log_prob(noise) for m in (after, start))
     assert ours.numpy() > theirs.numpy()
     assert json.loads((run / "settings.json").read_text())["new_camera"] == "P9"
+
+
+def at_iso(folder, root, iso):
+    """Copy a dataset as if it had been shot at another ISO."""
+    for instance in sidd.index(folder):
+        name = instance.path.name.replace(f"_{instance.iso:05d}_", f"_{iso:05d}_")
+        copy = shutil.copytree(instance.path, root / "Data" / name)
+        for path in copy.glob("*METADATA*"):
+            metadata = sidd.read_metadata(path, instance.camera)
+            sidd.write_metadata(path, replace(metadata, iso=iso))
+    return root
+
+
+@pytest.mark.parametrize("added", [True, False])
+def test_iso_levels_that_the_model_lacks_are_added(script, run_folder, new_pairs, tmp_path, added):
+    root, run = at_iso(new_pairs, tmp_path / "sidd", 200), tmp_path / "run"
+    which = ("--new_camera", "P9", "--from", run_folder[0]) if added else ("--arch", "S-G-CAM")
+    done = script(
+        *("train.py", *which, "--sidd_path", root, "--logdir", run, "--epochs", 1),
+        *("--cache", tmp_path / "cache"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "P9: ISO levels added for it: 200" in done.stdout
+    assert not done.stderr
+    space = nf.load(run).condition_space
+    assert (space.cameras, space.levels_of("P9")) == (
+        (*nf.CAMERAS, "P9") if added else ("P9",),
+        (200,),
+    )
+    if added:
+        assert space.levels_of("S6") == nf.ISO_LEVELS
+        clean = tmp_path / "clean.npy"
+        np.save(clean, np.full((16, 16), 0.5, np.float32))
+        options = ("--model", run, "--clean", clean, "--iso", 200, "--out", tmp_path / "out")
+        assert script("sample.py", *options, "--camera", "P9").returncode == 0
+        done = script("sample.py", *options, "--camera", "S6")
+        assert done.returncode == 2
+        assert "camera S6 has no ISO 200 (cameras with this level: P9)" in done.stderr
+        assert "; give --iso_interpolation" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_a_model_of_plain_pairs(folder, capsys):
     printed = capsys.readouterr().out
     assert "SONYA7, ISO 250: of 4 scenes 2 for testing" in printed
     assert "SONYA7, ISO 12800: of 4 scenes 6 for testing" in printed
+    assert "SONYA7: ISO levels added for it: 250, 12800" in printed
     model = nf.load(run)
     assert (model.cameras, model.iso_levels) == (("SONYA7",), (250, 12800))
     (root,) = (folder.parent / "cache").glob("pairs-*")
@@ -74,6 +75,21 @@ def test_pairs_of_sidd_s_cameras_are_no_scenes_of_sidd(folder):
     (folder / "list.csv").write_text("\n".join(lines))
     run = train(folder, "--arch", "S-G", "--epochs", 1)
     assert nf.load(run).cameras == nf.CAMERAS
+
+
+def test_the_noise_level_function_is_of_the_training_pairs(folder, capsys):
+    """The second pair, which is for testing, has three times the noise."""
+    for n in range(3):
+        write_pair(folder, n)
+    clean, noisy = (np.load(folder / f"{kind}1.npy") for kind in ("clean", "noisy"))
+    np.save(folder / "noisy1.npy", clean + 3 * (noisy - clean))
+    lines = [f"clean{n}.npy,noisy{n}.npy,800,A7" for n in range(3)]
+    (folder / "list.csv").write_text("\n".join(lines))
+    train(folder, "--arch", "S-G", "--epochs", 1)
+    assert "A7, ISO 800: of 3 scenes 2 for testing" in capsys.readouterr().out
+    (root,) = (folder.parent / "cache").glob("pairs-*")
+    for frame in sidd.select_frames(sidd.index(root), cameras=["A7"]):
+        assert sidd.read_pair(*frame.files).nlf[0] == pytest.approx(SLOPE, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Results in order; what waits is dropped when one fails."""
 
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sidd.parallel import in_parallel
+from sidd.progress import progress_bar
 
 
 def test_results_come_in_the_items_order():
@@ -38,6 +40,14 @@ def test_what_waits_is_dropped_after_a_failure(executor):
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_progress_is_shown_if_it_is_wanted(capsys, monkeypatch, progress):
-    monkeypatch.setattr("sidd.parallel.tqdm", lambda results, *_, disable, **__: [disable])
-    assert list(in_parallel(abs, [1], 1, "", "", progress)) == [not progress]
+def test_progress_is_shown_if_it_is_wanted(monkeypatch, progress):
+    monkeypatch.setattr("sidd.parallel.progress_bar", lambda results, what, shown, **_: [shown])
+    assert list(in_parallel(abs, [1], 1, "", "", progress)) == [progress]
+
+
+@pytest.mark.parametrize(("terminal", "wanted"), [(True, True), (True, False), (False, True)])
+def test_bars_are_for_terminals(monkeypatch, terminal, wanted):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
+    assert list(progress_bar([1, 2], "counting", wanted, file=stream)) == [1, 2]
+    assert ("counting" in stream.getvalue()) == (terminal and wanted)
