@@ -208,7 +208,7 @@ def _write(
     for number, (result, one) in enumerate(bar, start=1):
         burst = one.load()
         calibration = result.calibration
-        pairs = BurstPairs.of(burst, one.gain, calibration.level, one.statistics)
+        pairs = BurstPairs.of(burst, one.gain, calibration.level, one.statistics, result.bad)
         if pairs.shares.patches_lost == 1:
             tqdm.write(f"{burst.name}: no pairs, as every patch has masked pixels")
             continue

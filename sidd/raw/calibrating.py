@@ -55,6 +55,8 @@ class Result:
         calibration, transfer: the numbers, and the bins and lines that they are from.
         bursts, flats: with the shares of their masks.
         darks: if there are any.
+        bad: bool [H, W], the darks' hot and blinking pixels, which are masked in all bursts; None
+            if there are no darks that compare with the bursts.
         statistics: of the bursts and the flats, of the pixels that count.
         maps: of the same, [h, w] by block of `MAP_BLOCK` pixels: 0 if no pixel is left out, else 1
             hot or blinking, 2 clipped, 3 moving, whichever is highest.
@@ -65,6 +67,7 @@ class Result:
     bursts: tuple[Prepared, ...]
     flats: tuple[Prepared, ...]
     darks: Darks | None
+    bad: np.ndarray | None
     statistics: tuple[Statistics, ...]
     maps: tuple[np.ndarray, ...]
 
@@ -139,16 +142,19 @@ def calibrate(
         flats: bursts of an evenly lit surface, which join the photon transfer and give the PRNU.
 
     Raises:
-        SiddError: if what can be used of the bursts is too little.
+        SiddError: if what can be used of the bursts is too little, or darks are of another size.
     """
     sources = [*prepared, *flats]
     notes = [f"{one.burst.name}: {note}" for one in sources for note in one.burst.notes]
     in_fit = darks if darks is not None and _comparable(darks, sources, notes) else None
+    bad = None if in_fit is None else in_fit.bad
     rough = _fit(prepared, flats, in_fit)
     refined, masked, prnus, maps = [], [], [], []
     for number, one in enumerate(sources):
         burst = one.load()
-        found = masks.find(burst, one.gain, rough.level, one.statistics)
+        if bad is not None:
+            _check_size(burst, bad)
+        found = masks.find(burst, one.gain, rough.level, one.statistics, bad)
         statistics = measure(burst, one.gain, rough.level, found.any)
         refined.append(replace(one, statistics=statistics))
         masked.append(replace(one, shares=found.shares()))
@@ -198,6 +204,7 @@ def calibrate(
         tuple(masked[: len(prepared)]),
         tuple(masked[len(prepared) :]),
         darks,
+        bad,
         tuple(one.statistics for one in refined),
         tuple(maps),
     )
@@ -225,6 +232,14 @@ def _comparable(darks: Darks, sources: Sequence[Prepared], notes: list[str]) -> 
         )
         return False
     return True
+
+
+def _check_size(burst: Burst, bad: np.ndarray) -> None:
+    if burst.shape != bad.shape:
+        ours, theirs = (f"{shape[1]} x {shape[0]} pixels" for shape in (burst.shape, bad.shape))
+        raise SiddError(
+            f"{burst.name}: has {ours}, but the darks have {theirs}; shoot both at the same size"
+        )
 
 
 def _prnu(burst: Burst, found: masks.Masks, level: NoiseLevel, dsnu: float) -> float:

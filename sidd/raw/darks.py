@@ -39,7 +39,7 @@ class Darks:
         tail: ratio of the widths of the distribution at 0.05% and at 10% from its ends.
         histogram: (centres in standard deviations, counts) of the noise.
         row_profile, column_profile: mean of rows and columns over all frames: the fixed pattern.
-        hot: part of the pixels that are hot or blink.
+        bad: bool [H, W], the pixels that are hot or blink.
     """
 
     burst: Burst
@@ -52,7 +52,12 @@ class Darks:
     histogram: tuple[np.ndarray, np.ndarray]
     row_profile: np.ndarray
     column_profile: np.ndarray
-    hot: float
+    bad: np.ndarray
+
+    @property
+    def hot(self) -> float:
+        """The part of the pixels that are hot or blink."""
+        return float(self.bad.mean())
 
     def tukey_lambda(self, row: float) -> float | None:
         """Return the shape of read noise whose burst would have the darks' tails.
@@ -108,7 +113,7 @@ def measure_darks(burst: Burst) -> Darks:
         histogram=(centres, counts),
         row_profile=np.nanmean(good, axis=1),
         column_profile=np.nanmean(good, axis=0),
-        hot=float(bad.mean()),
+        bad=bad,
     )
 
 

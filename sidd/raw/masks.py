@@ -24,7 +24,7 @@ class Masks:
     """Which pixels are left out, bool [H, W] each; a pixel may be in several.
 
     Attributes:
-        hot: far from all its neighbours of the same colour, above or below.
+        hot: far from all its neighbours of the same colour, above or below, or bad in darks.
         blinking: with noise that is far too large in at least two frames, or by far in one, as of
             a flash.
         clipped: within `MARGIN` standard deviations of a clipping level.
@@ -49,8 +49,22 @@ class Masks:
         return {name: float(getattr(self, name).mean()) for name in names}
 
 
-def find(burst: Burst, gain: np.ndarray, level: NoiseLevel, statistics: Statistics) -> Masks:
-    """Find the pixels of a burst that are left out, given the noise that it should have."""
+def find(
+    burst: Burst,
+    gain: np.ndarray,
+    level: NoiseLevel,
+    statistics: Statistics,
+    bad: np.ndarray | None = None,
+) -> Masks:
+    """Find the pixels of a burst that are left out, given the noise that it should have.
+
+    Args:
+        burst: the burst.
+        gain: [N, 2, 2], brightness of the frames.
+        level: the noise.
+        statistics: of all pixels.
+        bad: bool [H, W], pixels that are known to be hot or to blink, as from darks.
+    """
     mean = np.empty(burst.shape, np.float32)
     clipped = np.empty(burst.shape, bool)
     blinking = np.zeros(burst.shape, bool)
@@ -69,7 +83,8 @@ def find(burst: Burst, gain: np.ndarray, level: NoiseLevel, statistics: Statisti
     whole = np.kron(regions, np.ones((REGION, REGION), bool))
     height, width = (min(*sizes) for sizes in zip(whole.shape, burst.shape, strict=True))
     moving[:height, :width] = whole[:height, :width]
-    return Masks(_hot(mean, level, len(burst.levels)), blinking, clipped, moving, mean)
+    hot = _hot(mean, level, len(burst.levels))
+    return Masks(hot if bad is None else hot | bad, blinking, clipped, moving, mean)
 
 
 def moving_regions(statistics: Statistics, usable: np.ndarray, level: NoiseLevel) -> np.ndarray:

@@ -77,10 +77,15 @@ class BurstPairs:
 
     @staticmethod
     def of(
-        burst: Burst, gain: np.ndarray, level: NoiseLevel, statistics: Statistics
+        burst: Burst,
+        gain: np.ndarray,
+        level: NoiseLevel,
+        statistics: Statistics,
+        bad: np.ndarray | None = None,
     ) -> "BurstPairs":
-        """Return the pairs of a burst, given its calibrated noise."""
-        return BurstPairs.of_masks(burst, gain, level, masking.find(burst, gain, level, statistics))
+        """Return the pairs of a burst, given its calibrated noise and pixels known to be bad."""
+        masks = masking.find(burst, gain, level, statistics, bad)
+        return BurstPairs.of_masks(burst, gain, level, masks)
 
     @staticmethod
     def of_masks(burst: Burst, gain: np.ndarray, level: NoiseLevel, masks: Masks) -> "BurstPairs":

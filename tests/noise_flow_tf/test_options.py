@@ -35,6 +35,7 @@ def test_a_redeclared_field_keeps_what_it_does_not_state():
     assert config.steps == 7
     text = " ".join(ConfigParser(Own).format_help().split())
     assert "two words: --steps N how many (default: 7) --again once more" in text
+    assert "of results (default: a)" in text
     assert "python_only" not in text
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -236,3 +238,10 @@ def test_pairs_that_do_not_fit(metadata, tmp_path):
         sidd.read_pair(tmp_path / "a", tmp_path / "b", tmp_path / "m")
     with pytest.raises(sidd.SiddError, match=r"odd: .* even H and W; got shape \(5, 6\)"):
         sidd.read_pair(tmp_path / "odd", tmp_path / "b", tmp_path / "m")
+
+
+@pytest.mark.parametrize("iso", [65535, 65536, 409600])
+def test_metadata_of_a_high_iso(tmp_path, iso):
+    metadata = replace(sidd.typical_metadata("S6", 3200), iso=iso)
+    sidd.write_metadata(tmp_path / "m.MAT", metadata)
+    assert sidd.read_metadata(tmp_path / "m.MAT", "S6").iso == iso

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sidd.errors import SiddError
+from sidd.raw import masks
 from sidd.raw.bursts import Burst
 from sidd.raw.darks import measure_darks
 from sidd.raw.simulated import SimulatedSensor, textured_scene
@@ -190,3 +191,29 @@ def test_the_real_flats_of_a_d7000():
     assert np.all(np.array(one.slope) > 2.3e-5) and np.all(np.array(one.slope) < 3.2e-5)
     assert np.all(np.array(one.offset) < 3e-8)
     assert any("clip at 0" in note for note in one.notes)
+
+
+def test_pixels_that_are_bad_in_darks_are_masked_in_bursts():
+    """A hot pixel that bright, textured scenes hide from a look at its neighbours."""
+    sensor = SimulatedSensor(seed=3, hot=1e-3)
+    dark = measure_darks(simulate(sensor, np.zeros((400, 600), np.float32), seed=77, name="darks"))
+    bursts = scenes(sensor)
+    alone, result = calibrated(bursts), calibrated(bursts, darks=dark)
+    assert alone.bad is None and result.bad is dark.bad
+    assert 0.7e-3 < dark.hot < 1.3e-3
+    for burst, one, other in zip(bursts, result.bursts, alone.bursts, strict=True):
+        assert one.shares["hot"] >= max(other.shares["hot"], dark.hot)
+        level = result.calibration.level
+        found = masks.find(burst, one.gain, level, one.statistics, result.bad)
+        assert found.hot[dark.bad].all()
+    assert sum(one.shares["hot"] for one in result.bursts) > sum(
+        one.shares["hot"] for one in alone.bursts
+    )
+
+
+def test_darks_of_another_size_are_refused():
+    sensor = SimulatedSensor()
+    dark = measure_darks(simulate(sensor, np.zeros((200, 300), np.float32), name="darks"))
+    message = "scene 0: has 600 x 400 pixels, but the darks have 300 x 200 pixels; shoot both"
+    with pytest.raises(SiddError, match=message):
+        calibrated(scenes(sensor), darks=dark)
