@@ -94,7 +94,7 @@ def test_damaged_results_are_told(results, tmp_path):
             evaluate.main(["--draw", "--out", str(copy)])
     shutil.copy(results / "evaluation.json", copy)
     (copy / "examples.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="examples.npz holds no pictures"):
+    with pytest.raises(ValueError, match="examples.npz: holds no pictures"):
         evaluate.main(["--draw", "--out", str(copy)])
 
 
@@ -186,7 +186,7 @@ def test_noise_of_the_offline_dataset_is_called_simulated(results, run_folder, d
     [
         (
             ["--draw", "--out", "nowhere"],
-            "nowhere/evaluation.json holds no results of noise-flow evaluate",
+            "nowhere/evaluation.json: no such file",
         ),
         (["--model", "RUN", "RUN"], "names the same model twice"),
         (["--model", "RUN", "--cam", "XX"], "unknown camera XX"),

@@ -167,9 +167,9 @@ def _other_iso(path):
     [
         ("METADATA", lambda path: path.write_bytes(b"damaged"), "not a readable MATLAB v5 file"),
         ("METADATA", _other_iso, "is of GP at ISO 51, but its folder's name says GP at ISO 400"),
-        ("GT", _cut, "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"),
-        ("NOISY", _cut, "not a readable MATLAB v7.3 (HDF5) file, or a truncated one"),
-        ("NOISY", _damage_pixels, "cannot be read"),
+        ("GT", _cut, "not a readable MATLAB v7.3 (HDF5) file, or a damaged one"),
+        ("NOISY", _cut, "not a readable MATLAB v7.3 (HDF5) file, or a damaged one"),
+        ("NOISY", _damage_pixels, "the compressed "),
         ("GT", lambda path: sidd.write_raw(path, np.zeros((64, 64))), "does not fit"),
     ],
 )
