@@ -268,7 +268,8 @@ def test_a_disk_that_takes_a_part_of_what_is_written(frames, tmp_path):
 
 def test_a_folder_that_cannot_be_written(frames, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(sidd.SiddError, match=r"cannot be written: Not a directory.*; name") as raised:
+    message = r"cannot be written: Not a directory.*; name"
+    with pytest.raises(sidd.SiddError, match=message) as raised:
         patches(frames, tmp_path / "file")
     assert str(raised.value).startswith(f"{tmp_path / 'file'}: ")
 
