@@ -30,7 +30,7 @@ class Adam(tf_keras.optimizers.Optimizer):
         name: str = "Adam",
     ) -> None:
         """Take a learning rate, or a Keras schedule of it, and what Keras' Adam takes."""
-        super().__init__(name, jit_compile=False)
+        super().__init__(name, weight_decay=None, jit_compile=False)
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 

@@ -276,6 +276,9 @@ class Patches:
         policies = tf.data.experimental.AutoShardPolicy
         policy = policies.DATA if count == 1 else policies.OFF
         options.experimental_distribute.auto_shard_policy = policy
+        # Nothing here is tuned, and its thread can hold up the end of an iterator for as long as
+        # it has run already.
+        options.autotune.enabled = False
         parallel = self._parallel_reads
         batches = source.map(batch, num_parallel_calls=parallel, deterministic=True)
         return batches.prefetch(parallel).with_options(options)
