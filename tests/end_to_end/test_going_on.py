@@ -220,14 +220,23 @@ def test_two_workers_train_the_same_model_as_one_process(dataset, tmp_path):
         np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
+TOGETHER = ("--epochs", 30, "--checkpoint_every", 2, "--strategy", "multiworker")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_workers(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed_workers") / "run"
+    finish(*start_workers(training(folder, dataset, *TOGETHER), 2))
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_leaves_one_line_and_a_run_that_goes_on(dataset, tmp_path, victim):
-    settings = ["--epochs", 200, "--checkpoint_every", 2, "--strategy", "multiworker"]
-    expected = tmp_path / "undisturbed"
-    finish(*start_workers(training(expected, dataset, *settings), 2))
+def test_a_killed_worker_leaves_one_line_and_a_run_that_goes_on(
+    dataset, tmp_path, undisturbed_workers, victim
+):
     folder = tmp_path / "run"
-    workers = start_workers(training(folder, dataset, *settings), 2)
+    workers = start_workers(training(folder, dataset, *TOGETHER), 2)
     wait_for_step(workers[0], folder, 20)
     workers[victim].kill()
     workers[victim].communicate()
@@ -238,4 +247,4 @@ def test_a_killed_worker_leaves_one_line_and_a_run_that_goes_on(dataset, tmp_pat
     assert last.startswith("train.py: another worker is gone, or not at the same step (")
     assert "start all workers again, with --resume" in last
     finish(*start_workers(command("train.py", "--logdir", folder, "--resume"), 2))
-    assert_same_runs(folder, expected)
+    assert_same_runs(folder, undisturbed_workers)
