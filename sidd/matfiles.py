@@ -6,6 +6,7 @@ MATLAB stores by columns, so that HDF5 returns a MATLAB array of H x W as W x H.
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,19 +122,18 @@ def write_raw(path: str | os.PathLike, array: ArrayLike, compressed: bool = True
     array = np.asarray(array, np.float32)
     if array.ndim != 2:
         raise ValueError(f"a raw image is [H, W]; got shape {array.shape}")
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=512, locking=False) as file:
-            packing = {
-                "chunks": True,
-                "shuffle": True,
-                "compression": "gzip",
-                "compression_opts": 1,
-            }
-            packing = packing if compressed else {}
-            data = file.create_dataset("x", data=array, track_times=False, **packing)
-            data.attrs["MATLAB_class"] = np.bytes_("single")
-        with open(temporary, "r+b") as file:
-            file.write(_V73_HEADER.ljust(116) + bytes(8) + b"\x00\x02IM")
+    packing = {"chunks": True, "shuffle": True, "compression": "gzip", "compression_opts": 1}
+    # In memory: HDF5 itself crashes if a disk fills, and asks the file system for locks.
+    image = io.BytesIO()
+    with h5py.File(image, "w", userblock_size=512) as file:
+        data = file.create_dataset(
+            "x", data=array, track_times=False, **(packing if compressed else {})
+        )
+        data.attrs["MATLAB_class"] = np.bytes_("single")
+    image.seek(0)
+    image.write(_V73_HEADER.ljust(116) + bytes(8) + b"\x00\x02IM")
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(image.getbuffer())
 
 
 def read_packed(path: str | os.PathLike) -> np.ndarray:

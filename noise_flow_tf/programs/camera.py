@@ -1,9 +1,9 @@
 """Bursts of a camera to a noise model of it: pairs, calibration, two trainings, a report."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.programs import burst, camera_report, running
 from noise_flow_tf.programs.configs import BurstConfig, CameraConfig, Shots
 from noise_flow_tf.saving import saved_model
-from noise_flow_tf.saving.run_folder import RunFolder
+from noise_flow_tf.saving.files import clear_partial, replacing
+from noise_flow_tf.saving.run_folder import RunFolder, versions
 from noise_flow_tf.training import own_cameras
 from noise_flow_tf.training.own_cameras import NLF, Fitted
 
@@ -61,23 +62,25 @@ def run(config: CameraConfig) -> None:
             f"{', '.join(base.cameras)}; give the camera another --name"
         )
     tf_keras.utils.set_random_seed(config.seed)
-    parent = folder.path.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.path.name}.") as temporary:
-        place = Path(temporary)
-        calibrated = burst.run(_burst_config(config, place / "burst"), folder.burst)
+    path = folder.path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_partial(path.parent)
+    with folder.locked() if path.is_dir() else nullcontext(), replacing(path) as place:
+        writing = RunFolder(place)
+        writing.create(asdict(config) | saved_model.recipe(base))
+        calibrated = burst.run(_burst_config(config, writing.burst), folder.burst)
         nlf = {iso: one.nlf for iso, one in calibrated.calibrations.items()}
-        data = read(calibrated.pairs, config, place / "cache")
-        fitted = fit_models(base, config.name, nlf, data, config.steps, config.seed)
-        kept = min(fitted, key=lambda name: fitted[name].nll)
-        settings = asdict(config) | saved_model.recipe(fitted[kept].model)
-        folder.create({**settings, "kept": kept, "starts": [running.start()]}, config.overwrite)
-        with folder.locked():
-            save(fitted[kept].model, folder)
+        with tempfile.TemporaryDirectory(dir=place) as cache:
+            data = read(calibrated.pairs, config, Path(cache))
+            fitted = fit_models(base, config.name, nlf, data, config.steps, config.seed)
+            kept = min(fitted, key=lambda name: fitted[name].nll)
+            settings = asdict(config) | saved_model.recipe(fitted[kept].model)
+            about = {"kept": kept, "starts": [running.start()], "versions": versions()}
+            writing.write_settings(settings | about)
+            save(fitted[kept].model, writing)
             scored = camera_report.score(config.name, fitted, nlf, data, config.seed)
             minutes = (time.monotonic() - begin) / 60
-            camera_report.write(folder, config, scored, kept, fitted, nlf, data, minutes)
-            shutil.move(place / "burst", folder.burst)
+            camera_report.write(writing, config, scored, kept, fitted, nlf, data, minutes, folder)
 
 
 def read(pairs: Path, config: CameraConfig, cache: Path) -> Data:

@@ -88,8 +88,12 @@ def write(
     nlf: Mapping[int, NLF],
     data: "Data",
     minutes: float,
+    moves_to: RunFolder,
 ) -> None:
-    """Write `report.md`, `report.json` and pictures, and print the scores."""
+    """Write `report.md`, `report.json` and pictures, and print the scores.
+
+    `moves_to` is where messages say that things are.
+    """
     drawn = figures(config.name, scored, kept, nlf, data)
     for name, figure in drawn.items():
         pictures.save_figure(figure, folder.pictures / f"{name}.png")
@@ -137,9 +141,11 @@ def write(
     print(f"\n{table}\n")
     for line in verdict:
         print(line)
-    print(f"\nreport    {folder.report_text}")
-    print(f"pictures  {folder.pictures}")
-    print(f"model     noise-flow sample --model {folder.path} --camera {config.name} --clean FILE")
+    print(f"\nreport    {moves_to.report_text}")
+    print(f"pictures  {moves_to.pictures}")
+    print(
+        f"model     noise-flow sample --model {moves_to.path} --camera {config.name} --clean FILE"
+    )
 
 
 def verdicts(scored: Scored, kept: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Files of raw images and photographs: reading, and writing in several formats."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +166,9 @@ def save(path: Path, form: str, bayer: np.ndarray, as_given: np.ndarray) -> None
         return
     with replacing(path) as temporary, temporary.open("wb") as file:
         if form == "npy":
-            np.save(file, as_given)
+            content = io.BytesIO()  # NumPy's own writing to a file does not say that a disk is full
+            np.save(content, as_given)
+            file.write(content.getbuffer())
         else:
             values = np.rint(np.clip(bayer.T, 0, 1) * 65535).astype(np.uint16)
             Image.fromarray(values).save(file, format="png")

@@ -66,6 +66,49 @@ def test_a_complete_run_is_scored_again(capsys, dataset, tmp_path, undisturbed):
     assert_same_runs(folder, undisturbed)
 
 
+def test_a_complete_run_that_has_not_changed_is_left_alone(capsys, tmp_path, undisturbed):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    resume = ["--logdir", str(folder), "--resume"]
+
+    def state():
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before = state()
+    train.main(resume)
+    assert "run: trained, exported and reported already; nothing has" in capsys.readouterr().out
+    assert state() == before
+    for damaged in ("saved_model/variables/variables.index", "pictures/nll.png", "noise_flow.npz"):
+        (folder / damaged).write_bytes(b"")
+        train.main(resume)
+        assert "nothing has changed" not in capsys.readouterr().out
+        assert (folder / damaged).stat().st_size
+    for got, want in zip(
+        nf.load(folder / "saved_model").variables, nf.load(undisturbed).variables, strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+    assert (folder / "history.csv").read_text() == (undisturbed / "history.csv").read_text()
+    train.main(resume)
+    assert "nothing has changed" in capsys.readouterr().out
+
+
+def test_names_that_tensorflow_takes_for_patterns(dataset, tmp_path, undisturbed):
+    """A new run is refused before it trains; what is there already can be read."""
+    line = training(tmp_path / "run[1]", dataset, "--epochs", 1)
+    refused = subprocess.run(line, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "run[1]: TensorFlow takes [ ] in a path for a pattern" in refused.stderr
+    assert not (tmp_path / "run[1]").exists()
+    moved = shutil.copytree(undisturbed, tmp_path / "[old] run*")
+    for path in (moved, moved / "saved_model"):
+        for got, want in zip(nf.load(path).variables, nf.load(undisturbed).variables, strict=True):
+            np.testing.assert_array_equal(got, want)
+    refused = subprocess.run(
+        command("train.py", "--logdir", moved, "--resume"), capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "choose another name" in refused.stderr.splitlines()[-1]
+
+
 def test_more_epochs_of_a_constant_rate_are_kept_for_the_next_resume(dataset, tmp_path):
     folder = tmp_path / "run"
     basic = ["--logdir", folder, "--resume"]
@@ -175,3 +218,33 @@ def test_two_workers_train_the_same_model_as_one_process(dataset, tmp_path):
     got, expected = (learned(nf.load(tmp_path / name)) for name in ("two", "one"))
     for name, value in expected.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+TOGETHER = ("--epochs", 30, "--checkpoint_every", 2, "--strategy", "multiworker")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_workers(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed_workers") / "run"
+    finish(*start_workers(training(folder, dataset, *TOGETHER), 2))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_worker_leaves_one_line_and_a_run_that_goes_on(
+    dataset, tmp_path, undisturbed_workers, victim
+):
+    folder = tmp_path / "run"
+    workers = start_workers(training(folder, dataset, *TOGETHER), 2)
+    wait_for_step(workers[0], folder, 20)
+    workers[victim].kill()
+    workers[victim].communicate()
+    _, errors = workers[1 - victim].communicate(timeout=120)
+    assert workers[1 - victim].returncode == 75
+    assert "Traceback" not in errors
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("train.py: another worker is gone, or not at the same step (")
+    assert "start all workers again, with --resume" in last
+    finish(*start_workers(command("train.py", "--logdir", folder, "--resume"), 2))
+    assert_same_runs(folder, undisturbed_workers)
