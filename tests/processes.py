@@ -33,12 +33,14 @@ def start(command: Sequence[str], **environment: str) -> subprocess.Popen:
 
 def start_workers(command: Sequence[str], count: int) -> list[subprocess.Popen]:
     """Starts the workers of one training, all on this machine."""
+    return [start(command, TF_CONFIG=text) for text in cluster_of(count)]
+
+
+def cluster_of(count: int) -> list[str]:
+    """Returns the TF_CONFIG of each worker, at free ports of this machine."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
     tasks = [{"type": "worker", "index": index} for index in range(count)]
-    return [
-        start(command, TF_CONFIG=json.dumps({"cluster": {"worker": workers}, "task": task}))
-        for task in tasks
-    ]
+    return [json.dumps({"cluster": {"worker": workers}, "task": task}) for task in tasks]
 
 
 def free_ports(count: int) -> list[int]:

@@ -146,7 +146,10 @@ def run(main: Callable[[], None], program: str | None = None) -> None:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        sys.exit(_fail(program, f"{error.filename}: {error.strerror}" if named else str(error)))
+    except ValueError as error:
         sys.exit(_fail(program, str(error)))
     except KeyboardInterrupt as error:
         sys.exit(_fail(program, str(error) or "interrupted", getattr(error, "exit_code", 130)))

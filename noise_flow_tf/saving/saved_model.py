@@ -38,7 +38,7 @@ def save(model: Any, path: str | os.PathLike, kind: Kind = NOISE_MODEL) -> None:
         try:
             tf.saved_model.save(export, str(partial), export.signatures())
         except tf.errors.OpError as error:
-            raise cannot_write(Path(path), OSError(error.message.splitlines()[0])) from error
+            raise OSError(error.message.splitlines()[0].rpartition("; ")[2]) from error
         (partial / kind.about).write_text(json.dumps(about), encoding="utf-8")
 
 

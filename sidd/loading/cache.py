@@ -169,6 +169,7 @@ def _write(
             pair, info = _read(frames[name], patch_size)
         except SiddError as error:
             return _bad(error, strict)
+        cache.mkdir(parents=True, exist_ok=True)
         with replacing(cache / f"{name}.npy") as path, open(path, "wb") as file:
             checksums = write_tiles(file, pair.noise, pair.clean)
         with replacing(cache / f"{name}.json") as path:

@@ -39,11 +39,15 @@ class Case:
         line: the command, which writes to a folder.
         result: what must be equal, bit for bit, when it has ended.
         whole: checks a folder at any moment: nothing half-written has a final name.
+        workers: in how many processes together it runs; one of them is killed.
+        is_python: a call of the library, not a command.
     """
 
     line: Callable[[Inputs, Path], list[str]]
     result: Callable[[Path], Result]
     whole: Callable[[Path], None]
+    workers: int = 1
+    is_python: bool = False
 
 
 def prepare(folder: Path) -> Inputs:
@@ -62,7 +66,7 @@ def prepare(folder: Path) -> Inputs:
     return Inputs(dataset, folder / "cache", folder / "shots", folder / "model", folder / "run")
 
 
-def training(arch: str, epochs: int, *more: object) -> Case:
+def training(arch: str, epochs: int, *more: object, workers: int = 1) -> Case:
     def line(inputs: Inputs, out: Path) -> list[str]:
         data = ["--sidd_path", inputs.dataset, "--cache", inputs.cache, "--n_batch_train", 16]
         length = ["--epochs", epochs, "--checkpoint_every", 2, "--average_batches", 4]
@@ -74,9 +78,12 @@ def training(arch: str, epochs: int, *more: object) -> Case:
         run = RunFolder(out / "run")
         scores = json.loads(run.report.read_text())["test"]
         exported = [variable.numpy().tobytes() for variable in nf.load(run.saved_model).variables]
-        return _trained(run, nf.load(run.path)) | {"scores": scores, "exported": exported}
+        trained = _trained(run, nf.load(run.path))
+        if workers > 1:  # the sums of an epoch are those of all workers, added up in another order
+            trained = {"weights": trained["weights"], "rows": len(trained)}
+        return trained | {"scores": scores, "exported": exported}
 
-    return Case(line, result, lambda out: _check_run(RunFolder(out / "run"), nf.load))
+    return Case(line, result, lambda out: _check_run(RunFolder(out / "run"), nf.load), workers)
 
 
 def denoiser() -> Case:
@@ -93,7 +100,12 @@ def denoiser() -> Case:
     return Case(line, result, lambda out: _check_run(DenoiserRun(out / "run"), denoising.load))
 
 
-def of_files(line: Callable[[Inputs, Path], list[str]], *, tables: tuple[str, ...] = ()) -> Case:
+def of_files(
+    line: Callable[[Inputs, Path], list[str]],
+    *,
+    tables: tuple[str, ...] = (),
+    is_python: bool = False,
+) -> Case:
     """A command whose files are the same each time; those of `tables` grow row by row."""
 
     def result(out: Path) -> Result:
@@ -106,7 +118,7 @@ def of_files(line: Callable[[Inputs, Path], list[str]], *, tables: tuple[str, ..
             if path.is_file() and path.name not in (*tables, ".lock") and not _is_temporary(path):
                 _check_file(path)
 
-    return Case(line, result, whole)
+    return Case(line, result, whole, is_python=is_python)
 
 
 def added_camera() -> Case:
@@ -171,17 +183,21 @@ def export() -> Case:
         if (out / "model.npz").exists():
             native.load(out / "model.npz")
 
-    return Case(lambda i, out: program("export", i.model, out / "model"), result, whole)
+    def line(inputs: Inputs, out: Path) -> list[str]:
+        return program("export", inputs.model, out / "model")
+
+    return Case(line, result, whole, is_python=True)
 
 
 CASES = {
     "training": training("sdn5|unc|gain4", 6),
     "full model": training("S-Ax4-G-Ax4-CAM", 3),
+    "two workers": training("sdn5|unc|gain4", 6, "--strategy", "multiworker", workers=2),
     "denoiser": denoiser(),
-    "cache": of_files(lambda i, out: program("cache", i.dataset, out / "cache")),
+    "cache": of_files(lambda i, out: program("cache", i.dataset, out / "cache"), is_python=True),
     "sampling": of_files(_sample, tables=("samples.csv",)),
     "export": export(),
-    "offline dataset": of_files(lambda i, out: program("dataset", out / "sidd")),
+    "offline dataset": of_files(lambda i, out: program("dataset", out / "sidd"), is_python=True),
     "new camera": added_camera(),
     "burst": of_files(_burst),
 }
@@ -191,11 +207,9 @@ def _trained(run: RunFolder, model: Any) -> Result:
     history = run.history.read_text().splitlines()
     seconds = history[0].split(",").index("seconds")
     rows = [line.split(",") for line in history]
+    epochs = {f"row {n}": row[:seconds] + row[seconds + 1 :] for n, row in enumerate(rows)}
     assert not list(run.path.rglob(".*.tmp"))
-    return {
-        "weights": [variable.numpy().tobytes() for variable in model.variables],
-        "history": [row[:seconds] + row[seconds + 1 :] for row in rows],
-    }
+    return {"weights": [variable.numpy().tobytes() for variable in model.variables], **epochs}
 
 
 def _check_run(run: RunFolder, load: Callable[[Path], Any]) -> None:

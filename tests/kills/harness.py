@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kills.cases import Case, Inputs, Result
-from tests.processes import ROOT
+from tests.processes import ROOT, cluster_of
 
 _KILLS_BEFORE_THE_END = 4
 _PATIENCE = 900
+_SHOWN = 200
+_UNTIL_NOTICED = 60
+_ALONE, _TERMINATED = 75, 128 + signal.SIGTERM
 
 
 class NotEqualError(AssertionError):
@@ -30,7 +33,7 @@ class Outcome:
 
 
 class Killer:
-    """One command, its result if nobody disturbs it, and when that was written."""
+    """One command, alone or as several workers, and its result if nobody disturbs it."""
 
     def __init__(self, case: Case, inputs: Inputs, folder: Path) -> None:
         """Run the command once, undisturbed."""
@@ -38,13 +41,13 @@ class Killer:
         self._errors = folder / "errors.txt"
         out = self._fresh("undisturbed")
         begin = time.monotonic()
-        process = self._start(out)
+        processes = self._start(out)
         first = begin
-        while process.poll() is None:
+        while processes[0].poll() is None:
             if first == begin and any(out.iterdir()):
                 first = time.monotonic()
             time.sleep(0.02)
-        self._check_end(process)
+        self._check_end(processes)
         self._duration = time.monotonic() - begin
         self._first = first - begin
         self._expected = case.result(out)
@@ -69,53 +72,85 @@ class Killer:
                 self._kill_once(out, killed)
             outcome.kills += len(killed)
             self._check_end(self._start(out))
-            self._compare(self._case.result(out), f"seed {seed}, killed after {_shown(killed)}")
+            check_equal(
+                self._case.result(out),
+                self._expected,
+                f"seed {seed}, killed after {_shown(killed)}",
+            )
             outcome.ends += 1
         return outcome
 
     def _kill_once(self, out: Path, killed: list[float]) -> None:
-        process = self._start(out)
+        processes = self._start(out)
+        victim = processes[len(killed) % len(processes)]
         try:
-            process.wait(killed[-1])
+            victim.wait(killed[-1])
         except subprocess.TimeoutExpired:
-            process.kill()
-        process.wait()
-        if process.returncode not in (0, -signal.SIGKILL):
-            raise NotEqualError(f"ended with {process.returncode} after {_shown(killed)}")
+            victim.kill()
+        victim.wait()
+        allowed = {victim: (0, -signal.SIGKILL)}
+        for other in processes:
+            if other is not victim:
+                self._stop(other)
+                allowed[other] = (0, _ALONE, _TERMINATED)
+        codes = [process.returncode for process in processes]
+        if any(process.returncode not in allowed[process] for process in processes):
+            raise NotEqualError(f"ended with {codes} after {_shown(killed)}: {self._told()}")
+        if "Traceback" in self._told():
+            raise NotEqualError(f"a traceback after {_shown(killed)}: {self._told()}")
         try:
             self._case.whole(out)
         except Exception as error:
             raise NotEqualError(f"not whole after {_shown(killed)}: {error}") from error
 
-    def _compare(self, result: Result, about: str) -> None:
-        different = [
-            name
-            for name in {**result, **self._expected}
-            if result.get(name) != self._expected.get(name)
-        ]
-        if different:
-            raise NotEqualError(f"{about}: {', '.join(different[:5])} differ")
+    def _stop(self, process: subprocess.Popen) -> None:
+        """Let a process end whose worker is gone; one that still waits for it takes a signal."""
+        try:
+            process.wait(_UNTIL_NOTICED)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait(_UNTIL_NOTICED)
 
-    def _start(self, out: Path) -> subprocess.Popen:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
-        with self._errors.open("wb") as errors:
-            return subprocess.Popen(
-                self._case.line(self._inputs, out),
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-            )
+    def _start(self, out: Path) -> list[subprocess.Popen]:
+        quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environments: list[dict[str, str]] = [{}]
+        if self._case.workers > 1:
+            environments = [{"TF_CONFIG": text} for text in cluster_of(self._case.workers)]
+        with self._errors.open("ab") as errors:
+            errors.truncate(0)
+            return [
+                subprocess.Popen(
+                    self._case.line(self._inputs, out),
+                    env={**os.environ, "PYTHONPATH": str(ROOT), **quiet, **of_worker},
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                )
+                for of_worker in environments
+            ]
 
-    def _check_end(self, process: subprocess.Popen) -> None:
-        if process.wait(timeout=_PATIENCE):
-            told = self._errors.read_text(errors="replace").strip()[-500:]
-            raise NotEqualError(f"ended with {process.returncode}: {told}")
+    def _check_end(self, processes: list[subprocess.Popen]) -> None:
+        codes = [process.wait(timeout=_PATIENCE) for process in processes]
+        if any(codes):
+            raise NotEqualError(f"ended with {codes}: {self._told()}")
+
+    def _told(self) -> str:
+        return self._errors.read_text(errors="replace").strip()[-500:]
 
     def _fresh(self, name: str) -> Path:
         out = self._folder / name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         return out
+
+
+def check_equal(result: Result, expected: Result, about: str = "") -> None:
+    """Raise a NotEqualError if two results are not the same."""
+    for name, value in expected.items():
+        if (got := result.get(name)) != value:
+            shown = f"{str(got)[:_SHOWN]}, not {str(value)[:_SHOWN]}"
+            raise NotEqualError(f"{about}: {name} is {shown}")
+    if more := result.keys() - expected.keys():
+        raise NotEqualError(f"{about}: {', '.join(more)} should not be there")
 
 
 def shares(kills: int, names: list[str]) -> Iterator[tuple[str, int]]:
