@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +9,6 @@ import tensorflow as tf
 from noise_flow_tf.native.use import without_core
 from noise_flow_tf.saving import exports
 from noise_flow_tf.saving.files import (
-    cannot_write,
     check_name,
     readable,
     reading,

@@ -101,10 +101,7 @@ def denoiser() -> Case:
 
 
 def of_files(
-    line: Callable[[Inputs, Path], list[str]],
-    *,
-    tables: tuple[str, ...] = (),
-    is_python: bool = False,
+    line: Callable[[Inputs, Path], list[str]], tables: tuple[str, ...] = (), is_python: bool = False
 ) -> Case:
     """A command whose files are the same each time; those of `tables` grow row by row."""
 
