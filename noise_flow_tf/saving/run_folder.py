@@ -240,5 +240,7 @@ def versions() -> dict[str, str]:
 
 def newest_first(folder: Path) -> list[Path]:
     """Return the prefixes of the numbered checkpoints in a folder, later numbers first."""
-    prefixes = [path.with_suffix("") for path in folder.glob("*-*.index")]
-    return sorted(prefixes, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    found = [path.with_suffix("") for path in folder.glob("*-*.index")]
+    numbered = {path: path.name.rpartition("-")[2] for path in found}
+    prefixes = [path for path, number in numbered.items() if number.isdecimal()]
+    return sorted(prefixes, key=lambda path: int(numbered[path]), reverse=True)

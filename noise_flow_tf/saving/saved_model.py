@@ -81,7 +81,8 @@ def restore(prefix: str | os.PathLike, kind: Kind = NOISE_MODEL, /, **recipe: An
             status = tf.train.Checkpoint(**{kind.key: model}).read(path)
             status.assert_existing_objects_matched().expect_partial()
     except Exception as error:  # TensorFlow raises many kinds for a damaged file
+        reason = str(error).partition(", likely due")[0].strip() or type(error).__name__
         raise ValueError(
-            f"checkpoint {prefix} cannot be read as {kind.label.format(**recipe)}: {error}"
+            f"checkpoint {prefix} cannot be read as {kind.label.format(**recipe)}: {reason}"
         ) from error
     return model

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from sidd.bayer import pack, unpack
-from sidd.errors import SiddError, reading
+from sidd.errors import reading
 from sidd.files import replacing
 
 Four = tuple[float, float, float, float]
+
+
+_LARGEST = 1e9  # of what a calibration holds; black levels are below 2^16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +90,37 @@ class Calibration:
         """Return the calibration of what `to_json` gave, also after a round trip through a file.
 
         Raises:
-            SiddError: if a number is missing or a name is unknown.
+            ValueError: if a number is missing or not one, or a name is unknown.
         """
         try:
-            return cls(**{name: _tuples(value) for name, value in content.items()})
-        except TypeError as error:
+            one = cls(**{name: _tuples(value) for name, value in content.items()})
+        except (TypeError, AttributeError) as error:
             names = ", ".join(one.name for one in fields(cls))
-            raise SiddError(f"not a calibration: {error}; expected {names}") from None
+            raise ValueError(f"not a calibration: {error}; expected {names}") from None
+        one._check()
+        return one
+
+    def _check(self) -> None:
+        """Raise ValueError unless each number is one, and finite, as a file may have changed it."""
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        for name, value in own.items():
+            if name in ("camera", "row_source"):
+                right = isinstance(value, str)
+            elif name == "notes":
+                right = isinstance(value, tuple) and all(isinstance(note, str) for note in value)
+            elif name in ("iso", "bursts", "frames"):
+                right = isinstance(value, int) and not isinstance(value, bool) and value > 0
+            elif name in _OF_CHANNELS:
+                right = isinstance(value, tuple) and len(value) == 4 and all(map(_finite, value))
+            elif name == "noise_profile":
+                pairs = isinstance(value, tuple) and all(isinstance(pair, tuple) for pair in value)
+                right = pairs and all(len(p) == 2 and all(map(_finite, p)) for p in value)
+            else:
+                right = _finite(value)
+            if not right:
+                raise ValueError(f"not a calibration: {name} is {value!r}")
+        if missing := vars(self).keys() - own.keys() - _OPTIONAL:
+            raise ValueError(f"not a calibration: {', '.join(sorted(missing))} is null")
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +189,15 @@ def read_calibrations(path: str | os.PathLike) -> dict[int, Calibration]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         found = [Calibration.from_json(one) for one in content]
     return {one.iso: one for one in found}
+
+
+_OF_CHANNELS = ("slope", "offset", "slope_error", "offset_error", "black", "read")
+_OPTIONAL = {one.name for one in fields(Calibration) if one.default is None}
+
+
+def _finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < _LARGEST
 
 
 def _tuples(value: Any) -> Any:

@@ -13,6 +13,9 @@ from PIL import Image
 
 import sidd
 from sidd.loading.cache import open_cached
+from sidd.raw.bursts import read_burst
+from sidd.raw.calibration import Calibration, read_calibrations, write_calibrations
+from sidd.raw.simulated import SimulatedSensor, textured_scene, write_burst
 from sidd.tools.extraction import extract
 from tests import dng_files
 
@@ -58,7 +61,7 @@ def prepare(folder: Path) -> None:
     nf.save_npz(model, folder / "weights.npz")
     from noise_flow_tf.cli import train
 
-    config = vars(train.parse(["--logdir", "run"]))
+    config = vars(train.parse(["--logdir", "run", "--arch", model.arch]))
     run = RunFolder(folder / "run")
     run.create({**config, "cameras": model.cameras, "iso_levels": model.iso_levels})
     shutil.copy(run.settings, folder / "settings.json")
@@ -71,6 +74,42 @@ def prepare(folder: Path) -> None:
     (folder / "list.txt").write_text("# images\nimage.npy,100,S6\n\nother.npy\n")
     (folder / "pairs.txt").write_text("# pairs\nimage.npy,image.npy,100,S6\n")
     shutil.make_archive(str(folder / "data"), "zip", folder, "list.txt")
+    _prepare_models(folder, model)
+    _prepare_burst(folder)
+
+
+def _prepare_models(folder: Path, model: Any) -> None:
+    import tensorflow as tf
+
+    from noise_flow_tf.programs.sampling_plan import Draw, Record
+    from noise_flow_tf.saving import saved_model
+    from noise_flow_tf.saving.kinds import NOISE_MODEL
+    from noise_flow_tf.saving.run_folder import RunFolder
+
+    saved_model.save(model, folder / "model")
+    run = RunFolder(folder / "run")
+    checkpoint = tf.train.Checkpoint(**{NOISE_MODEL.key: model})
+    checkpoint.write(str(run.best / "best-1"))
+    rows = "epoch,nll,val_nll,seconds\n1,-2.5,-2.25,1.5\n2,-2.625,,1\n"
+    run.history.write_text(rows, encoding="utf-8")
+    record = Record(folder)
+    for number in range(3):
+        name = f"image_{number:03d}"
+        draw = Draw("image.npy", number, 100, "S6", number, 1.0, "model", "0a1b", name)
+        record.add(draw, [folder / "image.npy"])
+
+
+def _prepare_burst(folder: Path) -> None:
+    sensor = SimulatedSensor(slope=8e-4, read=2e-3)
+    scene = textured_scene((32, 32), seed=0)
+    write_burst(folder / "burst", sensor, scene, 3, seed=0, iso=640)
+    picture = np.random.default_rng(0).integers(0, 256, (16, 18, 3), np.uint8)
+    Image.fromarray(picture).save(folder / "photo.jpg", quality=95)
+    four = (1e-4, 2e-4, 3e-4, 4e-4)
+    numbers = dict.fromkeys(("slope", "offset", "slope_error", "offset_error"), four)
+    counts = {"camera": "SONYA7", "iso": 640, "bursts": 2, "frames": 6}
+    one = Calibration(**counts, **numbers, lowest=0.0, highest=1.0, notes=("dark",))
+    write_calibrations(folder / "calibration.json", [one])
 
 
 def _pair(noisy: str, clean: str = "clean.MAT", metadata: str = "metadata.MAT") -> Callable:
@@ -145,6 +184,46 @@ def _zip(folder: Path) -> Any:
     return extract(folder / "data.zip", out, progress=False)
 
 
+def _model(name: str) -> Callable:
+    def read(folder: Path) -> list[np.ndarray]:
+        import noise_flow_tf as nf
+
+        return [variable.numpy() for variable in nf.load(folder / name).variables]
+
+    return read
+
+
+def _history(folder: Path) -> list[dict[str, float]]:
+    from noise_flow_tf.saving.run_folder import RunFolder
+
+    return RunFolder(folder / "run").read_history(2)
+
+
+def _record(folder: Path) -> Any:
+    from noise_flow_tf.programs.sampling_plan import Record
+
+    return Record(folder)
+
+
+def _burst(folder: Path) -> Any:
+    return read_burst(sorted((folder / "burst").glob("*.dng")))
+
+
+def _calibrations(folder: Path) -> list[Calibration]:
+    return list(read_calibrations(folder / "calibration.json").values())
+
+
+def _finite_calibrations(one: list[Calibration], other: list[Calibration]) -> bool:
+    numbers = [value for c in one for value in (*c.slope, *c.offset, c.lowest, c.highest)]
+    return bool(np.isfinite(numbers).all())
+
+
+def _photograph(folder: Path) -> Any:
+    from noise_flow_tf.programs import raw_images
+
+    return raw_images.read_photograph(folder / "photo.jpg", log=lambda text: None)
+
+
 def _manifest(folder: Path) -> Any:
     return sidd.read_manifest(folder / "sidd")
 
@@ -173,12 +252,28 @@ READERS = {
     "list of pairs": Reader("pairs.txt", _pairs),
     "zip": Reader("data.zip", _zip),
     "synthetic.json": Reader("sidd/synthetic.json", _manifest),
+    "SavedModel, JSON": Reader("model/noise_flow.json", _model("model")),
+    "SavedModel, index": Reader("model/variables/variables.index", _model("model"), _all_equal),
+    "SavedModel, weights": Reader(
+        "model/variables/variables.data-00000-of-00001", _model("model"), _all_equal
+    ),
+    "checkpoint, index": Reader("run/checkpoints/best/best-1.index", _model("run"), _all_equal),
+    "checkpoint, weights": Reader(
+        "run/checkpoints/best/best-1.data-00000-of-00001", _model("run"), _all_equal
+    ),
+    "history.csv": Reader("run/history.csv", _history),
+    "samples.csv": Reader("samples.csv", _record),
+    "burst": Reader("burst/frame_000.dng", _burst, head=900),
+    "calibration.json": Reader("calibration.json", _calibrations, _finite_calibrations),
+    "photograph": Reader("photo.jpg", _photograph, head=700),
 }
 
 
 def names(reader: Reader) -> tuple[str, ...]:
     """Return what an error may call the damaged file, or its folder."""
     own = Path(reader.file)
+    if own.parts[0] in ("model", "run"):  # which are files together
+        return (own.name, own.parts[0])
     cached = ("opened/",) if own.stem == "cache" else ()
     in_pair = ("noisy.MAT", "matlab.MAT") if reader.file in ("clean.MAT",) else ()
     return (own.name, *cached, *in_pair, json.dumps(reader.file))
