@@ -25,7 +25,7 @@ from noise_flow_tf.distribution import NoiseDistribution
 _REACH = 2
 _PLACES = neighbours(_REACH)
 _ABOVE_DIAGONAL = np.triu_indices(4, 1)
-_IMPULSE = 64
+_IMPULSE = 32
 _MOST = 100.0
 _LARGEST = 5.0
 """The fitted filter's limits: its noise's standard deviation, and log(1 / what is unpredicted)."""
@@ -64,9 +64,11 @@ class LinearGaussian(Fitted, Baseline):
             grams[pair] = grams.get(pair, 0.0) + features.T @ features
             numbers[pair] = numbers.get(pair, 0) + len(features)
         found = {pair: _predict(grams[pair] / numbers[pair]) for pair in grams}
-        for (camera, iso), one in found.items():
-            exact = one.log_own.max() > _LARGEST
-            if exact or not np.all(_stddev(one.own(), one.others) < _MOST):
+        own = np.stack([one.own() for one in found.values()]).astype(np.float32)
+        others = np.stack([one.others for one in found.values()]).astype(np.float32)
+        stddevs = _stddevs(own, others).numpy()
+        for ((camera, iso), one), stddev in zip(found.items(), stddevs, strict=True):
+            if one.log_own.max() > _LARGEST or not np.all(stddev < _MOST):
                 raise ValueError(
                     f"the noise of camera {cameras[camera]} at ISO {iso} has no stationary "
                     "correlation: its values follow from each other; is a frame damaged?"
@@ -101,10 +103,9 @@ class LinearGaussian(Fitted, Baseline):
     def predicted_scale(self, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
         """Return the standard deviation `[B, H, W, 4]` of the noise away from the border."""
         conditions = self.condition_space.resolve(packed(clean), iso, camera)
-        white, filtered = self.bijectors(conditions, training=False)
-        scale = white.forward(tf.ones_like(conditions.clean))
-        spread = _spread(filtered, len(conditions.iso))
-        return scale * spread[:, tf.newaxis, tf.newaxis, :]
+        white, _ = self.bijectors(conditions, training=False)
+        stddevs = _stddevs(self._own(conditions), self.at("others", conditions))
+        return white.forward(tf.ones_like(conditions.clean)) * stddevs[:, None, None, :]
 
     def _own(self, conditions: Conditions) -> tf.Tensor:
         diagonal = tf.linalg.diag(tf.exp(self.at("log_own", conditions)))
@@ -157,20 +158,15 @@ def _predict(gram: np.ndarray) -> _Prediction:
     return _Prediction(log_own, own[_ABOVE_DIAGONAL], others.reshape(_SHAPE))
 
 
-def _stddev(own: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the standard deviations `[4]` of what a filter makes of white noise."""
-    one = CausalFilter(own.astype(np.float32)[np.newaxis], others.astype(np.float32)[np.newaxis])
-    return np.nan_to_num(np.asarray(_spread(one, 1))[0], nan=np.inf)
+def _stddevs(own: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return the standard deviations `[B, 4]` of what B filters make of white noise.
 
-
-def _spread(filtered: CausalFilter, batch: int) -> tf.Tensor:
-    """Return the standard deviations `[B, 4]`: the energy of the response to unit impulses.
-
-    It is summed over 64 x 64 pixels, in which the response of a correlation of a few pixels ends.
+    They are the energy of the responses to unit impulses, within 32 x 32 pixels, in which those of
+    a correlation of a few pixels end.
     """
-    variance = 0.0
-    for channel in range(4):
-        impulse = np.zeros((batch, _IMPULSE, _IMPULSE, 4), np.float32)
-        impulse[:, 0, _IMPULSE // 2, channel] = 1
-        variance += tf.reduce_sum(tf.square(filtered.forward(impulse)), axis=[1, 2])
-    return tf.sqrt(variance)
+    impulses = np.zeros((4, _IMPULSE, _IMPULSE, 4), np.float32)
+    impulses[range(4), 0, _IMPULSE // 2, range(4)] = 1
+    each = CausalFilter(tf.repeat(own, 4, axis=0), tf.repeat(others, 4, axis=0))
+    response = each.forward(tf.tile(impulses, [tf.shape(own)[0], 1, 1, 1]))
+    variance = tf.reduce_sum(tf.square(response), axis=[1, 2])
+    return tf.sqrt(tf.reduce_sum(tf.reshape(variance, [-1, 4, 4]), axis=1))

@@ -134,7 +134,8 @@ def evaluate(
 
 def _size(model: Any) -> dict[str, Any]:
     """Return the architecture and the number of parameters, of any kind of model."""
-    parameters = sum(math.prod(v.shape) for v in getattr(model, "trainable_variables", ()))
+    variables = getattr(model, "trainable_variables", ())
+    parameters = getattr(model, "num_parameters", sum(math.prod(v.shape) for v in variables))
     return {"arch": getattr(model, "arch", type(model).__name__), "parameters": parameters}
 
 
