@@ -71,7 +71,7 @@ class LinearGaussian(Fitted, Baseline):
             if one.log_own.max() > _LARGEST or not np.all(stddev < _MOST):
                 raise ValueError(
                     f"the noise of camera {cameras[camera]} at ISO {iso} has no stationary "
-                    "correlation: its values follow from each other; is a frame damaged?"
+                    "correlation: some values follow from others; is a frame damaged?"
                 )
         space = space_of(found, cameras)
         tables = {
