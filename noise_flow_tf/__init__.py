@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from noise_flow_tf import saving as saving
     from noise_flow_tf import training as training
     from noise_flow_tf.baselines import CameraNLF as CameraNLF
+    from noise_flow_tf.baselines import FittedNLF as FittedNLF
     from noise_flow_tf.baselines import GaussianNoise as GaussianNoise
+    from noise_flow_tf.baselines import LinearGaussian as LinearGaussian
+    from noise_flow_tf.baselines import SharedNLF as SharedNLF
     from noise_flow_tf.conditions import CAMERAS as CAMERAS
     from noise_flow_tf.conditions import CLEAN_RANGE as CLEAN_RANGE
     from noise_flow_tf.conditions import ISO_LEVELS as ISO_LEVELS
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from noise_flow_tf.sampling.keras_layers import TFKerasNoiseFlowLayer as TFKerasNoiseFlowLayer
     from noise_flow_tf.sampling.scale import predicted_scale as predicted_scale
     from noise_flow_tf.saving import release as release
+    from noise_flow_tf.saving.baselines import save_baseline as save_baseline
     from noise_flow_tf.saving.loading import load as load
     from noise_flow_tf.saving.numpy_weights import save_npz as save_npz
     from noise_flow_tf.saving.release import load_release as load_release
@@ -48,12 +52,15 @@ _MODULES_OF_NAMES = {
     "CAMERAS": "conditions",
     "CLEAN_RANGE": "conditions",
     "CameraNLF": "baselines",
+    "FittedNLF": "baselines",
     "GaussianNoise": "baselines",
     "ISO_LEVELS": "conditions",
     "Keras3NoiseFlowLayer": "sampling.keras_layers",
+    "LinearGaussian": "baselines",
     "NoiseDistribution": "distribution",
     "NoiseFlow": "model",
     "NoiseFlowLayer": "sampling.keras_layers",
+    "SharedNLF": "baselines",
     "TFKerasNoiseFlowLayer": "sampling.keras_layers",
     "Trainer": "training.trainer",
     "fit_camera": "training.new_cameras",
@@ -61,6 +68,7 @@ _MODULES_OF_NAMES = {
     "load_release": "saving.release",
     "predicted_scale": "sampling.scale",
     "sample_image": "sampling.images",
+    "save_baseline": "saving.baselines",
     "save_npz": "saving.numpy_weights",
     "use_core": "native.use",
 }

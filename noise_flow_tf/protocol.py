@@ -21,7 +21,8 @@ class NoiseModel(Protocol):
     `NoiseFlow` and the baselines are noise models. Optional attributes:
 
     - of the model: `condition_space`, the supported cameras and ISO levels; `receptive_field`, in
-      packed pixels; `uses_nlf`, whether it must be called with `nlf` too;
+      packed pixels, None if whole images have to be sampled at once; `has_latent`, False if its
+      distribution has none; `uses_nlf`, whether it must be called with `nlf` too;
       `predicted_scale(clean, iso, camera)`;
     - of the distribution: `latent_and_log_prob(noise)` and `noise_of(latent)`, for models that
       transform a standard-normal latent of the image's shape.

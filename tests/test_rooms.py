@@ -138,8 +138,8 @@ HEAVY = [
     [
         [],
         *([name] for name in (
-            "train", "sample", "evaluate", "paper", "train-denoiser", "evaluate-denoiser",
-            "denoise", "burst", "camera",
+            "train", "sample", "fit-baseline", "evaluate", "paper", "train-denoiser",
+            "evaluate-denoiser", "denoise", "burst", "camera",
         )),
         ["sidd"],
         ["sidd", "index"],

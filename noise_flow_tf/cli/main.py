@@ -10,6 +10,7 @@ from noise_flow_tf.native import library
 COMMANDS = {
     "train": "train a noise model",
     "sample": "add sampled noise to clean images",
+    "fit-baseline": "fit noise models of few parameters to compare with",
     "evaluate": "score noise models on test scenes",
     "paper": "the tables and figures of the paper",
     "train-denoiser": "train a denoiser on sampled or real noise",

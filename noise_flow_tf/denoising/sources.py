@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from noise_flow_tf.saving.kinds import BASELINES, BaselineKind
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -197,10 +199,17 @@ def _whole(seed: tf.Tensor) -> tf.Tensor:
 
 
 def _of_model(table: Table, model: NoiseModel) -> ModelNoise:
+    if kind := getattr(model, "kind", None):
+        raise ValueError(f"--model is a {kind} baseline; give --noise {kind}")
+    return _of_pairs(table, model)
+
+
+def _of_pairs(table: Table, model: NoiseModel) -> ModelNoise:
     from noise_flow_tf.conditions import ConditionSpace
 
     space = ConditionSpace.of(model)
-    return ModelNoise(model, [pair for pair in table if space.supports(pair[1], pair[0])])
+    pairs = [(c, iso) for c, iso in table if c in space.cameras and space.supports(iso, c)]
+    return ModelNoise(model, pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +235,26 @@ class NoiseSource:
     needs_model: bool = False
     of_dataset: bool = False
     paper: Mapping[str, float] | None = None
+
+
+def _of_baseline(kind: BaselineKind) -> NoiseSource:
+    """Return the noise source of a kind of fitted baselines."""
+
+    def make(table: Table, model: NoiseModel) -> ModelNoise:
+        if getattr(model, "kind", "noise_flow") != kind.name:
+            raise ValueError(
+                f"--noise {kind.name} needs the --model that noise-flow fit-baseline --baseline "
+                f"{kind.name} writes; got a {getattr(model, 'kind', 'noise flow')}"
+            )
+        return _of_pairs(table, model)
+
+    return NoiseSource(
+        name=kind.name,
+        title=f"DnCNN-{kind.title}",
+        help=f"sampled from the fitted baseline --model, likewise: {kind.help}",
+        make=make,
+        needs_model=True,
+    )
 
 
 SOURCES = {
@@ -255,6 +284,7 @@ SOURCES = {
             needs_model=True,
             paper={"psnr": 48.52, "ssim": 0.992},
         ),
+        *map(_of_baseline, BASELINES.values()),
         NoiseSource(
             name="real",
             title="DnCNN-Real",
@@ -266,7 +296,7 @@ SOURCES = {
         ),
     )
 }
-"""All noise sources by name, in the order of the paper's Table 3."""
+"""All noise sources by name, in the order of the paper's Table 3, with fitted baselines."""
 
 
 def make(name: str, table: Table, model: NoiseModel | None, gauss_mix: float = 0.0) -> Source:

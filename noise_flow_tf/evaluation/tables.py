@@ -20,6 +20,15 @@ PAPER_TABLE_2 = {
 Scores = Mapping[str, float | None]
 
 
+def paper_table_1(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the rows of `PAPER_TABLE_1` for these columns, with dashes for other models."""
+    rows = {}
+    for title, cells in PAPER_TABLE_1.items():
+        known = dict(zip(TITLES, cells, strict=True))
+        rows[title] = [known.get(name, "-") for name in names]
+    return rows
+
+
 def explained(ours: str) -> str:
     """Return what the numbers of the tables mean, and the improvements of the model `ours`."""
     about = (

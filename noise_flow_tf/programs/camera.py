@@ -17,6 +17,7 @@ from noise_flow_tf.programs import burst, camera_report, running
 from noise_flow_tf.programs.configs import BurstConfig, CameraConfig, Shots
 from noise_flow_tf.saving import saved_model
 from noise_flow_tf.saving.files import clear_partial, replacing
+from noise_flow_tf.saving.loading import load_flow
 from noise_flow_tf.saving.run_folder import RunFolder, versions
 from noise_flow_tf.training import own_cameras
 from noise_flow_tf.training.own_cameras import NLF, Fitted
@@ -55,7 +56,7 @@ def run(config: CameraConfig) -> None:
     folder = RunFolder(config.logdir)
     folder.check(config.overwrite)
     ConditionSpace(cameras=(config.name,))
-    base = nf.load(config.from_run)
+    base = load_flow(config.from_run)
     if config.name in base.cameras:
         raise ValueError(
             f"the model {config.from_run} has camera {config.name} already: "

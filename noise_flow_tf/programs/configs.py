@@ -19,6 +19,7 @@ from noise_flow_tf.programs.options import (
     positive_int,
     required,
 )
+from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.training.names import BATCHES, RATES, STRATEGIES
 from sidd import CAMERAS, ISO_LEVELS, RELEASE_EXCLUSIONS
 
@@ -36,7 +37,8 @@ DEFAULT_STEPS = 40_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
 
-_MODEL = "run folder of noise-flow train, SavedModel, or prefix of a released checkpoint"
+_FLOW = "run folder of noise-flow train, SavedModel, or prefix of a released checkpoint"
+_MODEL = f"{_FLOW}; or the folder of a baseline of noise-flow fit-baseline"
 _CAMERAS = ", ".join(CAMERAS)
 _ISO_LEVELS = ", ".join(map(str, ISO_LEVELS))
 
@@ -358,6 +360,16 @@ class EvaluateConfig(Patches):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FitBaselineConfig(Patches):
+    """Of `programs.fit_baseline`."""
+
+    baseline: list[str] | None = option(
+        None, "only these, see below; by default all", nargs="+", choices=list(BASELINES)
+    )
+    out: str = option("runs/baselines", "where the folders go", metavar="FOLDER")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaperConfig:
     """Of `programs.paper`; `train` has what each training takes besides the fields here."""
 
@@ -484,7 +496,7 @@ class CameraConfig(Shots):
     )
     from_run: str = field(
         metadata=required(
-            f"the model to which the camera is added: {_MODEL}",
+            f"the model to which the camera is added: {_FLOW}",
             names=["--from"],
             dest="from_run",
             metavar="MODEL",

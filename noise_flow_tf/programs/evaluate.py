@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import architecture, evaluation
@@ -18,6 +20,8 @@ from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import dataset, evaluation_figures, evaluation_report, pictures
 from noise_flow_tf.programs.configs import EvaluateConfig
 from noise_flow_tf.programs.properties import Properties
+from noise_flow_tf.protocol import NoiseModel
+from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.saving.run_folder import RunFolder
 from sidd.progress import progress_bar
 
@@ -50,17 +54,23 @@ def run(config: EvaluateConfig) -> None:
 
 
 def load(paths: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """Load models: by a short name, the path and the model."""
+    """Load models: by a short name, the path and the model.
+
+    A fitted baseline is called by its kind, and Noise Flow `noise_flow` if no other flow is there.
+    """
     loaded: list[tuple[str, Any]] = [(path, nf.load(path)) for path in paths]
-    cameras = {model.cameras for _, model in loaded}
+    cameras = {model.cameras for _, model in loaded if not hasattr(model, "kind")}
     if len(cameras) > 1:
         raise ValueError(
             "the models of --model support different cameras: "
             + "; ".join(", ".join(codes) for codes in sorted(cameras))
         )
-    titles = [architecture.title(model.arch) for _, model in loaded]
-    if titles == [NOISE_FLOW]:
-        return {"noise_flow": loaded[0]}
+    titles = [
+        model.kind if hasattr(model, "kind") else architecture.title(model.arch)
+        for _, model in loaded
+    ]
+    if [title for title in titles if title not in BASELINES] == [NOISE_FLOW]:
+        titles[titles.index(NOISE_FLOW)] = "noise_flow"
     names = titles if len({*titles}) == len(titles) else paths
     if len({*names}) < len(names):
         raise ValueError(f"--model names the same model twice: {', '.join(paths)}")
@@ -81,9 +91,10 @@ def evaluate(
     noise_models = {
         "gaussian": nf.GaussianNoise(stddev),
         "camera_nlf": nf.CameraNLF(),
-        **{name: model for name, (_, model) in models.items()},
+        **{name: with_cameras(model, space.cameras) for name, (_, model) in models.items()},
     }
-    titles = {name: tables.TITLES.get(name, name) for name in noise_models}
+    known = tables.TITLES | {name: kind.title for name, kind in BASELINES.items()}
+    titles = {name: known.get(name, name) for name in noise_models}
     scores = evaluation.ImageScores()
     properties = None
     if not config.scores_only:
@@ -123,8 +134,25 @@ def evaluate(
 
 def _size(model: Any) -> dict[str, Any]:
     """Return the architecture and the number of parameters, of any kind of model."""
-    parameters = sum(math.prod(v.shape) for v in getattr(model, "trainable_variables", ()))
+    variables = getattr(model, "trainable_variables", ())
+    parameters = getattr(model, "num_parameters", sum(math.prod(v.shape) for v in variables))
     return {"arch": getattr(model, "arch", type(model).__name__), "parameters": parameters}
+
+
+def with_cameras(model: Any, cameras: Sequence[str]) -> NoiseModel:
+    """Return a model that is called with indices into `cameras`, some of which it may not have."""
+    space = ConditionSpace.of(model)
+    if space.cameras == tuple(cameras):
+        return model
+    index = [space.cameras.index(code) if code in space.cameras else -1 for code in cameras]
+
+    def called(clean: Any, iso: Any, camera: Any, training: bool = False) -> Any:
+        camera = tf.convert_to_tensor(camera)
+        if camera.dtype != tf.string:
+            camera = tf.gather(index, camera)
+        return model(clean, iso, camera, training=training)
+
+    return called
 
 
 def check_known(frames: Sequence[sidd.Frame], space: ConditionSpace) -> None:

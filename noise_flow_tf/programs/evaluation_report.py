@@ -10,6 +10,7 @@ from noise_flow_tf import evaluation
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import properties
 from noise_flow_tf.saving import files
+from noise_flow_tf.saving.kinds import BASELINES
 from sidd.errors import reading
 
 _CONDITIONS = ("instance", "number", "camera", "iso", "brightness", "patches", "kl_patches")
@@ -108,8 +109,10 @@ def source(results: Mapping) -> str:
 def table_1(results: Mapping, by_way: Mapping) -> str:
     """Return Table 1: all test images, and the paper's numbers if the models are the paper's."""
     (everything,) = by_way["all"]
-    paper = tables.PAPER_TABLE_1 if list(everything["scores"]) == list(tables.TITLES) else None
-    return tables.table(everything["scores"], results["titles"], results["ours"], paper)
+    scores = everything["scores"]
+    is_papers = [name for name in scores if name not in BASELINES] == list(tables.TITLES)
+    paper = tables.paper_table_1(list(scores)) if is_papers else None
+    return tables.table(scores, results["titles"], results["ours"], paper)
 
 
 def _markdown(results: Mapping, by_way: Mapping) -> list[str]:

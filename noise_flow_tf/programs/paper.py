@@ -1,23 +1,33 @@
 """Section 4 of the Noise Flow paper from one command: Tables 1 and 2, Figures 4 to 7, and beyond.
 
 Trains Noise Flow, its ablations and the paper's own formulas, scores all of them on the same test
-images as both baselines, and writes a report with the paper's numbers next to the measured ones.
+images as the baselines, which are fitted to the same noise, and writes a report with the paper's
+numbers next to the measured ones.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import tf_keras
 
 import noise_flow_tf as nf
-from noise_flow_tf.programs import evaluate, evaluation_figures, paper_report, train
+from noise_flow_tf.programs import (
+    evaluate,
+    evaluation_figures,
+    fit_baseline,
+    paper_report,
+    train,
+)
 from noise_flow_tf.programs.configs import (
     OFFLINE_PAPER,
     EvaluateConfig,
+    FitBaselineConfig,
     PaperConfig,
+    Patches,
     TrainConfig,
 )
+from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.saving.run_folder import RunFolder
 
 OURS = "S-Ax4-G-Ax4-CAM"
@@ -45,7 +55,9 @@ def run(config: PaperConfig) -> None:
             print(f"\n[{number}/{len(VARIANTS)}] training {name}", flush=True)
             train.run(of_variant(config, str(runs[name].path), arch))
             tf_keras.backend.clear_session()  # which would grow from one training to the next
-        print(f"\nscoring {len(VARIANTS)} models and two baselines", flush=True)
+        print("\nfitting the baselines", flush=True)
+        fit_baseline.run(of_baselines(config, out / "baselines"))
+        print(f"\nscoring {len(VARIANTS)} models and the baselines", flush=True)
         score(config, runs, out / "evaluation")
     evaluation_figures.draw(out / "evaluation")
     paper_report.draw(out, runs, OURS)
@@ -67,6 +79,13 @@ def of_variant(config: PaperConfig, logdir: str, arch: str) -> TrainConfig:
     )
 
 
+def of_baselines(config: PaperConfig, out: Path) -> FitBaselineConfig:
+    """Return the config by which the baselines are fitted, to what the variants are trained on."""
+    trained_on = of_variant(config, "", "")
+    data = {one.name: getattr(trained_on, one.name) for one in fields(Patches)}
+    return FitBaselineConfig(**data, out=str(out))
+
+
 def score(config: PaperConfig, runs: Mapping[str, RunFolder], out: Path) -> None:
     """Evaluate all variants on the same test images."""
     scoring = EvaluateConfig(
@@ -77,7 +96,10 @@ def score(config: PaperConfig, runs: Mapping[str, RunFolder], out: Path) -> None
         n_patches_per_image=_patches(config),
         seed=config.seed,
     )
-    models = {name: (str(run.path), nf.load(run.path)) for name, run in runs.items()}
+    folders = {name: out.parent / "baselines" / name for name in BASELINES}
+    folders = {name: path for name, path in folders.items() if path.is_dir()}
+    folders |= {name: run.path for name, run in runs.items()}
+    models = {name: (str(path), nf.load(path)) for name, path in folders.items()}
     out.mkdir(exist_ok=True)
     with RunFolder(out).locked():
         evaluate.evaluate(scoring, models, out)

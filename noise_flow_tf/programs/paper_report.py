@@ -8,6 +8,7 @@ from noise_flow_tf import evaluation, plotting
 from noise_flow_tf.evaluation import tables
 from noise_flow_tf.programs import evaluation_report, pictures, properties
 from noise_flow_tf.saving import files
+from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.saving.run_folder import RunFolder
 
 ByName = Mapping[str, Mapping]
@@ -77,9 +78,12 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         raise ValueError(f"{out / 'evaluation'} has scores only; run again without --draw")
     by_way = evaluation_report.summaries(results)
     scores = by_way["all"][0]["scores"]
-    titles = tables.TITLES | {ours: "Noise Flow"}
-    of_paper = {name: scores[name] for name in (*_BASELINES, ours)}
-    first = tables.table(of_paper, titles, ours, tables.PAPER_TABLE_1)
+    titles = tables.TITLES | {name: kind.title for name, kind in BASELINES.items()}
+    titles |= {ours: "Noise Flow"}
+    columns = [*_BASELINES, *(name for name in BASELINES if name in scores)]
+    of_paper = {name: scores[name] for name in (*columns, ours)}
+    in_paper = tables.paper_table_1([*columns, "noise_flow"])
+    first = tables.table(of_paper, titles, ours, in_paper)
     differences = {
         metric.name: {
             name: evaluation.paired_difference(results["images"], name, ours, metric.name)
@@ -87,7 +91,8 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         }
         for metric in tables.compared()
     }
-    second = table_2(results["models"], scores, differences, ours)
+    variants = {name: of for name, of in results["models"].items() if name in runs}
+    second = table_2(variants, scores, differences, ours)
     starts = [run.read_settings() for run in runs.values()]
     minutes = sum(
         row["seconds"] for run, s in zip(runs.values(), starts, strict=True)

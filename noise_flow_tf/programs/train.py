@@ -22,6 +22,7 @@ from noise_flow_tf.programs.configs import (
     TrainConfig,
 )
 from noise_flow_tf.saving import saved_model
+from noise_flow_tf.saving.loading import load_flow
 from noise_flow_tf.saving.run_folder import RunFolder
 from noise_flow_tf.training import callbacks, schedules
 from noise_flow_tf.training.fitting import Length
@@ -188,7 +189,7 @@ def make_model(config: TrainConfig, frames: running.Frames | None = None) -> nf.
         shot.setdefault(frame.camera, set()).add(frame.iso)
     if config.new_camera and config.from_run:
         own = sorted(shot.get(config.new_camera, ()))
-        return nf.load(config.from_run).with_camera(config.new_camera, own)
+        return load_flow(config.from_run).with_camera(config.new_camera, own)
     known = nf.CAMERAS if not shot or {*nf.CAMERAS} & shot.keys() else ()
     cameras = (*known, *sorted(shot.keys() - {*nf.CAMERAS}))
     of_camera = [shot.get(c, set()).union(nf.ISO_LEVELS if c in known else ()) for c in cameras]
@@ -204,7 +205,7 @@ def make_model(config: TrainConfig, frames: running.Frames | None = None) -> nf.
 
 def added_levels(config: TrainConfig, model: nf.NoiseFlow) -> list[str]:
     """Return a line for each camera with ISO levels that SIDD's or the model of --from lacks."""
-    base = nf.load(config.from_run).iso_levels if config.from_run else nf.ISO_LEVELS
+    base = load_flow(config.from_run).iso_levels if config.from_run else nf.ISO_LEVELS
     lines = []
     for camera in model.cameras:
         added = [iso for iso in model.condition_space.levels_of(camera) if iso not in base]

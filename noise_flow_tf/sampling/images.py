@@ -64,7 +64,8 @@ def sample_image(
         temperature: the standard deviation of the latent; 1 is the model's own distribution.
         tile: the largest side of the tiles, in packed pixels, which bound the additional memory;
             None for the whole image at once. Tiles overlap by the model's receptive field, so they
-            leave no seams. The compiled core needs none.
+            leave no seams. The compiled core needs none, and models whose noise of a pixel depends
+            on all pixels before it, or that have no latent, draw the whole image at once.
 
     Returns:
         `[H, W, 4]` float32, noise to add to `clean`, in units of raw intensity.
@@ -88,6 +89,13 @@ def sample_image(
     space = ConditionSpace.of(model)
     space.check(iso, camera)
     index = space.camera_index(camera)
+    if getattr(model, "has_latent", True) is False:
+        if temperature != 1:
+            raise ValueError(
+                f"a {type(model).__name__} has no latent, so its temperature must be 1; got "
+                f"{temperature:g}"
+            )
+        return sample_noise(model, clean[np.newaxis], iso, camera, _integer(seed)).numpy()[0]
     conditions = space.resolve(clean[np.newaxis], iso, index)
     latent = tf.random.stateless_normal([height, width, 4], _stateless(_integer(seed)))
     latent = latent if temperature == 1 else latent * temperature
@@ -96,7 +104,10 @@ def sample_image(
         return whole[0]
     forward = _forward(model, space)
     noise = np.empty(clean.shape, np.float32)
-    for inner, outer in tiles((height, width), tile, getattr(model, "receptive_field", 0)):
+    margin = getattr(model, "receptive_field", 0)
+    if margin is None:
+        margin, tile = 0, None
+    for inner, outer in tiles((height, width), tile, margin):
         corner = [side.start for side in outer]
         size = [side.stop - side.start for side in outer]
         window = forward(conditions.clean[0], latent, corner, size, iso, index)

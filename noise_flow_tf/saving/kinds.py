@@ -50,8 +50,8 @@ NOISE_MODEL = Kind(
     noun="model",
     command="train",
     label="{arch!r}",
-    sources=", a SavedModel, or the prefix of a released checkpoint (the path of its .index file "
-    "without the ending)",
+    sources=", a SavedModel, the folder of a baseline of noise-flow fit-baseline, or the prefix of "
+    "a released checkpoint (the path of its .index file without the ending)",
     needed=frozenset({"arch", "width", "versions"}),
     recipe=("arch", "width", "cameras", "iso_levels", "iso_interpolation", "camera_levels"),
     key="noise_model",
@@ -74,3 +74,54 @@ DENOISER = Kind(
     export="Denoiser",
 )
 KINDS = {kind.name: kind for kind in (NOISE_MODEL, DENOISER)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineKind:
+    """One kind of fitted baseline; its folders hold a file `baseline.json`.
+
+    Attributes:
+        name: in files, and of `noise-flow fit-baseline --baseline` and `train-denoiser --noise`.
+        title: in tables.
+        help: what its noise is.
+        class_name: in `noise_flow_tf.baselines`.
+    """
+
+    name: str
+    title: str
+    help: str
+    class_name: str
+
+    @property
+    def model_class(self) -> Any:
+        """The class of the models, which needs TensorFlow."""
+        return getattr(import_module("noise_flow_tf.baselines"), self.class_name)
+
+
+BASELINES = {
+    kind.name: kind
+    for kind in (
+        BaselineKind(
+            name="shared_nlf",
+            title="Shared NLF",
+            help="N(0, gain * ISO * clean + read noise log-linear in ISO), three numbers per "
+            "camera, by maximum likelihood",
+            class_name="SharedNLF",
+        ),
+        BaselineKind(
+            name="fitted_nlf",
+            title="Fitted NLF",
+            help="N(0, beta1 * clean + beta2), by maximum likelihood for each camera and ISO",
+            class_name="FittedNLF",
+        ),
+        BaselineKind(
+            name="linear_gaussian",
+            title="Linear Gaussian",
+            help="the fitted NLF's standard deviations times Gaussian noise whose values are "
+            "predicted linearly from those before, so that neighbours and channels are "
+            "correlated; by maximum likelihood for each camera and ISO",
+            class_name="LinearGaussian",
+        ),
+    )
+}
+"""The baselines that are fitted to a dataset, by name, in the order of tables."""

@@ -6,23 +6,36 @@ from typing import Any
 
 from noise_flow_tf.model import NoiseFlow
 from noise_flow_tf.saving import saved_model
+from noise_flow_tf.saving.baselines import FILE, load_baseline
 from noise_flow_tf.saving.files import settled
 from noise_flow_tf.saving.kinds import NOISE_MODEL, Kind
 from noise_flow_tf.saving.release import load_release
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
-def load(path: str | os.PathLike) -> NoiseFlow:
-    """Load the noise model that training saved.
+def load(path: str | os.PathLike) -> Any:
+    """Load the noise model that training saved: a `NoiseFlow`, or a fitted baseline.
 
     Args:
-        path: a run folder (its best weights), a SavedModel, or the prefix of a checkpoint of the
-            original release.
+        path: a run folder (its best weights), a SavedModel, the folder of a fitted baseline, or the
+            prefix of a checkpoint of the original release.
 
     Raises:
         ValueError: nothing of the kind, or something damaged.
     """
     return load_kind(NOISE_MODEL, path)
+
+
+def load_flow(path: str | os.PathLike) -> NoiseFlow:
+    """Load a `NoiseFlow`; see `load`.
+
+    Raises:
+        ValueError: nothing of the kind, something damaged, or a fitted baseline.
+    """
+    model = load(path)
+    if hasattr(model, "kind"):
+        raise ValueError(f"{path} is a {model.kind} baseline; give a model of noise-flow train")
+    return model
 
 
 def load_kind(kind: Kind, path: str | os.PathLike) -> Any:
@@ -33,6 +46,8 @@ def load_kind(kind: Kind, path: str | os.PathLike) -> Any:
         return run.load()
     if (path / "saved_model.pb").is_file():
         return saved_model.load_saved_model(path, kind)
+    if kind is NOISE_MODEL and (path / FILE).is_file():
+        return load_baseline(path)
     if kind is NOISE_MODEL and Path(f"{path}.index").is_file():
         return load_release(str(path))
     raise ValueError(

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from noise_flow_tf.denoising.sources import SOURCES, NoiseSource
 from noise_flow_tf.evaluation.metrics import METRICS, Metric
 from noise_flow_tf.programs import evaluate, evaluation_report, paper, paper_report, train
 from noise_flow_tf.programs.configs import EvaluateConfig, PaperConfig, TrainConfig
+from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.saving.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +132,10 @@ def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, mon
     assert f"| {'Spread':8} | {everything['gaussian']['stddev_ratio']:.5f} ± " in text
 
     text = (out / "report.md").read_text()
+    for kind in BASELINES.values():
+        assert everything[kind.name]["stddev_ratio"] > 0
+        assert kind.title in text.split("## Table 2")[0].split("## Table 1")[1]
+        assert kind.title not in text.split("## Table 2")[1].split("## Figures")[0]
     told = json.loads((out / "report.json").read_text())
     difference, error = told["differences"]["stddev_ratio"][paper_report.FORMULAS]
     assert f"{difference:+.6f} ± {error:.6f} " in text
@@ -216,11 +222,12 @@ def test_a_new_noise_source_appears_everywhere(source, dataset, tmp_path, capsys
     with pytest.raises(SystemExit):
         train_denoiser.parse(["--help"])
     help_text = capsys.readouterr().out
-    assert "gauss,camera_nlf,noise_flow,real,made_up" in help_text
+    assert ",".join(SOURCES) in help_text and SOURCES.keys() >= {"gauss", "fitted_nlf", "made_up"}
     assert "  made_up     noise that nobody has seen before" in help_text
     with pytest.raises(SystemExit):
         train_denoiser.parse(["--noise", "made_up"])
-    assert "--noise noise_flow or made_up and --model PATH go together" in capsys.readouterr().err
+    message = "--noise noise_flow or shared_nlf .* or made_up and --model PATH go together"
+    assert re.search(message, capsys.readouterr().err)
 
     model = tmp_path / "model"
     nf.saving.saved_model.save(nf.NoiseFlow("S-G", width=4), model)
