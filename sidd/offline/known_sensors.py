@@ -21,7 +21,7 @@ from scipy.special import gammaln, ndtr
 from sidd.offline.noise_physics import BIT_DEPTH, noise_profile, quantise, sensor_of
 
 _STEP = 2048  # pixels whose masses are summed at once
-_WIDTH = 10  # standard deviations of the photon count on each side that are summed
+_WIDTH = 8  # standard deviations of the photon count on each side that are summed
 
 
 class KnownSensor(abc.ABC):
@@ -35,7 +35,7 @@ class KnownSensor(abc.ABC):
 
     @abc.abstractmethod
     def variance(self, clean: np.ndarray, camera: str, iso: int) -> np.ndarray:
-        """Return the variance of the noise before mixing, clipping and quantisation."""
+        """Return the variance of the noise, but for clipping, quantisation and patches' edges."""
 
     @abc.abstractmethod
     def draw(
@@ -67,9 +67,10 @@ class GaussianSensor(KnownSensor):
 
     Its variance is a y + b, where a grows with ISO and b does not. Correlated noise is
     s(y) A (z + K z): z is standard normal; K adds, to channels 2 and 3, channels 0 and 1 of the
-    packed pixels to the left and above; A leaks between adjacent channels of a packed pixel.
-    Outside of the patch, z is 0. A Noise Flow of the release's form has this sensor in its class: a
-    signal layer for s, 1 x 1 convolutions for A, and one coupling for K.
+    packed pixels to the left and above; A leaks between adjacent channels of a packed pixel;
+    outside of the patch, z is 0. The rows of A are scaled to keep the variance. A Noise Flow of the
+    release's form has this sensor in its class: a signal layer for s, 1 x 1 convolutions for A, and
+    one coupling for K.
 
     >>> clean, random = np.full([1, 8, 8, 4], 0.5), np.random.default_rng(0)
     >>> sensor = GaussianSensor()
@@ -96,8 +97,10 @@ class GaussianSensor(KnownSensor):
         if not np.isfinite(neighbours):
             raise ValueError(f"neighbours must be finite; got {neighbours}")
         ring = np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1)
-        self._mix = np.eye(4) + (leak * ring if correlated else 0.0)
         self._neighbours = neighbours if correlated else 0.0
+        mix = np.eye(4) + (leak * ring if correlated else 0.0)
+        of_z = np.array([1.0, 1.0, *[1 + 2 * self._neighbours**2] * 2])
+        self._mix = mix / np.sqrt(np.square(mix) @ of_z)[:, None]
         _, self._log_det = np.linalg.slogdet(self._mix)
 
     def variance(self, clean: np.ndarray, camera: str, iso: int) -> np.ndarray:
@@ -147,7 +150,7 @@ class PoissonGaussianSensor(KnownSensor):
     A pixel's level is round(2^bits (a N + r)), clipped to 0 .. 2^bits, with N Poisson of mean y / a
     and r normal of variance b. Its mass is the sum over N of Poisson(N; y / a) times the normal
     mass of the level's interval; the levels 0 and 2^bits have all that is clipped. The sum leaves
-    out counts that are more than ten standard deviations off. Pixels are independent.
+    out counts that are more than eight standard deviations off. Pixels are independent.
     """
 
     def __init__(self, bits: int = BIT_DEPTH) -> None:

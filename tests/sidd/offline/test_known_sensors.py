@@ -44,6 +44,14 @@ def test_gaussian_likelihood_is_minus_the_entropy_on_average(correlated):
     assert np.mean(surprise - sensor.entropy(clean, "S6", 1600)) == pytest.approx(0, abs=3 * error)
 
 
+@pytest.mark.parametrize("correlated", [False, True])
+def test_gaussian_variance_is_as_stated_inside_of_patches(correlated):
+    sensor, clean = GaussianSensor(correlated), np.full([1, 301, 301, 4], 0.3)
+    noise = sensor.draw(clean, "G4", 400, np.random.default_rng(0))[:, 1:, 1:]
+    known = sensor.variance(clean, "G4", 400)[0, 0, 0]
+    np.testing.assert_allclose(noise.var(axis=(0, 1, 2)), known, rtol=0.02)
+
+
 @pytest.mark.parametrize(
     ("camera", "iso", "y"), [("IP", 100, 0.02), ("GP", 3200, 0.0), ("S6", 800, 1.0)]
 )
