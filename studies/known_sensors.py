@@ -4,13 +4,14 @@ Models are trained on noise of sensors whose exact likelihood is known, on the c
 offline dataset, and scored on held-out draws. No model has a lower expected NLL than the sensor
 itself; what a model is above, in nats per dimension, is its gap to the truth. It is decomposed into
 
-- marginal: the divergence between the distributions of single values, noise divided by the sensor's
-  standard deviation, in histograms by condition and eighth of intensity, less what counting alone
-  gives;
-- dequantisation, for sensors with levels: what a smooth density loses on noise that has uniform
-  noise of a step added, above what its mass in the steps would lose, for Gaussian marginals of the
-  model's own variance;
-- correlation: the rest, which for models far from the truth has what histograms do not resolve.
+- marginal: the divergence between the distributions of single values. Without levels, of noise
+  divided by the sensor's standard deviation, in histograms by condition and eighth of intensity,
+  less what counting alone gives; with levels, whose pixels are independent here, the truth's log
+  mass less that of a Gaussian of the model's own variance in the same steps;
+- dequantisation, for sensors with levels: what that Gaussian's density loses on noise that has
+  uniform noise of a step added, above its mass in the steps;
+- correlation: the rest, which for models far from the truth has what histograms do not resolve,
+  and for marginals of a model that are not Gaussian, with levels, their gain or loss.
 
 A study, not an option of the evaluation: it trains models, and needs sensors that no dataset has.
 """
@@ -217,10 +218,15 @@ def gaps(
         differences.append(difference)
         samples = np.concatenate(synthetic)
         scale = np.sqrt(sensor.variance(part.clean, camera, iso))
+        of_values, of_steps = (
+            (marginal(part, samples, scale), 0.0)
+            if sensor.bits is None
+            else of_levels(sensor.bits, part, samples)
+        )
         parts = {
             "gap": float(difference.mean()),
-            "marginal": marginal(part, samples, scale),
-            "dequantisation": dequantisation(sensor.bits, part, samples),
+            "marginal": of_values,
+            "dequantisation": of_steps,
         }
         rest = parts["gap"] - parts["marginal"] - parts["dequantisation"]
         about = {"camera": camera, "iso": iso, "patches": len(difference)}
@@ -251,14 +257,15 @@ def marginal(part: Part, samples: np.ndarray, scale: np.ndarray) -> float:
     return float(np.mean(found))
 
 
-def dequantisation(bits: int | None, part: Part, samples: np.ndarray) -> float:
-    """Return what a density loses against its own mass, of Gaussians of the samples' variance."""
-    if bits is None:
-        return 0.0
+def of_levels(bits: int, part: Part, samples: np.ndarray) -> tuple[float, float]:
+    """Return the marginal part and that of dequantisation, for Gaussians of the samples' variance.
+
+    The pixels of the truth are independent, and the noise of `part` is dequantised.
+    """
     step, classes = 2.0**-bits, _classes(part.clean)
     noisy = part.clean + part.noise
     level = np.clip(np.rint(noisy / step), 0, 2**bits) * step - part.clean
-    lost = []
+    found = []
     for number in range(_CLASSES):
         here = classes == number
         # within a class the variance is a straight line over the clean intensity
@@ -271,8 +278,11 @@ def dequantisation(bits: int | None, part: Part, samples: np.ndarray) -> float:
         upper, lower = ((level[here] + side * step / 2) / stddev for side in (1, -1))
         flip = lower > 0
         mass = ndtr(np.where(flip, -lower, upper)) - ndtr(np.where(flip, -upper, lower))
-        lost.append(float(np.mean(np.log(np.maximum(mass, 1e-300))) - np.log(step) - density))
-    return float(np.mean(lost))
+        log_mass = np.mean(np.log(np.maximum(mass, 1e-300)))
+        found.append((log_mass, log_mass - np.log(step) - density))
+    log_mass, lost = np.mean(found, axis=0)
+    truth = -part.truth.mean() - bits * np.log(2)  # nats of mass
+    return float(truth - log_mass), float(lost)
 
 
 def table(results: Mapping[str, Any]) -> str:
