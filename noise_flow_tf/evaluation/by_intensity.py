@@ -107,9 +107,11 @@ def moment_sums(noises: Noises, highest: int) -> np.ndarray:
     sums = np.empty((count, bins, 2, highest + 1))
     for which, noise in enumerate((noises.real, noises.synthetic)):
         values = noise.reshape(-1).astype(np.float64)
+        powers = np.ones_like(values)
         for power in range(highest + 1):
-            of_bin = np.bincount(index, values**power, minlength=count * bins)
+            of_bin = np.bincount(index, powers, minlength=count * bins)
             sums[:, :, which, power] = of_bin.reshape(count, bins)
+            powers *= values
     return sums
 
 

@@ -40,18 +40,18 @@ def spectra(noises: Noises) -> np.ndarray:
 
     The last axis has the power of a band and its number of frequencies; these add over patches.
     """
-    height, width = noises.real.shape[1:3]
+    patches, height, width, _ = noises.real.shape
     rows, columns = (_bands(2 * side) for side in (height, width))
     index = (BANDS * rows[:, None] + columns).ravel()
     counts = np.bincount(index, minlength=BANDS**2).reshape(BANDS, BANDS)
-    found = np.empty((len(noises.real), 2, BANDS, BANDS, 2))
+    found = np.empty((patches, 2, BANDS, BANDS, 2))
     found[..., 1] = counts
-    sums = np.zeros((BANDS**2, index.size))
-    sums[index, np.arange(index.size)] = 1
+    of_patch = (BANDS**2 * np.arange(patches)[:, None] + index).ravel()
     for which, noise in enumerate(noises[:2]):
         scaled = unpacked(noise / np.sqrt(local_variance(noise)))
         power = np.square(np.abs(np.fft.fft2(scaled))) / scaled[0].size
-        found[:, which, ..., 0] = (power.reshape(len(power), -1) @ sums.T).reshape(-1, BANDS, BANDS)
+        sums = np.bincount(of_patch, power.ravel(), minlength=patches * BANDS**2)
+        found[:, which, ..., 0] = sums.reshape(patches, BANDS, BANDS)
     return found
 
 
