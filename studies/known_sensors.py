@@ -290,7 +290,7 @@ def table(results: Mapping[str, Any]) -> str:
     rows = [["", "gap", "marginal", "correlation", "dequantisation"]]
     for name, found in results["models"].items():
         parts = [f"{found[part]:.4f}" for part in ("marginal", "correlation", "dequantisation")]
-        rows.append([_TITLES[name], f"{found['gap']:.4f} ± {found['stderr']:.4f}", *parts])
+        rows.append([_TITLES[name], f"{found['gap']:.5f} ± {found['stderr']:.5f}", *parts])
     return markdown(rows)
 
 
@@ -298,7 +298,7 @@ def conditions_table(results: Mapping[str, Any]) -> str:
     """Return the gap of Noise Flow by camera and ISO, as Markdown."""
     rows = results["models"]["noise_flow"]["by_condition"]
     isos = sorted({row["iso"] for row in rows})
-    gap = {(row["camera"], row["iso"]): f"{row['gap']:.4f}" for row in rows}
+    gap = {(row["camera"], row["iso"]): f"{row['gap']:.5f}" for row in rows}
     lines = [["Noise Flow", *(f"ISO {iso}" for iso in isos)]]
     for camera in dict.fromkeys(row["camera"] for row in rows):
         lines.append([camera, *(gap.get((camera, iso), "-") for iso in isos)])
@@ -318,7 +318,6 @@ def chart(name: str, results: Mapping[str, Any]) -> plotting.Chart:
         title=f"Noise Flow's gap to the truth, sensor {name}",
         xlabel="ISO level",
         ylabel="gap in nats per dimension",
-        logarithmic=True,
     )
 
 

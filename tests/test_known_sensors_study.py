@@ -61,4 +61,4 @@ def test_steps_cost_a_density_something_that_is_no_correlation(few):
     assert found["marginal"] > 0.001
     assert abs(found["correlation"]) < 0.05 * found["gap"]
     text = known_sensors.table({"models": {"nlf": found}})
-    assert "| NLF of the true variance |" in text and f"{found['gap']:.4f} ± " in text
+    assert "| NLF of the true variance |" in text and f"{found['gap']:.5f} ± " in text
