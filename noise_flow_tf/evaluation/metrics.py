@@ -1,6 +1,7 @@
-"""How well a noise model fits: likelihood, the histogram of the noise, and the registry of metrics.
+"""How well a noise model fits: likelihood, comparisons of its samples, and the registry of metrics.
 
-A metric is added here alone, as one object in `METRICS`; tables, CSV, JSON and reports follow.
+A metric is added here alone, as one object in `METRICS`; tables, CSV, JSON and reports follow. What
+compares two noises is in modules of its own, and can be called without a model.
 """
 
 import math
@@ -11,65 +12,52 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-KL_STRIDE = 5
-"""The marginal KL is of every 5th patch of a batch, as in the release."""
+from noise_flow_tf.evaluation import banding, by_intensity, spectrum
+from noise_flow_tf.evaluation.banding import band_correlation
+from noise_flow_tf.evaluation.by_intensity import kurtosis_error, variance_r2, variance_ratio
+from noise_flow_tf.evaluation.histograms import (
+    KL_EDGES,
+    divergence,
+    histogram,
+    kl_of_pairs,
+    marginal_kl,
+    reverse_kl,
+    reverse_kl_of_pairs,
+    symmetric_kl,
+    symmetric_kl_of_pairs,
+)
+from noise_flow_tf.evaluation.local_variance import akld, akld_of_patches
+from noise_flow_tf.evaluation.noises import Noises
+from noise_flow_tf.evaluation.spectrum import spectrum_divergence
 
-_HALF_RANGE = 0.1
-_BINS = 64
-KL_EDGES = np.concatenate([[-1000.0], np.linspace(-_HALF_RANGE, _HALF_RANGE, _BINS + 1), [1000.0]])
-"""Edges of the marginal KL's histogram: 64 bins on [-0.1, 0.1] and an open one at each end."""
+__all__ = [
+    "KL_EDGES",
+    "KL_STRIDE",
+    "METRICS",
+    "Measured",
+    "Metric",
+    "akld",
+    "band_correlation",
+    "divergence",
+    "histogram",
+    "kl_of_pairs",
+    "kurtosis_error",
+    "marginal_kl",
+    "nll_per_dimension",
+    "reverse_kl",
+    "spectrum_divergence",
+    "symmetric_kl",
+    "variance_r2",
+    "variance_ratio",
+]
+
+KL_STRIDE = 5
+"""Samples are compared with every 5th patch of a batch, as the marginal KL in the release."""
 
 
 def nll_per_dimension(log_prob: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     """Return the negative log-likelihood in nats per dimension, `[B]`, of noise `[B, H, W, C]`."""
     return -log_prob / tf.cast(tf.reduce_prod(tf.shape(noise)[1:]), log_prob.dtype)
-
-
-def marginal_kl(real: np.ndarray, synthetic: np.ndarray) -> float:
-    """Return the discrete KL divergence, in nats, of the histograms of two sets of noise values.
-
-    Section 4.1 of the paper in the form of its release: sum(p log(p / q)) over the bins of
-    `KL_EDGES` where both histograms are positive, p of the real and q of the synthetic noise. It
-    looks at single values only, so that correlation does not count, and bins that one of the two
-    leaves empty do not count either: histograms without a common bin have a divergence of 0.
-
-    Args:
-        real: real noise of any shape, in units of raw intensity.
-        synthetic: sampled noise of any shape.
-
-    Raises:
-        ValueError: an array that is empty or holds NaN.
-
-    >>> marginal_kl(np.array([0.0, 0.05]), np.array([0.0, 0.05]))
-    0.0
-    """
-    return divergence(histogram(real, "real"), histogram(synthetic, "synthetic"))
-
-
-def divergence(p: np.ndarray, q: np.ndarray) -> float:
-    """Return the `marginal_kl` of two histograms."""
-    both = (p > 0) & (q > 0)
-    return float(np.sum(p[both] * np.log(p[both] / q[both])))
-
-
-def histogram(values: np.ndarray, which: str = "given") -> np.ndarray:
-    """Return the fraction of noise values in each bin of `KL_EDGES`.
-
-    Raises:
-        ValueError: an array that is empty or holds NaN; the message calls it `which`.
-    """
-    values = np.asarray(values)
-    if not values.size:
-        raise ValueError(f"the {which} noise has no values")
-    if np.isnan(values).any():
-        raise ValueError(f"the {which} noise holds NaN")
-    counts, _ = np.histogram(values, KL_EDGES)
-    return counts / values.size
-
-
-def kl_of_pairs(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
-    """Return the `marginal_kl` of each patch `[B, H, W, 4]` and its counterpart, `[B]`."""
-    return np.array([marginal_kl(*pair) for pair in zip(real, synthetic, strict=True)])
 
 
 class Measured(NamedTuple):
@@ -98,14 +86,19 @@ class Metric:
         unit: "" for a number without one.
         meaning: what explanations below tables say of it.
         values: from a batch of arrays, and what a model says about it, one value per patch of those
-            that the metric averages over; None if it is undefined for the model.
+            that the metric averages over, or sums `[B, ...]`; None if undefined for the model.
+        of_image: from the sum of `values` over an image's patches, the image's value, or None if it
+            is undefined there, as with too few pixels; None for the mean of `values`.
+        needs: what an image must have for the metric to be defined.
         digits: decimals in tables.
         difference_digits: decimals of differences between models.
-        lower_is_better: the direction; None if neither is better, as for a ratio that is best at 1.
+        lower_is_better: the direction; None if neither is better.
+        best: for a metric without a direction, the value of a perfect model.
         every_5th_patch: whether it averages over every 5th patch (`KL_STRIDE`) instead of all.
+        is_floor: whether it compares the model's samples with each other, and not with real noise.
         gain: from another model's value and ours, the relative improvement; None for a metric that
-            is shown without comparing models by it: without standard errors, and not in the tables
-            by camera and ISO or in the paper's Table 2, but in all files of numbers.
+            is shown without comparing models by it: not in the tables by camera and ISO or in the
+            paper's Table 2, but in Table 1 and in all files of numbers.
         gain_meaning: what the relative improvement is.
     """
 
@@ -114,10 +107,14 @@ class Metric:
     unit: str
     meaning: str
     values: Callable[[Mapping[str, np.ndarray], Measured], np.ndarray | None]
+    of_image: Callable[[np.ndarray], float | None] | None = None
+    needs: str = ""
     digits: int = 4
     difference_digits: int = 4
     lower_is_better: bool | None = True
+    best: float | None = None
     every_5th_patch: bool = False
+    is_floor: bool = False
     gain: Callable[[float, float], float] | None = None
     gain_meaning: str = ""
 
@@ -131,14 +128,23 @@ class Metric:
         """The column with the number of an image's patches that count."""
         return "kl_patches" if self.every_5th_patch else "patches"
 
+    def value(self, total: np.ndarray, patches: int) -> float | None:
+        """Return an image's value from the sum of `values` over its `patches` that count."""
+        if not patches:
+            return None
+        return float(total / patches) if self.of_image is None else self.of_image(total)
+
     def explained(self) -> str:
         """Return a line of Markdown on what the metric is."""
         unit = f", in {self.unit}" if self.unit else ""
         patches = ", of every 5th patch" if self.every_5th_patch else ""
+        needs = f"; needs {self.needs}" if self.needs else ""
         direction = {True: "; lower is better", False: "; higher is better", None: ""}
+        best = "" if self.best is None else f"; best at {self.best:g}"
         gain = f"; relative improvement: {self.gain_meaning}" if self.gain_meaning else ""
         return (
-            f"- {self.title}{unit}{patches}: {self.meaning}{direction[self.lower_is_better]}{gain}."
+            f"- {self.title}{unit}{patches}: {self.meaning}{needs}"
+            f"{direction[self.lower_is_better]}{best}{gain}."
         )
 
 
@@ -151,6 +157,60 @@ def part_gone(theirs: float, ours: float) -> float:
     return 1 - ours / theirs if theirs else 0.0
 
 
+def _against_real(batch: Mapping[str, np.ndarray], m: Measured) -> Noises:
+    return Noises(*(a[::KL_STRIDE] for a in (batch["noise"], m.sample, batch["clean"])))
+
+
+def _against_itself(batch: Mapping[str, np.ndarray], m: Measured) -> Noises:
+    return Noises(m.sample[::KL_STRIDE], m.again, batch["clean"][::KL_STRIDE])
+
+
+def _with_floor(
+    sums: Callable[[Noises], np.ndarray],
+    *,
+    name: str,
+    title: str,
+    meaning: str,
+    needs: str,
+    unit: str = "",
+    of_image: Callable[[np.ndarray], float | None] | None = None,
+    lower_is_better: bool | None = True,
+    best: float | None = None,
+    digits: int = 4,
+) -> tuple[Metric, Metric]:
+    """Return a metric that compares samples with real noise, and its floor.
+
+    The floor is the same between two samples of the model. `sums` makes `Metric.values` of two
+    noises.
+    """
+    metric = Metric(
+        name=name,
+        title=title,
+        unit=unit,
+        meaning=meaning,
+        values=lambda batch, m: sums(_against_real(batch, m)),
+        of_image=of_image,
+        needs=needs,
+        digits=digits,
+        lower_is_better=lower_is_better,
+        best=best,
+        every_5th_patch=True,
+    )
+    floor = Metric(
+        name=f"{name}_floor",
+        title=f"{title}, floor",
+        unit=unit,
+        meaning="the same between two samples of the model, which a perfect model would have",
+        values=lambda batch, m: sums(_against_itself(batch, m)),
+        of_image=of_image,
+        digits=digits,
+        lower_is_better=None,
+        every_5th_patch=True,
+        is_floor=True,
+    )
+    return metric, floor
+
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -160,6 +220,7 @@ METRICS = {
             unit="nats per dimension",
             meaning="negative log-likelihood",
             values=lambda batch, m: m.nll,
+            needs="one patch",
             digits=3,
             gain=lambda theirs, ours: math.expm1(theirs - ours),
             gain_meaning="that of the likelihood, exp(difference of NLL) - 1",
@@ -171,18 +232,109 @@ METRICS = {
             meaning="marginal divergence, between the histograms of single noise values",
             values=lambda batch, m: kl_of_pairs(batch["noise"][::KL_STRIDE], m.sample[::KL_STRIDE]),
             every_5th_patch=True,
+            needs="one patch",
             gain=part_gone,
             gain_meaning="the part of the divergence that is gone",
+        ),
+        Metric(
+            name="kl_reverse",
+            title="Reverse KL",
+            unit="nats",
+            meaning="the same the other way round, large where samples fall and noise does not",
+            values=lambda batch, m: reverse_kl_of_pairs(*_against_real(batch, m)[:2]),
+            every_5th_patch=True,
+            needs="one patch",
+        ),
+        Metric(
+            name="kl_symmetric",
+            title="Symmetric KL",
+            unit="nats",
+            meaning="the mean of KL and reverse KL of each patch",
+            values=lambda batch, m: symmetric_kl_of_pairs(*_against_real(batch, m)[:2]),
+            every_5th_patch=True,
+            needs="one patch",
         ),
         Metric(
             name="kl_floor",
             title="KL floor",
             unit="nats",
             meaning="that between two samples of the same model, which is what a perfect model "
-            "would have with patches of this size",
+            "would have with patches of this size, either way round",
             values=lambda batch, m: kl_of_pairs(m.sample[::KL_STRIDE], m.again),
             every_5th_patch=True,
+            is_floor=True,
             lower_is_better=None,
+        ),
+        *_with_floor(
+            akld_of_patches,
+            name="akld",
+            title="AKLD",
+            unit="nats",
+            meaning="divergence of zero-mean Gaussians whose variances are local, in a 7 x 7 "
+            "Gaussian window (Yue et al., ECCV 2020)",
+            needs="one patch",
+        ),
+        *_with_floor(
+            by_intensity.variance_sums,
+            name="variance_r2",
+            title="R2 of variance",
+            meaning="how much of the course of the log variance over the clean intensity samples "
+            "have",
+            of_image=by_intensity.r2_of_sums,
+            needs="an image with three bins of intensity of 100 noise values, and a variance that "
+            "depends on intensity",
+            lower_is_better=False,
+            digits=3,
+        ),
+        *_with_floor(
+            by_intensity.variance_sums,
+            name="variance_ratio",
+            title="Variance ratio",
+            meaning="variance of samples over that of the noise, geometric mean over intensities",
+            of_image=by_intensity.ratio_of_sums,
+            needs="an image with a bin of intensity of 100 noise values",
+            lower_is_better=None,
+            best=1,
+            digits=3,
+        ),
+        *_with_floor(
+            banding.row_sums,
+            name="row_correlation",
+            title="Row correlation",
+            meaning="the part of the variance that pixels of a row share (banding), of samples "
+            "less that of the noise",
+            of_image=banding.difference_of_sums,
+            needs="one patch",
+            lower_is_better=None,
+            best=0,
+        ),
+        *_with_floor(
+            banding.column_sums,
+            name="column_correlation",
+            title="Column correlation",
+            meaning="the same of columns, in the orientation of the file",
+            of_image=banding.difference_of_sums,
+            needs="one patch",
+            lower_is_better=None,
+            best=0,
+        ),
+        *_with_floor(
+            by_intensity.tail_sums,
+            name="kurtosis_error",
+            title="Kurtosis error",
+            meaning="absolute difference of excess kurtosis, in bins of the clean intensity",
+            of_image=by_intensity.kurtosis_of_sums,
+            needs="an image with a bin of intensity of 1000 noise values",
+            digits=3,
+        ),
+        *_with_floor(
+            spectrum.spectra,
+            name="spectrum",
+            title="Spectrum",
+            unit="nats per dimension",
+            meaning="divergence of the power spectra after division by the local scale",
+            of_image=spectrum.divergence_of_spectra,
+            needs="an image, of which few patches raise the floor",
         ),
     )
 }

@@ -6,13 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.evaluation.metrics import (
-    KL_STRIDE,
-    METRICS,
-    Measured,
-    kl_of_pairs,
-    nll_per_dimension,
-)
+from noise_flow_tf.evaluation.histograms import kl_of_pairs
+from noise_flow_tf.evaluation.metrics import KL_STRIDE, METRICS, Measured, nll_per_dimension
 from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.protocol import Batch, NoiseModel, distribution, latent_and_log_prob, sample
 
@@ -47,9 +42,14 @@ def measure(
 
 
 class ImageScores:
-    """Gathers the scores of models image by image: the mean of each metric over its patches."""
+    """Gathers the scores of models image by image, from all of its patches."""
 
-    def __init__(self) -> None:
+    def __init__(self, instances: Sequence[int] | None = None) -> None:
+        """Take the scene instance of each frame, by the frame's number, if they are known.
+
+        Standard errors take the frames of an instance as one sample.
+        """
+        self._instances = instances
         self._rows: dict[int, dict[str, Any]] = {}  # with sums for scores
 
     def add(self, batch: Mapping[str, np.ndarray], measured: Mapping[str, Measured]) -> None:
@@ -85,23 +85,28 @@ class ImageScores:
                     sums[metric] = None
                 else:
                     counted = of_patches[members[:: METRICS[metric].stride]]
-                    sums[metric] += float(counted.sum(dtype=np.float64))
+                    sums[metric] = sums[metric] + counted.sum(axis=0, dtype=np.float64)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per image: its number `frame`, its conditions, and `scores`.
 
-        The conditions are `iso`, `camera`, `nlf`, `patches` and `kl_patches`; `scores` has, for
-        each model's name, the `METRICS`, with None for what is undefined for the model, or of which
-        the image has no patch.
+        It has its scene `instance` if that is known. The conditions are `iso`, `camera`, `nlf`,
+        `patches` and `kl_patches`; `scores` has, for each model's name, the `METRICS`, with None
+        for what is undefined for the model or the image, or of which the image has no patch.
         """
         rows = []
         for frame, row in sorted(self._rows.items()):
-            counts = {metric.name: row[metric.weight] for metric in METRICS.values()}
             scores = {
-                name: {metric: _ratio(total, counts[metric]) for metric, total in sums.items()}
+                name: {
+                    metric: None
+                    if total is None
+                    else METRICS[metric].value(total, row[METRICS[metric].weight])
+                    for metric, total in sums.items()
+                }
                 for name, sums in row["scores"].items()
             }
-            rows.append({"frame": frame, **row, "scores": scores})
+            known = {} if self._instances is None else {"instance": self._instances[frame]}
+            rows.append({"frame": frame, **known, **row, "scores": scores})
         return rows
 
 
@@ -112,10 +117,10 @@ def summarise(rows: Sequence[Row]) -> Scores:
         rows: as `ImageScores.rows` returns them; at least one.
 
     Returns:
-        For each model's name the `METRICS`, and for those that models are compared by also
-        `<name>_stderr`: the standard error of the weighted mean over images,
-        sqrt(m / (m - 1) sum(w^2 (x - mean)^2)) with weights w that sum to 1, and None for fewer
-        than two images.
+        For each model's name the `METRICS`, and of each also `<name>_stderr`, the standard error
+        of the weighted mean over scenes: sqrt(m / (m - 1) sum_scenes((sum_frames w (x - mean))^2))
+        with weights w that sum to 1 and m scenes, and None for fewer than two. The frames of one
+        scene `instance` are not independent, and count as one sample; a row without counts alone.
 
     >>> row = {"patches": 2, "kl_patches": 1}
     >>> scores = [{"a": {"nll": nll, "kl": 0.5, "kl_floor": 0.1}} for nll in (-3.0, -2.0)]
@@ -123,13 +128,12 @@ def summarise(rows: Sequence[Row]) -> Scores:
     0.5
     """
     summary: Scores = {name: {} for name in rows[0]["scores"]}
+    instances = _instances(rows)
     for name, scores in summary.items():
         for metric in METRICS.values():
             values = [row["scores"][name].get(metric.name) for row in rows]
-            mean, error = _weighted_mean(values, [row[metric.weight] for row in rows])
-            scores[metric.name] = mean
-            if metric.gain:
-                scores[f"{metric.name}_stderr"] = error
+            mean, error = _weighted_mean(values, [row[metric.weight] for row in rows], instances)
+            scores[metric.name], scores[f"{metric.name}_stderr"] = mean, error
     return summary
 
 
@@ -150,15 +154,22 @@ def paired_difference(rows: Sequence[Row], name: str, other: str, metric: str) -
     """
     pairs = [[row["scores"][which].get(metric) for which in (name, other)] for row in rows]
     differences = [None if None in pair else pair[0] - pair[1] for pair in pairs]
-    return _weighted_mean(differences, [row[METRICS[metric].weight] for row in rows])
+    weights = [row[METRICS[metric].weight] for row in rows]
+    return _weighted_mean(differences, weights, _instances(rows))
 
 
-def evaluate(models: Mapping[str, NoiseModel], batches: Iterable[Batch], seed: int = 0) -> Scores:
+def evaluate(
+    models: Mapping[str, NoiseModel],
+    batches: Iterable[Batch],
+    seed: int = 0,
+    instances: Sequence[int] | None = None,
+) -> Scores:
     """Return the test scores of noise models: `summarise` of `ImageScores` of `measure`.
 
-    For standard errors over images, batches have a `frame`, too.
+    For standard errors over images, batches have a `frame`, too; for those over scenes, `instances`
+    has the scene instance of each frame.
     """
-    scores = ImageScores()
+    scores = ImageScores(instances)
     for batch, measured in measure(models, batches, seed):
         scores.add(batch, measured)
     return summarise(scores.rows())
@@ -204,18 +215,25 @@ def _measuring(model: NoiseModel) -> Callable[[Batch, tf.Tensor], tuple]:
     return step
 
 
-def _ratio(total: float | None, count: int) -> float | None:
-    return total / count if count and total is not None else None
+def _instances(rows: Sequence[Row]) -> list[Any]:
+    return [row.get("instance", ("of its own", number)) for number, row in enumerate(rows)]
 
 
-def _weighted_mean(values: Sequence[float | None], weights: Sequence[float]) -> MeanAndError:
-    measured = [pair for pair in zip(values, weights, strict=True) if pair[0] is not None]
+def _weighted_mean(
+    values: Sequence[float | None], weights: Sequence[float], instances: Sequence[Any]
+) -> MeanAndError:
+    triples = zip(values, weights, instances, strict=True)
+    measured = [(x, w, instance) for x, w, instance in triples if x is not None and w]
     if not measured:
         return None, None
-    x, w = np.array(list(zip(*measured, strict=True)), np.float64)
+    x, w = np.array([triple[:2] for triple in measured], np.float64).T
     w = w / w.sum()
     mean = float(w @ x)
-    if len(x) < 2:
+    sums: dict[Any, float] = {}
+    for part, (_, _, instance) in zip(w * (x - mean), measured, strict=True):
+        sums[instance] = sums.get(instance, 0.0) + part
+    count = len(sums)
+    if count < 2:
         return mean, None
-    spread = np.sum(np.square(w * (x - mean)))
-    return mean, float(np.sqrt(spread * len(x) / (len(x) - 1)))
+    spread = np.sum(np.square(list(sums.values())))
+    return mean, float(np.sqrt(spread * count / (count - 1)))

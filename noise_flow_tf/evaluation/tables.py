@@ -32,9 +32,9 @@ def paper_table_1(names: Sequence[str]) -> dict[str, list[str]]:
 def explained(ours: str) -> str:
     """Return what the numbers of the tables mean, and the improvements of the model `ours`."""
     about = (
-        "Standard errors are over images. (The frames of one scene are not independent; with two "
-        "of each, errors over scenes are up to sqrt(2) times as large.) In parentheses is the "
-        f"relative improvement of {ours}, as in Table 1 of the paper.\n"
+        "Standard errors are over scenes: frames of one scene are not independent, and count as "
+        f"one sample. In parentheses is the relative improvement of {ours}, as in Table 1 of the "
+        "paper.\n"
     )
     return "\n".join([about, *(metric.explained() for metric in METRICS.values())])
 

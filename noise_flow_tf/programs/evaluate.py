@@ -95,11 +95,14 @@ def evaluate(
     }
     known = tables.TITLES | {name: kind.title for name, kind in BASELINES.items()}
     titles = {name: known.get(name, name) for name in noise_models}
-    scores = evaluation.ImageScores()
+    scores = evaluation.ImageScores([frame.instance for frame in test.frames])
     properties = None
     if not config.scores_only:
         by_moments = functools.partial(best, training=True)
-        properties = Properties(noise_models, ours, space.cameras, by_moments, config.seed)
+        instances = [frame.instance for frame in test.frames]
+        properties = Properties(
+            noise_models, ours, space.cameras, by_moments, config.seed, instances
+        )
     images = test.batches(config.n_batch_test, mix_images=False, shuffle=False)
     for batch, measured in evaluation.measure(
         noise_models, progress_bar(images, "scoring", unit="batch"), config.seed

@@ -99,14 +99,16 @@ def of_frames(frames: list[sidd.Frame], left_out: dict[sidd.Frame, str]) -> Iter
             continue
         name = f"{frame.instance:04d}_{frame.number:03d}"
         noisy = np.clip(pair.clean + pair.noise, 0, 1)
-        yield Image(name, noisy, pair.clean, {"camera": frame.camera, "iso": frame.iso})
+        conditions = {"scene": frame.instance, "camera": frame.camera, "iso": frame.iso}
+        yield Image(name, noisy, pair.clean, conditions)
 
 
 def of_blocks(noisy: str, clean: str, release_exclusions: bool) -> Iterator[Image]:
     """Yield SIDD's validation blocks, perhaps without the images that the release leaves out."""
     left_out = sidd.RELEASE_EXCLUSIONS if release_exclusions else ()
     for block in sidd.read_blocks(noisy, clean, left_out):
-        yield Image(f"{block.image:02d}_{block.number:02d}", block.noisy, block.clean, {})
+        name = f"{block.image:02d}_{block.number:02d}"
+        yield Image(name, block.noisy, block.clean, {"scene": block.image})
 
 
 def score_all(images: Iterable[Image], runs: list[Trained], tile: int) -> Rows:
@@ -135,6 +137,7 @@ def write(
         where = f"test images of {dataset.title(config)}"
     overall = scores.summary(rows)
     margins = scores.margins(rows)
+    gaps = scores.psnr_gaps(rows)
     split = {by: scores.summary(rows, by) for by in ("camera", "iso") if by in rows[0]}
     numbers = {
         "images": where,
@@ -142,6 +145,7 @@ def write(
         "left_out": left_out,
         "scores": overall,
         "margins": margins,
+        "pgap": gaps,
         **{f"by_{by}": list(of.values()) for by, of in split.items()},
         "paper": {name: source.paper for name, source in SOURCES.items() if source.paper},
         "runs": [{"path": r.path, "weights": sampling_plan.fingerprint(r.network)} for r in runs],
@@ -161,6 +165,7 @@ def write(
             f"{margin['least']:.2f})."
             for margin in margins.values()
         ),
+        *scores.gap_lines(gaps),
         *(scores.table_by(of, by) for by, of in split.items()),
         "\n".join(map(_described, runs)),
         "\n".join(f"Left out: {reason}" for reason in left_out),

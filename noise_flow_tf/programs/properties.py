@@ -5,7 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from noise_flow_tf.evaluation import Measured, analysis, tables
+from noise_flow_tf.evaluation import (
+    KL_STRIDE,
+    METRICS,
+    ImageScores,
+    Measured,
+    analysis,
+    summarise,
+    tables,
+)
 from noise_flow_tf.protocol import NoiseModel
 
 _MAX_LAG = 2
@@ -17,15 +25,22 @@ Condition = tuple[str, int]
 
 
 class Properties:
-    """Correlation, variance over intensity, calibration of the latent, KL over temperature."""
+    """Correlation, variance over intensity, calibration, KL over temperature, frames as floor."""
 
     def __init__(
-        self, models: Models, ours: str, cameras: Sequence[str], by_moments: NoiseModel, seed: int
+        self,
+        models: Models,
+        ours: str,
+        cameras: Sequence[str],
+        by_moments: NoiseModel,
+        seed: int,
+        instances: Sequence[int],
     ) -> None:
         """Measure the model called `ours` next to the baselines.
 
         `cameras` are the codes by index; `by_moments` is the model with batch norm on the moments
-        of the batch; `seed` is of the samples at each temperature.
+        of the batch; `seed` is of the samples at each temperature; `instances` are the scene
+        instances of the frames, by number.
         """
         self._cameras = cameras
         self._sampled = ["camera_nlf", ours]
@@ -38,6 +53,9 @@ class Properties:
         )
         self._nlf: dict[Condition, list[np.ndarray]] = {}
         self._image: list[tuple[Mapping, Mapping]] = []
+        self._instances = instances
+        self._last: dict[str, np.ndarray] | None = None
+        self._frames = ImageScores(instances)
 
     def add(self, batch: Mapping[str, np.ndarray], measured: Mapping[str, Measured]) -> None:
         """Add a batch of one image, and what `evaluation.measure` yields with it."""
@@ -49,7 +67,9 @@ class Properties:
     def results(self) -> dict[str, Any]:
         """Return everything as JSON can hold it; groups are records with `camera` and `iso`.
 
-        Models without a latent are neither in `latent` nor in `kl_over_temperature`.
+        Models without a latent are neither in `latent` nor in `kl_over_temperature`;
+        `real_against_real` has the metrics, with standard errors, of two frames of each scene, and
+        nothing if no scene has two.
         """
         self._finish_image()
         rho = {name: one.mean() for name, one in self._correlation.items()}
@@ -68,6 +88,7 @@ class Properties:
             "temperatures": list(analysis.TEMPERATURES),
             "kl_over_temperature": self._temperature.results(),
             "kl_above_temperature_1": self._temperature.above_one(),
+            "real_against_real": self._real_against_real(),
         }
 
     def _finish_image(self) -> None:
@@ -75,7 +96,9 @@ class Properties:
             return
         batches, measured = zip(*self._image, strict=True)
         self._image = []
-        noise, clean = (np.concatenate([b[name] for b in batches]) for name in ("noise", "clean"))
+        image = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+        noise, clean = image["noise"], image["clean"]
+        self._compare_frames(image)
         group = self._cameras[int(batches[0]["camera"][0])], int(batches[0]["iso"][0])
         noises = {"real": noise} | {
             name: np.concatenate([one[name].sample for one in measured]) for name in self._sampled
@@ -90,6 +113,25 @@ class Properties:
                 del self._latent[name]
             else:
                 calibration.add(group, np.concatenate(latents))
+
+    def _compare_frames(self, image: dict[str, np.ndarray]) -> None:
+        """Compare an image's noise with that of the frame before, if it shows the same scene."""
+        last, self._last = self._last, image
+        if last is None or not np.array_equal(last["clean"], image["clean"]):
+            return
+        before, this = (self._instances[int(one["frame"][0])] for one in (last, image))
+        if before == this:
+            other = Measured(None, None, last["noise"], last["noise"][::KL_STRIDE])
+            self._frames.add(image, {"other frame": other})
+
+    def _real_against_real(self) -> dict[str, float | None]:
+        rows = self._frames.rows()
+        if not rows:
+            return {}
+        scores = summarise(rows)["other frame"]
+        names = [metric.name for metric in METRICS.values() if not metric.is_floor]
+        known = [name for name in names if scores[name] is not None]
+        return {key: scores[key] for name in known for key in (name, f"{name}_stderr")}
 
 
 def _records(groups: Mapping[Any, Mapping]) -> list[dict[str, Any]]:
@@ -135,6 +177,7 @@ def text(
     without = "" if ours in measured["latent"] else f" {mine} has no latent, and is left out."
     pictures = captioned(figures, captions(noise))
     return [
+        *_floor_text(measured.get("real_against_real", {}), noise),
         "## Correlation",
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
         f"camera NLF, whose noise is white, and {errors[ours]:.4f} for {mine}: "
@@ -152,6 +195,20 @@ def text(
         pictures["temperature"],
         "## Patches",
         pictures["samples"],
+    ]
+
+
+def _floor_text(scores: Mapping[str, float | None], noise: str) -> list[str]:
+    """Return what two frames of one scene say of the metrics."""
+    if not scores:
+        return []
+    metrics = [metric for metric in METRICS.values() if scores.get(metric.name) is not None]
+    rows = [["", "another frame"], *([m.title, tables.number(m, scores)] for m in metrics)]
+    return [
+        "## Two frames of one scene",
+        f"The metrics with the {noise} noise of another frame in place of samples: what a perfect "
+        "model has on these images.",
+        tables.markdown(rows),
     ]
 
 

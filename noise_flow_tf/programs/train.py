@@ -1,7 +1,7 @@
 """Train a noise model on SIDD, or on the offline dataset if no other is given."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -74,7 +74,7 @@ class NoiseModelTraining(running.Training[TrainConfig]):
         return math.ceil(DEFAULT_STEPS / steps_per_epoch)
 
     def own_settings(self) -> dict[str, Any]:
-        self._baselines = score_baselines(self.config, self.train, self._images)
+        self._baselines = score_baselines(self.config, self.train, self._images, self._instances)
         return saved_model.recipe(self._fresh) | {"baselines": self._baselines}
 
     def resume(self, settings: Mapping[str, Any]) -> None:
@@ -117,7 +117,9 @@ class NoiseModelTraining(running.Training[TrainConfig]):
     def section(self, best: nf.NoiseFlow, rows: list[dict[str, float]]) -> run_report.Section:
         bar = progress_bar(self._images, "scoring the best model", unit="batch", leave=False)
         baselines = self._baselines["scores"]
-        scores = baselines | evaluation.evaluate({"noise_flow": best}, bar, self.config.seed)
+        scores = baselines | evaluation.evaluate(
+            {"noise_flow": best}, bar, self.config.seed, self._instances
+        )
         models = {
             "Gaussian": nf.GaussianNoise(self._baselines["gaussian_stddev"]),
             "Camera NLF": nf.CameraNLF(),
@@ -144,6 +146,11 @@ class NoiseModelTraining(running.Training[TrainConfig]):
     @cached_property
     def _examples(self) -> pictures.Examples:
         return pictures.Examples(self.test.frames, dataset.noise_label(self.config))
+
+    @property
+    def _instances(self) -> list[int]:
+        """The scene instance of each test frame."""
+        return [frame.instance for frame in self.test.frames]
 
     @property
     def _images(self) -> tf.data.Dataset:
@@ -215,10 +222,17 @@ def added_levels(config: TrainConfig, model: nf.NoiseFlow) -> list[str]:
 
 
 def score_baselines(
-    config: TrainConfig, train: sidd.Patches, test_images: tf.data.Dataset
+    config: TrainConfig,
+    train: sidd.Patches,
+    test_images: tf.data.Dataset,
+    instances: Sequence[int],
 ) -> dict[str, Any]:
-    """Fit the Gaussian baseline to the training frames, and score both baselines."""
+    """Fit the Gaussian baseline to the training frames, and score both baselines.
+
+    `instances` are the scene instances of the test frames.
+    """
     stddev = train.noise_stddev()
     models = {"gaussian": nf.GaussianNoise(stddev), "camera_nlf": nf.CameraNLF()}
     bar = progress_bar(test_images, "scoring the baselines", unit="batch", leave=False)
-    return {"gaussian_stddev": stddev, "scores": evaluation.evaluate(models, bar, config.seed)}
+    scores = evaluation.evaluate(models, bar, config.seed, instances)
+    return {"gaussian_stddev": stddev, "scores": scores}

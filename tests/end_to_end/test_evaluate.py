@@ -35,7 +35,7 @@ def test_results_agree_with_the_run_and_among_each_other(results, run_folder, da
     scores = told["summaries"]["all"]["all"]["scores"]
     assert list(scores) == ["gaussian", "camera_nlf", "noise_flow"]
     for name, score in scores.items():
-        assert score == pytest.approx(of_run[name], abs=1e-6)
+        assert score == pytest.approx(of_run[name], rel=1e-6, abs=1e-6)
     frames = sidd.select_frames(sidd.index(dataset), "test")
     assert [(row["instance"], row["number"]) for row in told["images"]] == [
         (frame.instance, frame.number) for frame in frames
@@ -53,12 +53,18 @@ def test_results_agree_with_the_run_and_among_each_other(results, run_folder, da
     text = (results / "evaluation.md").read_text()
     assert "whose sensors are made up" in text
     assert f"{scores['noise_flow']['nll']:.3f} ±" in text
-    assert "| KL in the paper (SIDD)  | 0.394 (97.9%)" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| KL in the paper (SIDD) ")]
+    assert row.split("|")[2].strip() == "0.394 (97.9%)"
 
 
 def test_what_kl_does_not_see(results):
     found = json.loads((results / "evaluation.json").read_text())["properties"]
     assert set(found["correlation"]) == {"real", "camera_nlf", "noise_flow"}
+    frames = found["real_against_real"]
+    assert 0.03 < frames["akld"] < 0.08 and frames["variance_ratio"] == pytest.approx(1, abs=0.2)
+    assert frames["spectrum"] < 0.03 and "akld_stderr" in frames
+    assert not {"nll", "akld_floor"} & frames.keys()
+    assert "## Two frames of one scene" in (results / "evaluation.md").read_text()
     errors = found["correlation_error"]
     assert errors["camera_nlf"] > 0.03
     groups = [

@@ -283,3 +283,32 @@ def test_summary_and_margins_are_over_runs():
     assert margins["gauss"]["least"] == 1.0
     by_iso = scores.summary([r for r in rows if "iso" in r], "iso")
     np.testing.assert_allclose(by_iso["noise_flow", 100]["psnr"]["mean"], 41.5)
+
+
+def test_psnr_gaps_are_paired_and_over_scenes():
+    """Two scenes of two frames each: gaps of 1 and 3 dB, in both seeds."""
+    rows = [row("noisy", "", 20.0, image="a1", scene="a")]
+    for seed, level in ((0, 40.0), (1, 41.0)):
+        for image, gap in (("a1", 1.0), ("a2", 1.0), ("b1", 3.0), ("b2", 3.0)):
+            known = {"image": image, "scene": image[0]}
+            rows.append(row("real", seed, level, **known))
+            rows.append(row("noise_flow", seed, level - gap, **known))
+            rows.append(row("gauss", seed + 1, 30.0, **known))
+    gaps = scores.psnr_gaps(rows)
+    assert list(gaps) == ["noise_flow", "gauss"]
+    assert gaps["noise_flow"]["mean"] == pytest.approx(2.0)
+    assert gaps["noise_flow"]["stderr"] == pytest.approx(1.0)  # of two values, 1 and 3
+    assert gaps["noise_flow"]["floor"] == pytest.approx(1.0)  # seeds differ by 1 dB
+    assert (gaps["noise_flow"]["runs"], gaps["gauss"]["runs"]) == (2, 1)
+    assert gaps["gauss"]["mean"] == pytest.approx(11.0)
+    text = "\n".join(scores.gap_lines(gaps))
+    assert "| DnCNN-NF    | 2     | 2.00 ± 1.00 " in text and "differ by 1.00 dB" in text
+
+
+def test_psnr_gaps_need_real_pairs():
+    assert scores.psnr_gaps([row("gauss", 0, 30.0), row("noise_flow", 0, 31.0)]) == {}
+    assert scores.gap_lines({}) == []
+    (gap,) = scores.psnr_gaps(
+        [row("gauss", 0, 30.0, image=1), row("real", 0, 31.0, image=1)]
+    ).values()
+    assert (gap["mean"], gap["stderr"], gap["floor"]) == (1.0, None, None)

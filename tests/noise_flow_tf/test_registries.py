@@ -62,6 +62,11 @@ def metric(monkeypatch):
     return made_up
 
 
+def padded(title):
+    """As wide as the longest title of a table of all metrics."""
+    return title.ljust(max(len(metric.title) for metric in METRICS.values()))
+
+
 def test_a_metric_without_a_direction_claims_none(metric):
     neither = dataclasses.replace(metric, lower_is_better=None, gain=None, gain_meaning="")
     assert neither.explained().endswith(": standard deviation of sampled over that of given noise.")
@@ -92,7 +97,7 @@ def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, mon
     assert set(values) == {"gaussian", "camera_nlf", "noise_flow"}
     assert 0 < report["noise_flow"]["stddev_ratio_stderr"] < values["noise_flow"]
     text = trained.report_text.read_text()
-    row = f"| {'Spread':8} | {values['gaussian']:.5f} ± "
+    row = f"| {padded('Spread')} | {values['gaussian']:.5f} ± "
     gain = f" ({values['noise_flow'] / values['gaussian'] - 1:.1%}) |"
     (line,) = [line for line in text.splitlines() if line.startswith(row)]
     assert gain in line and f"**{values['noise_flow']:.5f} ± " in line
@@ -129,7 +134,7 @@ def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, mon
     assert metric.explained() in text
     heads = [line for line in text.splitlines() if "Gaussian, Spread" in line]
     assert [head.split("|")[1].strip() for head in heads] == ["camera", "ISO", "camera and ISO"]
-    assert f"| {'Spread':8} | {everything['gaussian']['stddev_ratio']:.5f} ± " in text
+    assert f"| {padded('Spread')} | {everything['gaussian']['stddev_ratio']:.5f} ± " in text
 
     text = (out / "report.md").read_text()
     for kind in BASELINES.values():
@@ -200,7 +205,7 @@ def test_a_model_without_a_density_has_no_likelihood():
     assert scores["a"]["nll"] is None and scores["a"]["nll_stderr"] is None
     assert 0 < scores["a"]["kl"] < 1 and scores["b"]["nll"] is not None
     text = evaluation.tables.table(scores, {"a": "A", "b": "B"}, "b")
-    assert "| NLL      | -  " in text
+    assert f"| {padded('NLL')} | -  " in text
 
 
 @pytest.fixture

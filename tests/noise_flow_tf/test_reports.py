@@ -278,8 +278,9 @@ def test_properties_are_gathered_image_by_image(monkeypatch):
             "m": metrics.Measured(None, latent, m, m),
         }))  # fmt: skip
     gathered = properties.Properties(
-        dict.fromkeys(("gaussian", "camera_nlf", "m"), "model"), "m", ["IP", "S6"], "moments", 5
-    )
+        dict.fromkeys(("gaussian", "camera_nlf", "m"), "model"), "m", ["IP", "S6"], "moments", 5,
+        range(8),
+    )  # fmt: skip
     for batch, measured in batches:
         gathered.add(batch, measured)
     results = gathered.results()

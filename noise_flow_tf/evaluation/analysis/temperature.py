@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.evaluation.metrics import KL_STRIDE, divergence, histogram
+from noise_flow_tf.evaluation.histograms import divergence, histogram
+from noise_flow_tf.evaluation.metrics import KL_STRIDE
 from noise_flow_tf.native.use import own_graph
 from noise_flow_tf.protocol import NoiseModel, distribution
 from noise_flow_tf.protocol import sample as draw
