@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from noise_flow_tf.sampling.keras_layers import NoiseFlowLayer as NoiseFlowLayer
     from noise_flow_tf.sampling.keras_layers import TFKerasNoiseFlowLayer as TFKerasNoiseFlowLayer
     from noise_flow_tf.sampling.scale import predicted_scale as predicted_scale
+    from noise_flow_tf.saving import pretrained as pretrained
     from noise_flow_tf.saving import release as release
     from noise_flow_tf.saving.loading import load as load
     from noise_flow_tf.saving.numpy_weights import save_npz as save_npz
@@ -71,6 +72,7 @@ _MODULES = {
     "evaluation": "evaluation",
     "metrics": "evaluation.metrics",
     "plotting": "plotting",
+    "pretrained": "saving.pretrained",
     "release": "saving.release",
     "sampling": "sampling",
     "saving": "saving",

@@ -139,8 +139,9 @@ HEAVY = [
         [],
         *([name] for name in (
             "train", "sample", "evaluate", "paper", "train-denoiser", "evaluate-denoiser",
-            "denoise", "burst", "camera",
+            "denoise", "burst", "camera", "weights",
         )),
+        ["weights", "export"],
         ["sidd"],
         ["sidd", "index"],
     ],
