@@ -23,22 +23,30 @@ _EXPORT_EPILOG = """writes to the folder --out
   README.md                                     the model card: data, scores, command, versions"""
 
 
-def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """Run the command; `program` is its name in messages."""
+def parse(
+    arguments: list[str] | None = None, program: str | None = None
+) -> WeightsConfig | ExportConfig:
+    """Return the config of the arguments; `program` is what messages call the command."""
     arguments = list(arguments or [])
     if arguments[:1] == ["export"]:
-        exporting = ConfigParser(
+        parser = ConfigParser(
             ExportConfig,
-            prog=f"{program} export" if program else None,
+            prog=f"{program or 'weights'} export",
             description=_EXPORT,
             epilog=_EXPORT_EPILOG,
-        ).config(arguments[1:])
-        from noise_flow_tf.programs import weights
+        )
+        return parser.config(arguments[1:])
+    return ConfigParser(
+        WeightsConfig, prog=program, description=__doc__, epilog=_FETCH_EPILOG
+    ).config(arguments)
 
-        weights.export(exporting)
-        return
-    parser = ConfigParser(WeightsConfig, prog=program, description=__doc__, epilog=_FETCH_EPILOG)
-    fetching = parser.config(arguments)
+
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """Run the command; `program` is its name in messages."""
+    config = parse(arguments, program)
     from noise_flow_tf.programs import weights
 
-    weights.fetch(fetching)
+    if isinstance(config, ExportConfig):
+        weights.export(config)
+    else:
+        weights.fetch(config)
