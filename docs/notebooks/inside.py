@@ -69,8 +69,8 @@ for name, stddev, log_det in rows:
     print(f"{name:22} standard deviation {stddev:7.4f}   log-det per dimension {log_det:+.4f}")
 
 # %% [markdown]
-# The first layer divides by the noise level that it expects, which brings the standard deviation
-# from hundredths near 1; the flow steps remove correlation and shape the tails. The sum of the
+# The layers share the work as training left it: step by step the standard deviation grows from that
+# of the noise to 1, and the flow steps remove correlation and shape the tails. The sum of the
 # log-dets and the normal density of the latent are the likelihood:
 
 # %%
@@ -88,12 +88,16 @@ fig, (left, right) = plt.subplots(1, 2, figsize=(11, 3.5))
 grid = np.linspace(-4, 4, 200)
 left.hist(z, bins=80, range=(-4, 4), density=True, alpha=0.6, label="latent of simulated noise")
 left.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), "k", label="standard normal")
-left.legend()
+left.set_ylim(0, 0.55)
+left.set_xlabel("latent")
+left.set_ylabel("density")
+left.legend(loc="upper left")
 for name, image in {"noise": noise[0].numpy(), "latent": latent[0].numpy()}.items():
     flat = image.reshape(-1, 4)
     right.plot(np.corrcoef(flat.T)[np.triu_indices(4, 1)], "o-", label=name)
 right.axhline(0, color="gray", lw=0.5)
-right.set_xlabel("pair of colour channels")
+right.set_xticks(range(6), [f"{a}, {b}" for a, b in zip(*np.triu_indices(4, 1), strict=True)])
+right.set_xlabel("pair of packed channels")
 right.set_ylabel("correlation")
 right.legend()
 plt.show()

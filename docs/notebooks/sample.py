@@ -44,13 +44,14 @@ print(clean.shape, clean.min(), clean.max())
 
 # %%
 fig, axes = plt.subplots(1, 6, figsize=(15, 3))
+fig.suptitle("S6, simulated sensor, rendered to sRGB")
 axes[0].imshow(sidd.render_packed(clean, metadata))
 axes[0].set_title("clean")
 for axis, iso in zip(axes[1:], model.iso_levels, strict=True):
     noise = nf.sample_image(model, clean, iso, "S6", seed=0)
     noisy = np.clip(clean + noise, 0, 1)
     axis.imshow(sidd.render_packed(noisy, metadata))
-    axis.set_title(f"ISO {iso}, simulated sensor")
+    axis.set_title(f"ISO {iso}")
 for axis in axes:
     axis.axis("off")
 plt.show()
@@ -77,7 +78,8 @@ plt.show()
 # %% [markdown]
 # ## Temperature
 #
-# The latent is z ~ N(0, T²). T = 1 is the model; other values are for looking only.
+# The latent is z ~ N(0, T²). T = 1 is the model; other values are for looking only. T = 0 leaves
+# what the couplings shift, which is little.
 
 # %%
 for temperature in (0.0, 0.6, 1.0):
