@@ -71,8 +71,8 @@ def of_run(run: RunFolder, licence: str | None = None) -> str:
 
 def _is_simulated(settings: Mapping[str, Any], report: Mapping[str, Any]) -> bool:
     """Return whether the run's noise was simulated; reports of earlier versions do not say so."""
-    if "noise" in report:
-        return report["noise"] == "simulated"
+    if "dataset_noise" in report:
+        return report["dataset_noise"] == "simulated"
     return "steps_per_epoch" in settings and not (settings["sidd_path"] or settings.get("pairs"))
 
 

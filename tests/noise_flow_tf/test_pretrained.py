@@ -324,7 +324,12 @@ def run(tmp_path, model):
     tf.train.Checkpoint(noise_model=model).write(str(folder.best / "epoch-1"))
     scores = {"gaussian": {"nll": -2.0, "kl": 0.4}, "noise_flow": {"nll": -3.5, "kl": 0.008}}
     training = {"epochs": 3, "steps": 90, "minutes": 1.5}
-    report = {"test": scores, "dataset": "/data/sidd", "noise": "real", "training": training}
+    report = {
+        "test": scores,
+        "dataset": "/data/sidd",
+        "dataset_noise": "real",
+        "training": training,
+    }
     write_json(folder.report, report)
     return folder
 
@@ -352,7 +357,7 @@ def test_an_exported_run_is_a_saved_model_with_a_card(run, model, tmp_path, caps
 
 def test_a_card_says_that_noise_was_simulated(run):
     report = json.loads(run.report.read_text())
-    write_json(run.report, report | {"noise": "simulated"})
+    write_json(run.report, report | {"dataset_noise": "simulated"})
     card = model_card.of_run(run)
     assert "simulated: no camera has it" in card
     assert "simulated-data" in card
