@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := $(VENV)/.packages
+DOCS := $(VENV)/.docs
 CORE := noise_flow_tf/native/build.py $(wildcard noise_flow_tf/native/source/*)
 RUN := runs/demo
 DENOISE := runs/denoise
@@ -16,7 +17,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 DENOISE_FLAGS := --noise_scale 0.02 --schedule cosine --lr 3e-3 --n_batch_train 8 --steps 2400 \
 	--stride 32 --n_test_patches 132
 
-.PHONY: help setup train paper denoise test test-all fuzz lint
+.PHONY: help setup train paper denoise docs test test-all fuzz lint
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -63,6 +64,15 @@ denoise: $(READY) $(RUN)/saved_model  ## train denoisers on four kinds of noise 
 	done; done
 	$(BIN)/noise-flow evaluate-denoiser --out $(DENOISE) \
 		$(foreach seed,$(SEEDS),$(NOISES:%=$(DENOISE)/%-$(seed)))
+
+$(DOCS): requirements-docs.txt $(PACKAGES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	touch $@
+
+docs: $(READY) $(DOCS)  ## run the code of README.md and docs/, and build the site with its notebooks
+	$(BIN)/python -m pytest -o addopts=-q -p docs.code_blocks -rs README.md docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site      site/index.html"
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest $(PARALLEL)

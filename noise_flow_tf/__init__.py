@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from noise_flow_tf.sampling.keras_layers import NoiseFlowLayer as NoiseFlowLayer
     from noise_flow_tf.sampling.keras_layers import TFKerasNoiseFlowLayer as TFKerasNoiseFlowLayer
     from noise_flow_tf.sampling.scale import predicted_scale as predicted_scale
+    from noise_flow_tf.saving import pretrained as pretrained
     from noise_flow_tf.saving import release as release
     from noise_flow_tf.saving.baselines import save_baseline as save_baseline
     from noise_flow_tf.saving.loading import load as load
@@ -79,6 +80,7 @@ _MODULES = {
     "evaluation": "evaluation",
     "metrics": "evaluation.metrics",
     "plotting": "plotting",
+    "pretrained": "saving.pretrained",
     "release": "saving.release",
     "sampling": "sampling",
     "saving": "saving",

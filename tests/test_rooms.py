@@ -139,8 +139,9 @@ HEAVY = [
         [],
         *([name] for name in (
             "train", "sample", "fit-baseline", "evaluate", "paper", "train-denoiser",
-            "evaluate-denoiser", "denoise", "burst", "camera",
+            "evaluate-denoiser", "denoise", "burst", "camera", "weights",
         )),
+        ["weights", "export"],
         ["sidd"],
         ["sidd", "index"],
     ],

@@ -18,6 +18,7 @@ COMMANDS = {
     "denoise": "denoise a raw image",
     "camera": "bursts of raw files to a model of their camera's noise",
     "burst": "bursts of raw files to pairs and a calibrated noise level",
+    "weights": "fetch the original release's weights, or publish those of a run",
     "sidd": "SIDD: index, check, download, synthesize",
 }
 

@@ -37,7 +37,10 @@ DEFAULT_STEPS = 40_000
 RELEASE_EPOCHS = 2000
 """How long a noise model is trained by default: offline, elsewhere, with the release's schedule."""
 
-_FLOW = "run folder of noise-flow train, SavedModel, or prefix of a released checkpoint"
+_FLOW = (
+    "run folder of noise-flow train, SavedModel, prefix of a released checkpoint, demo, release or "
+    "hf://USER/REPO"
+)
 _MODEL = f"{_FLOW}; or the folder of a baseline of noise-flow fit-baseline"
 _CAMERAS = ", ".join(CAMERAS)
 _ISO_LEVELS = ", ".join(map(str, ISO_LEVELS))
@@ -309,7 +312,7 @@ class RawImages:
 class SampleConfig(RawImages):
     """Of `programs.sample`."""
 
-    model: str = field(metadata=required(_MODEL, metavar="PATH"))
+    model: str = option("demo", _MODEL, metavar="PATH")
     clean: str = field(metadata=required("clean image, folder or list, see below", metavar="PATH"))
     from_srgb: bool = option(False, "the clean images are ordinary pictures")
     real: str | None = option(
@@ -507,3 +510,27 @@ class CameraConfig(Shots):
     patches: int = option(500, "training patches of each frame, in each epoch", type=positive_int)
     seed: int = option(0, "of initial values, patches and samples", type=int)
     overwrite: bool = option(False, "remove an earlier run in that folder first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConfig:
+    """Of `programs.weights.fetch`."""
+
+    accept_licence: bool = option(
+        False, "accept the licence, CC BY-NC-SA 4.0: no commercial use; without it you are asked"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Of `programs.weights.export`."""
+
+    run: str = field(
+        metadata=required("run folder of noise-flow train or camera", names=["run"], metavar="RUN")
+    )
+    out: str = field(
+        metadata=required("the new folder, a SavedModel with a model card", metavar="FOLDER")
+    )
+    licence: str | None = option(
+        None, "the licence that you publish the weights under, such as apache-2.0", metavar="NAME"
+    )

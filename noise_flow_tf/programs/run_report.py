@@ -58,6 +58,7 @@ def write(
     numbers = {
         **section.numbers,
         "dataset": dataset.title(config),
+        "dataset_noise": dataset.noise_label(config),
         "training": {"minutes": minutes, "steps": steps, "epochs": len(rows)},
         "left_out": list(left_out),
         "seed": config.seed,

@@ -15,6 +15,7 @@ from noise_flow_tf import plotting
 from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
+from noise_flow_tf.saving import pretrained
 from noise_flow_tf.saving.files import clear_partial, replacing
 from sidd.progress import progress_bar
 
@@ -219,6 +220,8 @@ def run(config: SampleConfig) -> None:
     raw_files.check_formats(config.formats)
     for item in items:
         check(config, item)
+    if config.model == "demo":
+        print(pretrained.DEMO_NOTE)
     model = nf.load(config.model)
     if config.iso_interpolation:
         model.iso_interpolation = True
