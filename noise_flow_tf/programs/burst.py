@@ -74,7 +74,7 @@ def run(config: BurstConfig, moves_to: Path | None = None) -> Result:
         results[iso] = calibrating.calibrate(
             prepared, config.camera, iso, darks.get(iso), flats.get(iso, ())
         )
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folders(out)
     with files.replacing(out / "Data") as data:
         data.mkdir()
         written = _write(config, data, results)

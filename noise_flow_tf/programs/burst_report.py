@@ -32,7 +32,7 @@ def write(
 
     `shown` is the place of `out` in messages.
     """
-    (out / "pictures").mkdir(exist_ok=True)
+    files.make_folders(out / "pictures")
     paragraphs = ["# Noise of " + next(iter(results.values())).calibration.camera]
     for iso, result in results.items():
         drawn = figures(result)

@@ -16,7 +16,7 @@ from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.programs import burst, camera_report, running
 from noise_flow_tf.programs.configs import BurstConfig, CameraConfig, Shots
 from noise_flow_tf.saving import saved_model
-from noise_flow_tf.saving.files import clear_partial, replacing
+from noise_flow_tf.saving.files import make_folders, replacing
 from noise_flow_tf.saving.loading import load_flow
 from noise_flow_tf.saving.run_folder import RunFolder, versions
 from noise_flow_tf.training import own_cameras
@@ -64,8 +64,7 @@ def run(config: CameraConfig) -> None:
         )
     tf_keras.utils.set_random_seed(config.seed)
     path = folder.path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clear_partial(path.parent)
+    make_folders(path.parent)
     with folder.locked() if path.is_dir() else nullcontext(), replacing(path) as place:
         writing = RunFolder(place)
         writing.create(asdict(config) | saved_model.recipe(base))

@@ -9,6 +9,7 @@ from noise_flow_tf import denoising
 from noise_flow_tf.denoising import scores
 from noise_flow_tf.programs import raw_files, raw_images
 from noise_flow_tf.programs.configs import DenoiseConfig
+from noise_flow_tf.saving.files import make_folders
 
 
 def read_colours(config: DenoiseConfig, path: Path, noisy: raw_images.Raw) -> sidd.Metadata:
@@ -51,7 +52,7 @@ def run(config: DenoiseConfig) -> None:
         )
 
     denoised = denoising.denoise_image(network, noisy.packed, config.tile)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folders(out)
     for form in config.formats:
         target = out / f"{path.stem}_denoised.{'MAT' if form == 'mat' else form}"
         if form == "dng":

@@ -210,7 +210,7 @@ def run(config: EvaluateDenoiserConfig) -> None:
     else:
         frames = dataset.frames(config, "test")
         images = of_frames(frames, left_out)
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folders(out)
     with DenoiserRun(out).locked():
         bar = progress_bar(images, "scoring", total=len(frames) or None, unit="image", leave=False)
         rows = score_all(bar, runs, config.tile)

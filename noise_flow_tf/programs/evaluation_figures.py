@@ -10,6 +10,7 @@ import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.programs import evaluation_report, pictures
 from noise_flow_tf.programs.properties import Condition
+from noise_flow_tf.saving.files import make_folders
 
 
 def draw(folder: Path) -> None:
@@ -28,7 +29,7 @@ def draw(folder: Path) -> None:
             f"{folder / 'evaluation.json'} lacks what the figures show, or was written by another "
             f"version ({error}); evaluate again without --draw"
         ) from error
-    (folder / "figures").mkdir(exist_ok=True)
+    make_folders(folder / "figures")
     examples = pictures.load(folder / "examples.npz")
     noise = evaluation_report.noise_label(results)
     figures["samples"] = pictures.comparison_figure(examples, noise)

@@ -39,7 +39,7 @@ def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     for name, ending in ((FORMULAS, ""), (ours, "_release")):
         figures[f"figure6{ending}"] = [charts[name]["beta"], charts[name]["gain"]]
         figures[f"figure7{ending}"] = [charts[name]["camera_factor_of_gain"], nlf]
-    (out / "figures").mkdir(exist_ok=True)
+    files.make_folders(out / "figures")
     for name, parts in figures.items():
         pictures.save_figure(plotting.charts(*parts), out / "figures" / f"{name}.png")
 

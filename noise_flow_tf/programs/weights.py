@@ -7,7 +7,7 @@ import noise_flow_tf as nf
 from noise_flow_tf.programs import model_card
 from noise_flow_tf.programs.configs import ExportConfig, WeightsConfig
 from noise_flow_tf.saving import pretrained, saved_model
-from noise_flow_tf.saving.files import check_name, replacing, write_text
+from noise_flow_tf.saving.files import check_name, make_folders, replacing, write_text
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
@@ -42,7 +42,7 @@ def export(config: ExportConfig) -> None:
     check_name(out)
     card = model_card.of_run(run, config.licence)
     model = run.load()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(out.parent)
     with replacing(out) as partial:
         saved_model.save(model, partial)
         with suppress(ValueError):  # a layer of a user's own, which the compiled core has not

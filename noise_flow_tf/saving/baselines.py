@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from noise_flow_tf.baselines import Fitted
-from noise_flow_tf.saving.files import reading, write_json
+from noise_flow_tf.saving.files import make_folders, reading, write_json
 from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.saving.run_folder import FORMAT, check_format
 
@@ -27,7 +27,7 @@ def save_baseline(model: Fitted, folder: str | os.PathLike) -> None:
             "are saved by saving.saved_model.save"
         )
     check_folder(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folders(folder)
     write_json(
         folder / FILE,
         {"format": FORMAT, "kind": "baseline", "baseline": model.kind, **model.arguments()},

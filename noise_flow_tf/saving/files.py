@@ -89,6 +89,13 @@ def clear_partial(*folders: Path, alone: bool = False) -> None:
                     remove(path)
 
 
+def make_folders(*folders: Path) -> None:
+    """Make folders for results, and remove from them what killed processes have left."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    clear_partial(*folders)
+
+
 def settled(path: str | os.PathLike) -> Path:
     """Return the path of a folder, or where it lies if a killed process was replacing it."""
     path = Path(path)

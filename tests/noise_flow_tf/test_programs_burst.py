@@ -1,7 +1,10 @@
 """noise-flow burst as a program: what it writes and what it refuses."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import sidd
 from noise_flow_tf.cli import burst as cli
 from noise_flow_tf.programs import burst
 from noise_flow_tf.programs.configs import BurstConfig
+from noise_flow_tf.saving import file_system
 from sidd.raw.calibration import read_calibrations
 from sidd.raw.simulated import SimulatedSensor, textured_scene, write_burst
 
@@ -46,8 +50,26 @@ def config(shots, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def result(config):
+def left(config):
+    """What a killed process has left where the results come."""
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    ending = f"{file_system.place()}-{killed.pid}.tmp"
+    out = Path(config.out)
+    left = [out / f".Data.{ending}", out / f"pictures/.lines_100.png.{ending}"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "half").touch()
+    return left
+
+
+@pytest.fixture(scope="module")
+def result(config, left):
     return burst.run(config)
+
+
+def test_what_a_killed_process_has_left_is_removed(result, left):
+    assert not [folder for folder in left if folder.exists()]
 
 
 def test_calibrations_by_iso(result):
