@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from noise_flow_tf.baselines import FittedNLF as FittedNLF
     from noise_flow_tf.baselines import GaussianNoise as GaussianNoise
     from noise_flow_tf.baselines import LinearGaussian as LinearGaussian
+    from noise_flow_tf.baselines import PoissonGaussian as PoissonGaussian
     from noise_flow_tf.baselines import SharedNLF as SharedNLF
     from noise_flow_tf.conditions import CAMERAS as CAMERAS
     from noise_flow_tf.conditions import CLEAN_RANGE as CLEAN_RANGE
@@ -61,6 +62,7 @@ _MODULES_OF_NAMES = {
     "NoiseDistribution": "distribution",
     "NoiseFlow": "model",
     "NoiseFlowLayer": "sampling.keras_layers",
+    "PoissonGaussian": "baselines",
     "SharedNLF": "baselines",
     "TFKerasNoiseFlowLayer": "sampling.keras_layers",
     "Trainer": "training.trainer",

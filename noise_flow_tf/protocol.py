@@ -24,7 +24,8 @@ class NoiseModel(Protocol):
       packed pixels, None if whole images have to be sampled at once; `has_latent`, False if its
       distribution has none; `uses_nlf`, whether it must be called with `nlf` too;
       `predicted_scale(clean, iso, camera)`;
-    - of the distribution: `latent_and_log_prob(noise)` and `noise_of(latent)`, for models that
+    - of the distribution: `is_mass`, True if `log_prob` is that of a probability and no density;
+      `latent_and_log_prob(noise)` and `noise_of(latent)`, for models that
       transform a standard-normal latent of the image's shape.
     """
 

@@ -5,6 +5,15 @@ from noise_flow_tf.baselines.fitted import Fitted
 from noise_flow_tf.baselines.fitted_nlf import FittedNLF
 from noise_flow_tf.baselines.gaussian import GaussianNoise
 from noise_flow_tf.baselines.linear_gaussian import LinearGaussian
+from noise_flow_tf.baselines.poisson_gaussian import PoissonGaussian
 from noise_flow_tf.baselines.shared_nlf import SharedNLF
 
-__all__ = ["CameraNLF", "Fitted", "FittedNLF", "GaussianNoise", "LinearGaussian", "SharedNLF"]
+__all__ = [
+    "CameraNLF",
+    "Fitted",
+    "FittedNLF",
+    "GaussianNoise",
+    "LinearGaussian",
+    "PoissonGaussian",
+    "SharedNLF",
+]

@@ -68,12 +68,14 @@ class Measured(NamedTuple):
         latent: `[B, H, W, 4]`, of the batch's noise; None for a model without a latent.
         sample: `[B, H, W, 4]`, sampled noise for the same clean patches.
         again: another sample for every 5th patch.
+        log_mass: of every 5th patch, nats per dimension, of a model of quantised noise.
     """
 
     nll: np.ndarray | None
     latent: np.ndarray | None
     sample: np.ndarray
     again: np.ndarray
+    log_mass: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +266,17 @@ METRICS = {
             every_5th_patch=True,
             is_floor=True,
             lower_is_better=None,
+        ),
+        Metric(
+            name="log_mass",
+            title="Log mass (no density)",
+            unit="nats per dimension",
+            meaning="logarithm of the probability of quantised noise, for models that have it but "
+            "no density; it is no NLL, and not to be compared with one",
+            values=lambda batch, m: m.log_mass,
+            every_5th_patch=True,
+            needs="one patch",
+            lower_is_better=False,
         ),
         *_with_floor(
             akld_of_patches,

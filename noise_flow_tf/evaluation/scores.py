@@ -27,7 +27,8 @@ def measure(
         seed: of the samples.
 
     Raises:
-        ValueError: there is no batch.
+        ValueError: there is no batch; noise that is not on the levels of a model of quantised
+            noise.
     """
     steps = {name: _measuring(model) for name, model in models.items()}
     batch = None
@@ -36,6 +37,7 @@ def measure(
         for name, step in steps.items():
             tensors = step(batch, tf.constant([seed, number]))
             measured[name] = Measured._make(None if t is None else t.numpy() for t in tensors)
+            _check_levels(name, measured[name])
         yield {name: np.asarray(tensor) for name, tensor in batch.items()}, measured
     if batch is None:
         raise ValueError("the test set has no batch")
@@ -203,16 +205,30 @@ def _measuring(model: NoiseModel) -> Callable[[Batch, tf.Tensor], tuple]:
     def step(batch: Batch, seed: tf.Tensor) -> tuple:
         p = distribution(model, batch)
         noise = batch["noise"]
-        try:
-            latent, log_prob = latent_and_log_prob(p, noise)
-            nll = nll_per_dimension(log_prob, noise)
-        except NotImplementedError:  # TFP's word for a distribution without a density
-            latent, nll = None, None
         subset = {name: tensor[::KL_STRIDE] for name, tensor in batch.items()}
+        of_subset = distribution(model, subset)
+        latent, nll, log_mass = None, None, None
+        if getattr(p, "is_mass", False):
+            real = subset["noise"]
+            log_mass = -nll_per_dimension(of_subset.log_prob(real), real)
+        else:
+            try:
+                latent, log_prob = latent_and_log_prob(p, noise)
+                nll = nll_per_dimension(log_prob, noise)
+            except NotImplementedError:  # TFP's word for a distribution without a density
+                pass
         other = tf.random.experimental.stateless_fold_in(seed, 1)
-        return nll, latent, sample(p, seed), sample(distribution(model, subset), other)
+        return nll, latent, sample(p, seed), sample(of_subset, other), log_mass
 
     return step
+
+
+def _check_levels(name: str, measured: Measured) -> None:
+    if measured.log_mass is not None and not np.isfinite(measured.log_mass).all():
+        raise ValueError(
+            f"the noise is not on the levels of {name}, which has the mass of quantised noise and "
+            "no density; leave this model out, or fit it to noise with the same levels"
+        )
 
 
 def _instances(rows: Sequence[Row]) -> list[Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import noise_flow_tf as nf
+from noise_flow_tf.baselines.poisson_gaussian import NotQuantisedError
 from noise_flow_tf.programs import dataset
 from noise_flow_tf.programs.configs import FitBaselineConfig
 from noise_flow_tf.saving.baselines import check_folder
@@ -17,7 +18,8 @@ def run(config: FitBaselineConfig) -> dict[str, Any]:
     """Fit the baselines, write each to its folder in `config.out`, and return them by name.
 
     Raises:
-        ValueError: a dataset or a folder that do not fit.
+        ValueError: a dataset or a folder that do not fit. Without `config.baseline`, one that needs
+            levels is left out if the noise has none, with a message.
         OSError: a file that cannot be written.
     """
     out = Path(config.out)
@@ -37,7 +39,13 @@ def run(config: FitBaselineConfig) -> dict[str, Any]:
     fitted = {}
     for name in names:
         bar = _Shown(batches, f"fitting {name}")
-        model = BASELINES[name].model_class.fit(bar, cameras)
+        try:
+            model = BASELINES[name].model_class.fit(bar, cameras)
+        except NotQuantisedError as error:
+            if config.baseline:
+                raise
+            print(f"{BASELINES[name].title}: left out, as {error}")
+            continue
         nf.save_baseline(model, out / name)
         print(f"{BASELINES[name].title}: {model.num_parameters} parameters   {out / name}")
         fitted[name] = model

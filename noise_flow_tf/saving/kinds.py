@@ -122,6 +122,14 @@ BASELINES = {
             "correlated; by maximum likelihood for each camera and ISO",
             class_name="LinearGaussian",
         ),
+        BaselineKind(
+            name="poisson_gaussian",
+            title="Poisson-Gaussian",
+            help="Poisson numbers of photoelectrons, Gaussian read noise, quantisation and "
+            "clipping; gain and read noise by maximum likelihood for each camera and ISO, for "
+            "noisy values that have levels; it has a log mass and no density",
+            class_name="PoissonGaussian",
+        ),
     )
 }
 """The baselines that are fitted to a dataset, by name, in the order of tables."""
