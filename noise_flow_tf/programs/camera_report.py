@@ -202,10 +202,12 @@ def _table(
     scores: Mapping[str, Mapping[str, float | None]], titles: Mapping[str, str], kept: str
 ) -> str:
     rows = [["", "NLL", "KL", "deviation of samples / real"]]
+    shown = {name: scores[name] for name in titles}
+    cells_of = [tables.numbers(metric, shown) for metric in tables.compared()]
     for name, title in titles.items():
-        one = scores[name]
-        cells = [tables.number(metric, one) for metric in tables.compared()]
-        rows.append([f"**{title}**" if name == kept else title, *cells, f"{one['ratio']:.3f}"])
+        kept_one = f"{title} (kept)" if name == kept else title
+        ratio = f"{scores[name]['ratio']:.3f}"
+        rows.append([kept_one, *(cells[name] for cells in cells_of), ratio])
     return tables.markdown(rows)
 
 

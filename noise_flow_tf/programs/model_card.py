@@ -108,9 +108,9 @@ def _scores(report: Mapping[str, Any]) -> str:
     if not shown:
         return "## Scores\n\nThe run has recorded none; `noise-flow evaluate` measures them."
     rows = [["", *(f"{metric.title}" for metric in shown)]]
-    for name, score in scores.items():
-        cells = [tables.number(metric, score) for metric in shown]
-        rows.append([tables.TITLES.get(name, name), *cells])
+    cells_of = [tables.numbers(metric, scores) for metric in shown]
+    for name in scores:
+        rows.append([tables.TITLES.get(name, name), *(cells[name] for cells in cells_of)])
     units = "NLL in nats per dimension, KL divergences in nats; lower is better."
     return f"## Scores on held-out scenes\n\n{tables.markdown(rows)}\n\n{units}"
 
