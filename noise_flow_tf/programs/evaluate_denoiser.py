@@ -18,6 +18,7 @@ from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples
 from noise_flow_tf.saving import files
 from sidd.progress import progress_bar
+from sidd.wording import counted
 
 _SAME_TRAINING = (
     "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
@@ -154,7 +155,7 @@ def write(
     paragraphs = [
         f"# Denoising, trained on sampled noise and on that of pairs: {where}",
         f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over "
-        f"{numbers['count']} {'blocks' if config.blocks else 'images'}, with the standard "
+        f"{counted(numbers['count'], 'block' if config.blocks else 'image')}, with the standard "
         "deviation over runs with different seeds; the best is bold, and in parentheses is the "
         "relative improvement of DnCNN-NF in RMSE and DSSIM where it is better, as in Table 3 of "
         "the paper. Its numbers are of SIDD's validation blocks.",
@@ -190,7 +191,8 @@ def _described(run: Trained) -> str:
     simulated = SOURCES[s["noise"]].of_dataset and is_offline
     return (
         f"- {run.title}, seed {s['seed']}: `{run.path}`, depth {s['depth']}, width {s['width']}, "
-        f"noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} patches of "
+        f"noise scale {s['noise_scale']:g}, {counted(steps, 'step')} of "
+        f"{counted(s['n_batch_train'], 'patch')} of "
         f"{s['patch_height']} x {s['patch_height']} at stride {s['stride']}, schedule "
         f"{s['schedule']} at {s['lr']:g}"
         + ("; the noise of its training pairs is simulated" if simulated else "")

@@ -10,6 +10,7 @@ from noise_flow_tf.evaluation import tables
 from noise_flow_tf.evaluation.metrics import METRICS
 from noise_flow_tf.saving.files import reading
 from noise_flow_tf.saving.run_folder import RunFolder
+from sidd.wording import counted
 
 _WHAT = """\
 The noise of raw images as a density, p(noise | clean raw image, ISO, camera): a conditional
@@ -124,7 +125,7 @@ def _training(settings: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     training = report.get("training")
     if training:
         lines.append(
-            f"{training['epochs']} epochs, {training['steps']} steps in "
+            f"{counted(training['epochs'], 'epoch')}, {counted(training['steps'], 'step')} in "
             f"{training['minutes']:.1f} minutes, seed {settings['seed']}."
         )
     return "\n\n".join(["## Training", *lines])

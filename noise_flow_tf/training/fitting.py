@@ -75,7 +75,8 @@ def fit(
     model = next(iter(trainer.checkpointed.values()))
     history = callbacks.History(writing.history, model, run.read_history(done))
     devices = strategy.num_replicas_in_sync
-    print(f"{trainer.num_trained} parameters to train, on {devices} device(s)")
+    on = "1 device" if devices == 1 else f"{devices} devices"
+    print(f"{trainer.num_trained} parameters to train, on {on}")
     with Interruption(strategy) as interruption:
         kept: list[Any] = [
             callbacks.StopOnDivergence(),
