@@ -83,7 +83,7 @@ def fit(
             *task.callbacks(trainer, writing.tensorboard),
             BestWeights(writing.best, checkpoints, f"val_{task.score}", task.highest),
             history,
-            callbacks.keras_curves(writing.tensorboard),
+            callbacks.MeasuredCurves(writing.tensorboard),
             CheckpointCallback(checkpoints, interruption, length.checkpoint_every),
         ]
         if count := length.average_batches:
