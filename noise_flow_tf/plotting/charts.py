@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -82,8 +83,12 @@ class Chart:
             axis.set_ylim(lowest - 0.05 * (self.top - lowest), self.top)
         axis.grid(alpha=0.3)
         many = len(self.series) + len(self.levels) + len(self.marked) > _MOST_INSIDE
-        outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
-        axis.legend(fontsize=8, **(outside if many else {}))
+        place: dict[str, Any] = {}
+        if self.marked:  # a point that a legend inside could hide
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+        elif many:
+            place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
+        axis.legend(fontsize=8, **place)
 
 
 def charts(*parts: Chart) -> Figure:

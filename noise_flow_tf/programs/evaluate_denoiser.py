@@ -165,7 +165,7 @@ def write(
         *(scores.table_by(of, by) for by, of in split.items()),
         "\n".join(map(_described, runs)),
         "\n".join(f"Left out: {reason}" for reason in left_out),
-        "" if config.blocks else "![denoised](denoised.png)",
+        "" if config.blocks else "![Test images, noisy, denoised and clean](denoised.png)",
     ]
     files.write_csv(out / "scores.csv", rows)
     files.write_json(out / "report.json", numbers)

@@ -36,7 +36,10 @@ def write(
     rows: Sequence[Mapping[str, float]],
     left_out: Sequence[str],
 ) -> None:
-    """Write pictures, `report.md` and `report.json`; print the summary and where things are."""
+    """Write pictures, `report.md` and `report.json`; print the summary and where things are.
+
+    The report shows the figures in their order in the section.
+    """
     for name, figure in section.figures.items():
         pictures.save_figure(figure, run.pictures / f"{name}.png")
     settings = run.read_settings()
@@ -55,7 +58,7 @@ def write(
         training,
         "\n".join(map(_describe_start, settings["starts"])),
         "\n".join(f"Left out: {reason}" for reason in left_out),
-        "\n".join(f"![{name}](pictures/{name}.png)" for name in sorted(section.figures)),
+        "\n".join(pictures.shown(section.figures)),
     ]
     numbers = {
         **section.numbers,

@@ -131,8 +131,8 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
             numbers={"noise": config.noise, "best": {"epoch": epoch, "psnr_of_test_patches": psnr}},
             summary=f"{psnr:.2f} dB on the test patches after epoch {epoch}",
             figures={
-                "psnr": plotting.charts(chart),
                 "denoised": self._examples.figure({title: best}),
+                "psnr": plotting.charts(chart),
             },
         )
 
