@@ -11,9 +11,10 @@ from matplotlib.ticker import MaxNLocator
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart."""
 _MARKERS = "osD^vP*"
+_LEVELS = ("--", "-.", ":")
 _LINES = ("-", "--", "-.", ":")
 _MOST_MARKERS = 20
-_MOST_INSIDE = 4
+_MOST_INSIDE = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Chart:
         title: above the chart.
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
-        levels: by name, a y that is drawn as a dashed line across.
+        levels: by name, a y that is drawn as a broken line across.
         logarithmic: whether y is on a logarithmic scale.
         loglog: whether x is, too.
         marked: by name, a point (x, y) that is marked.
@@ -57,9 +58,8 @@ class Chart:
                 linewidth=1.2,
             )
         for number, (name, level) in enumerate(self.levels.items()):
-            axis.axhline(
-                level, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1
-            )
+            style = _LEVELS[number % len(_LEVELS)]
+            axis.axhline(level, label=name, color="0.3", linestyle=style, linewidth=1)
         for name, point in self.marked.items():
             axis.plot(
                 *([value] for value in point),
