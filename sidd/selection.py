@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sidd.cameras import BY_CODE, CAMERAS
 from sidd.scenes import ISO_LEVELS, TEST_INSTANCES, TRAIN_INSTANCES, Frame, SceneInstance
+from sidd.wording import counted
 
 FRAMES = (10, 12)
 """The release's frames of each scene instance, the end exclusive."""
@@ -85,7 +86,9 @@ def why_none(
         kept = list(filter(one.keeps, frames))
         if not kept:
             counts = Counter(map(one.value, frames))
-            there = ", ".join(f"{v} ({n} frames)" for v, n in sorted(counts.items(), key=str))
+            there = ", ".join(
+                f"{v} ({counted(n, 'frame')})" for v, n in sorted(counts.items(), key=str)
+            )
             return f"none is of {one.name} {one.wanted}; there are {there}"
         frames = kept
     return ""
@@ -132,7 +135,7 @@ def describe_left_out(instances: Iterable[SceneInstance]) -> list[str]:
             if len(values) > _MOST_LISTED:
                 which = f"{values[0]} to {values[-1]}"
             name = "instances in neither list:" if one is listed else one.name
-            lines.append(f"{counts.total()} frames of {name} {which}")
+            lines.append(f"{counted(counts.total(), 'frame')} of {name} {which}")
     return lines
 
 

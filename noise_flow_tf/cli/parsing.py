@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from noise_flow_tf.programs.configs import Run
+from noise_flow_tf.programs.options import fraction, positive_float
 from noise_flow_tf.programs.sidd_tools import printable
 from noise_flow_tf.training.names import MIRRORING
 
@@ -31,7 +32,8 @@ class Parser(argparse.ArgumentParser):
         """Add `--name`, with the dashed spelling of an underscored name, or the `names` given."""
         names = kwargs.pop("names", dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"]))
         if "type" in kwargs:
-            kwargs.setdefault("metavar", "N")
+            is_float = kwargs["type"] in (float, positive_float, fraction)
+            kwargs.setdefault("metavar", "VALUE" if is_float else "N")
         (group or self).add_argument(*names, **kwargs)
 
     def error(self, message: str) -> NoReturn:

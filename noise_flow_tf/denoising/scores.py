@@ -1,7 +1,7 @@
 """How good denoised images are, and the paper's Table 3 of it."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -242,26 +242,25 @@ def gap_lines(gaps: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Return Table 3 in Markdown: PSNR and SSIM by what was trained on, and the paper's numbers.
 
-    In parentheses is the relative improvement of Noise Flow in RMSE and DSSIM, as in the paper;
-    `scores` are of `summary`.
+    The best value is bold. In parentheses is the relative improvement of Noise Flow in RMSE and
+    DSSIM where it is better, as in the paper; `scores` are of `summary`.
     """
     ours = scores.get("noise_flow")
-    best = SOURCES["noise_flow"].paper or {}
+    papers = SOURCES["noise_flow"].paper or {}
 
     def cell(score: Mapping, metric: str, digits: int, gain: Callable) -> str:
-        text = with_std(score[metric], digits)
-        if score is ours:
-            return f"**{text}**"
-        if ours is None:
+        text = _bold_if_best(score, scores.values(), metric, digits)
+        if score is ours or ours is None:
             return text
-        return f"{text} ({gain(score[metric]['mean'], ours[metric]['mean']):.1%})"
+        better = gain(score[metric]["mean"], ours[metric]["mean"])
+        return f"{text} ({better:.1%})" if better > 0 else text
 
     def paper(score: Mapping, metric: str, gain: Callable) -> str:
         source = None if score["gauss_mix"] else SOURCES.get(score["noise"])
         if source is None or source.paper is None:
             return ""
         value = source.paper[metric]
-        return f"**{value}**" if score is ours else f"{value} ({gain(value, best[metric]):.1%})"
+        return f"**{value}**" if score is ours else f"{value} ({gain(value, papers[metric]):.1%})"
 
     head = ["trained on", "runs", "PSNR", "SSIM", "SSIM, range 2", "paper: PSNR", "paper: SSIM"]
     lines = [
@@ -280,12 +279,28 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def table_by(scores: Mapping[Any, Mapping[str, Any]], by: str) -> str:
-    """Return mean PSNR / SSIM in Markdown, one line for each value of what `summary` went `by`."""
+    """Return mean PSNR / SSIM in Markdown, one line for each value of what `summary` went `by`.
+
+    The best of a line is bold.
+    """
     titles = {which: title(one["noise"], one["gauss_mix"]) for (which, _), one in scores.items()}
     lines = [[by, *titles.values()]]
     for value in sorted({one[by] for one in scores.values()}):
         cells = [scores[which, value] for which in titles]
-        lines.append(
-            [str(value), *(f"{c['psnr']['mean']:.2f} / {c['ssim']['mean']:.4f}" for c in cells)]
-        )
+        means = [{name: {"mean": c[name]["mean"], "std": None} for name in SCORES} for c in cells]
+        lines.append([
+            str(value),
+            *(
+                f"{_bold_if_best(c, means, 'psnr', 2)} / {_bold_if_best(c, means, 'ssim', 4)}"
+                for c in means
+            ),
+        ])  # fmt: skip
     return markdown(lines)
+
+
+def _bold_if_best(score: Mapping, scores: Collection[Mapping], metric: str, digits: int) -> str:
+    """Return a score as text, bold if none of two or more is higher by the digits shown."""
+    text = with_std(score[metric], digits)
+    highest = max(round(other[metric]["mean"], digits) for other in scores)
+    best = len(scores) > 1 and round(score[metric]["mean"], digits) >= highest
+    return f"**{text}**" if best else text

@@ -136,6 +136,21 @@ class Metric:
             return None
         return float(total / patches) if self.of_image is None else self.of_image(total)
 
+    def best_of(self, values: Mapping[str, float | None]) -> set[str]:
+        """Return which of the models' values, to the digits of tables, are the best.
+
+        None if the metric has no direction, or fewer than two models have a value.
+        """
+        known = {name: round(v, self.digits) for name, v in values.items() if v is not None}
+        if self.best is not None:
+            known = {name: abs(value - self.best) for name, value in known.items()}
+        elif self.lower_is_better is None:
+            return set()
+        elif not self.lower_is_better:
+            known = {name: -value for name, value in known.items()}
+        least = min(known.values(), default=0.0)
+        return {name for name, v in known.items() if math.isclose(v, least) and len(known) > 1}
+
     def explained(self) -> str:
         """Return a line of Markdown on what the metric is."""
         unit = f", in {self.unit}" if self.unit else ""

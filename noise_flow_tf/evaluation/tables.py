@@ -33,8 +33,8 @@ def explained(ours: str) -> str:
     """Return what the numbers of the tables mean, and the improvements of the model `ours`."""
     about = (
         "Standard errors are over scenes: frames of one scene are not independent, and count as "
-        f"one sample. In parentheses is the relative improvement of {ours}, as in Table 1 of the "
-        "paper.\n"
+        f"one sample. The best value is bold. In parentheses is the relative improvement of {ours} "
+        "where it is better, as in Table 1 of the paper.\n"
     )
     return "\n".join([about, *(metric.explained() for metric in METRICS.values())])
 
@@ -46,6 +46,8 @@ def table(
     extra_rows: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return a Markdown table of all metrics, with the relative improvements of one model.
+
+    The best value of each metric is bold.
 
     Args:
         scores: by the models' names, as `evaluation.summarise` returns them; a metric that none of
@@ -67,10 +69,7 @@ def table(
     rows = [["", *(titles[name] for name in scores)]]
     for metric in METRICS.values():
         if any(score.get(metric.name) is not None for score in scores.values()):
-            cells = [
-                with_improvement(metric, score, scores[ours], bold=name == ours)
-                for name, score in scores.items()
-            ]
+            cells = with_improvement(metric, scores, ours).values()
             rows.append([metric.title, *cells])
     rows += [[title, *cells] for title, cells in (extra_rows or {}).items()]
     return markdown(rows)
@@ -80,11 +79,13 @@ def groups(what: str, summaries: Mapping[str, Mapping], titles: Mapping[str, str
     """Return a Markdown table of the scores of groups of images, such as those of one camera.
 
     `what` titles the first column; `summaries` has by group `images`, and `scores` of each model.
+    The best value of each metric in a group is bold.
     """
-    columns = [(metric, name) for metric in compared() for name in titles]
-    rows = [[what, "images", *(f"{titles[name]}, {metric.title}" for metric, name in columns)]]
+    columns = [f"{title}, {metric.title}" for metric in compared() for title in titles.values()]
+    rows = [[what, "images", *columns]]
     for group, summary in summaries.items():
-        cells = [number(metric, summary["scores"][name]) for metric, name in columns]
+        scores = {name: summary["scores"][name] for name in titles}
+        cells = [cell for metric in compared() for cell in numbers(metric, scores).values()]
         rows.append([group, str(summary["images"]), *cells])
     return markdown(rows)
 
@@ -94,15 +95,23 @@ def compared() -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.gain]
 
 
-def with_improvement(metric: Metric, theirs: Scores, ours: Scores, bold: bool) -> str:
-    """Return a score with its standard error, and in parentheses how much `ours` is better."""
-    text = number(metric, theirs)
-    value, best = theirs.get(metric.name), ours.get(metric.name)
-    if not metric.gain or value is None:
-        return text
-    if bold:
-        return f"**{text}**"
-    return text if best is None else f"{text} ({metric.gain(value, best):.1%})"
+def with_improvement(metric: Metric, scores: Mapping[str, Scores], ours: str) -> dict[str, str]:
+    """Return `numbers`, and in parentheses how much better `ours` is than a model that it beats."""
+    cells, best = numbers(metric, scores), scores[ours].get(metric.name)
+    for name, score in scores.items():
+        value = score.get(metric.name)
+        if metric.gain and name != ours and value is not None and best is not None:
+            gain = metric.gain(value, best)
+            cells[name] += f" ({gain:.1%})" if gain > 0 else ""
+    return cells
+
+
+def numbers(metric: Metric, scores: Mapping[str, Scores]) -> dict[str, str]:
+    """Return each model's `number`; the best is bold, and so are those that read the same."""
+    measured = {name: score.get(metric.name) for name, score in scores.items()}
+    best = metric.best_of(measured)
+    texts = {name: number(metric, score) for name, score in scores.items()}
+    return {name: f"**{text}**" if name in best else text for name, text in texts.items()}
 
 
 def number(metric: Metric, score: Scores) -> str:

@@ -27,4 +27,4 @@ class GainLayer(Layer):
         return [Op(OpCode.GAIN, (live(gamma, self.gain_val, conditions),), bijectors.Gain)]
 
     def summaries(self) -> Summaries:
-        return {"gain layer": {"gain_val": tf.identity(self.gain_val)}}
+        return {"gain layer": {"factor": tf.identity(self.gain_val)}}

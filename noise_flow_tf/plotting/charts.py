@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,9 +11,10 @@ from matplotlib.ticker import MaxNLocator
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart."""
 _MARKERS = "osD^vP*"
+_LEVELS = ("--", "-.", ":")
 _LINES = ("-", "--", "-.", ":")
 _MOST_MARKERS = 20
-_MOST_INSIDE = 4
+_MOST_INSIDE = 3
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Chart:
         title: above the chart.
         xlabel: what x is, with its unit.
         ylabel: what y is, with its unit.
-        levels: by name, a y that is drawn as a dashed line across.
+        levels: by name, a y that is drawn as a broken line across.
         logarithmic: whether y is on a logarithmic scale.
         loglog: whether x is, too.
         marked: by name, a point (x, y) that is marked.
@@ -56,9 +58,8 @@ class Chart:
                 linewidth=1.2,
             )
         for number, (name, level) in enumerate(self.levels.items()):
-            axis.axhline(
-                level, label=name, color=f"{0.3 + 0.3 * number}", linestyle="--", linewidth=1
-            )
+            style = _LEVELS[number % len(_LEVELS)]
+            axis.axhline(level, label=name, color="0.3", linestyle=style, linewidth=1)
         for name, point in self.marked.items():
             axis.plot(
                 *([value] for value in point),
@@ -82,8 +83,12 @@ class Chart:
             axis.set_ylim(lowest - 0.05 * (self.top - lowest), self.top)
         axis.grid(alpha=0.3)
         many = len(self.series) + len(self.levels) + len(self.marked) > _MOST_INSIDE
-        outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
-        axis.legend(fontsize=8, **(outside if many else {}))
+        place: dict[str, Any] = {}
+        if self.marked:  # a point that a legend inside could hide
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+        elif many:
+            place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)}
+        axis.legend(fontsize=8, **place)
 
 
 def charts(*parts: Chart) -> Figure:

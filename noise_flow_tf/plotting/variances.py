@@ -11,6 +11,7 @@ from noise_flow_tf.plotting.charts import COLORS
 
 _DOTS: dict[str, Any] = {"marker": "o", "markersize": 2.5, "linestyle": "", "color": "black"}
 _NLF: dict[str, Any] = {"linestyle": "--", "linewidth": 1.2, "color": COLORS[1]}
+_WIDE = 7.0
 _LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 1.4, "color": COLORS[0]}
 
 
@@ -30,7 +31,7 @@ def variance_grid(
     """
     cameras = list(dict.fromkeys(camera for camera, _ in groups))
     isos = sorted({iso for _, iso in groups})
-    size = (max(5.2, 1.9 * len(isos) + 0.8), max(3.4, 1.6 * len(cameras) + 0.9))
+    size = (max(5.2, 1.9 * len(isos) + 0.8), max(3.8, 1.6 * len(cameras) + 0.9))
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     axes = figure.subplots(len(cameras), len(isos), squeeze=False)
     for row, camera in enumerate(cameras):
@@ -49,7 +50,9 @@ def variance_grid(
             axis.tick_params(labelsize=6)
             axis.grid(alpha=0.3)
     handles = [Line2D([], [], **style) for style in (_DOTS, _NLF, _LINE)]
-    figure.legend(handles, titles, loc="outside upper center", ncols=3, fontsize=9)
+    # Three titles in a row would be cut off above one or two panels.
+    ncols = 3 if size[0] > _WIDE else 1
+    figure.legend(handles, titles, loc="outside upper center", ncols=ncols, fontsize=9)
     figure.supxlabel("clean intensity, raw in [0, 1]", fontsize=9)
     figure.supylabel("variance of the noise, raw intensity squared", fontsize=9)
     return figure

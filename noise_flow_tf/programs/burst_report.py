@@ -13,6 +13,7 @@ from noise_flow_tf.programs.configs import Shots
 from noise_flow_tf.saving import files
 from sidd.raw.calibrating import MAP_BLOCK, Prepared, Result
 from sidd.raw.calibration import Calibration
+from sidd.wording import counted
 
 if TYPE_CHECKING:
     from noise_flow_tf.programs.burst import Written
@@ -69,8 +70,8 @@ def text(result: Result) -> list[str]:
     beta1, beta2 = calibration.nlf
     return [
         "variance = slope x + offset of an intensity x in [0, 1], from "
-        f"{calibration.frames} frames of {calibration.bursts} bursts, fitted from "
-        f"{max(calibration.lowest, 0):.4f} to {calibration.highest:.3f}. "
+        f"{counted(calibration.frames, 'frame')} of {counted(calibration.bursts, 'burst')}, fitted "
+        f"from {max(calibration.lowest, 0):.4f} to {calibration.highest:.3f}. "
         f"Mean over the channels: ({beta1:.4g}, {beta2:.4g}).",
         _channel_table(result),
         _other_numbers(calibration),
@@ -152,9 +153,9 @@ def pairs_text(written: Sequence["Written"]) -> str:
     """Return one paragraph on what the masks did to the pairs."""
     count = sum(one.pairs for one in written)
     return (
-        f"{count} pairs of {len(written)} bursts. Masked pixels with at most 3 in the 5 x 5 around "
-        "them got noise drawn from the calibration, the others are NaN, and training leaves out "
-        "patches with a NaN."
+        f"{counted(count, 'pair')} of {counted(len(written), 'burst')}. Masked pixels with at most "
+        "3 in the 5 x 5 around them got noise drawn from the calibration, the others are NaN, and "
+        "training leaves out patches with a NaN."
     )
 
 

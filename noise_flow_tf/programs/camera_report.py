@@ -115,9 +115,10 @@ def write(
             _training(fitted),
             _masked(data),
             f"All in {minutes:.1f} minutes. The calibration: [burst/report.md](burst/report.md).",
-            "\n".join(f"![{name}](pictures/{name}.png)" for name in sorted(drawn)),
+            "\n".join(pictures.shown(drawn)),
             *[
-                f"![photon transfer, ISO {iso}](burst/pictures/photon_transfer_{iso}.png)"
+                f"![Variance against intensity at ISO {iso}, with its fit]"
+                f"(burst/pictures/photon_transfer_{iso}.png)"
                 for iso in nlf
             ],
         ],
@@ -177,7 +178,7 @@ def figures(
     examples = pictures.Examples(data.held_out.frames, "real")
     names = {"Gaussian": "gaussian", "Calibrated NLF": "camera_nlf", "Noise Flow": kept}
     shown = {title: scored.models[name] for title, name in names.items()}
-    return {
+    drawn = {
         "variance": plotting.variance_grid(
             scored.variance,
             {(camera, iso): values for iso, values in nlf.items()},
@@ -185,7 +186,10 @@ def figures(
             kept,
             ["measured", "calibrated NLF", "Noise Flow"],
         ),
+    }
+    return {
         "samples": pictures.comparison_figure(examples.comparison(shown), "real"),
+        **drawn,
     }
 
 
@@ -202,10 +206,12 @@ def _table(
     scores: Mapping[str, Mapping[str, float | None]], titles: Mapping[str, str], kept: str
 ) -> str:
     rows = [["", "NLL", "KL", "deviation of samples / real"]]
+    shown = {name: scores[name] for name in titles}
+    cells_of = [tables.numbers(metric, shown) for metric in tables.compared()]
     for name, title in titles.items():
-        one = scores[name]
-        cells = [tables.number(metric, one) for metric in tables.compared()]
-        rows.append([f"**{title}**" if name == kept else title, *cells, f"{one['ratio']:.3f}"])
+        kept_one = f"{title} (kept)" if name == kept else title
+        ratio = f"{scores[name]['ratio']:.3f}"
+        rows.append([kept_one, *(cells[name] for cells in cells_of), ratio])
     return tables.markdown(rows)
 
 

@@ -269,7 +269,9 @@ class TrainDenoiserConfig(Run):
         None, f"passes over the clean patches (default {DENOISER_EPOCHS})", type=positive_int
     )
     steps: int | None = option(
-        None, "instead of --epochs: as many epochs as make so many steps", type=positive_int
+        None,
+        "instead of --epochs: so many steps, in epochs of about one pass over the clean patches",
+        type=positive_int,
     )
     schedule: str = option(
         "release",

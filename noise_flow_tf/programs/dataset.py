@@ -26,6 +26,8 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     Raises:
         ValueError: there is none.
     """
+    if config.sidd_path is None:
+        _check_offline(config)  # before it is written
     folder = root(config)
     instances = sidd.index(folder)
     own = getattr(config, "pairs", None) is not None
@@ -45,6 +47,18 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
         for line in sidd.describe_split(instances, sorted({f.camera for f in found}), own):
             tqdm.write(line)
     return found
+
+
+def _check_offline(config: TestFrames) -> None:
+    """Raise a ValueError for --cam or --iso that the offline dataset lacks."""
+    allowed = {"cam": ("camera", sidd.CAMERAS), "iso": ("ISO level", sidd.ISO_LEVELS)}
+    for option, (what, values) in allowed.items():
+        unknown = [value for value in getattr(config, option) or () if value not in values]
+        if unknown:
+            raise ValueError(
+                f"--{option} {' '.join(map(str, unknown))}: the offline dataset has no such "
+                f"{what}; it has {', '.join(map(str, values))}; --sidd_path names another dataset"
+            )
 
 
 def _range(config: TestFrames, split: str) -> tuple[int, int] | None:

@@ -68,8 +68,8 @@ def run(config: DenoiseConfig) -> None:
     if clean and min(denoised.shape[:2]) >= scores.SSIM_WINDOW:
         before, after = (scores.score(clean.packed, image) for image in (noisy.packed, denoised))
         print(
-            f"PSNR {before['psnr']:.2f} dB, denoised {after['psnr']:.2f} dB; SSIM "
-            f"{before['ssim']:.4f}, denoised {after['ssim']:.4f}"
+            f"PSNR: noisy {before['psnr']:.2f} dB, denoised {after['psnr']:.2f} dB; "
+            f"SSIM: noisy {before['ssim']:.4f}, denoised {after['ssim']:.4f}"
         )
     else:
         print(f"removed a standard deviation of {np.std(noisy.packed - denoised):.5f}")

@@ -3,7 +3,7 @@
 Runs with the same noise and different seeds become one line with mean and standard deviation.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples
 from noise_flow_tf.saving import files
 from sidd.progress import progress_bar
+from sidd.wording import counted
 
 _SAME_TRAINING = (
     "depth", "width", "noise_scale", "schedule", "lr", "steps_per_epoch", "epochs",
@@ -154,27 +155,32 @@ def write(
     paragraphs = [
         f"# Denoising, trained on sampled noise and on that of pairs: {where}",
         f"Mean PSNR (dB, peak 1) and SSIM (data range 1, and the release's 2) over "
-        f"{numbers['count']} {'blocks' if config.blocks else 'images'}, with the standard "
-        "deviation over runs with different seeds; in parentheses the relative improvement of "
-        "DnCNN-NF in RMSE and DSSIM, as in Table 3 of the paper. Its numbers are of SIDD's "
-        "validation blocks.",
+        f"{counted(numbers['count'], 'block' if config.blocks else 'image')}, with the standard "
+        "deviation over runs with different seeds; the best is bold, and in parentheses is the "
+        "relative improvement of DnCNN-NF in RMSE and DSSIM where it is better, as in Table 3 of "
+        "the paper. Its numbers are of SIDD's validation blocks.",
         table,
-        "\n".join(
-            f"DnCNN-NF is {scores.with_std(margin, 2)} dB above "
-            f"{scores.title(margin['noise'], margin['gauss_mix'])} (with the same seed; at least "
-            f"{margin['least']:.2f})."
-            for margin in margins.values()
-        ),
+        "\n".join(map(_compared, margins.values())),
         *scores.gap_lines(gaps),
         *(scores.table_by(of, by) for by, of in split.items()),
         "\n".join(map(_described, runs)),
         "\n".join(f"Left out: {reason}" for reason in left_out),
-        "" if config.blocks else "![denoised](denoised.png)",
+        "" if config.blocks else "![Test images, noisy, denoised and clean](denoised.png)",
     ]
     files.write_csv(out / "scores.csv", rows)
     files.write_json(out / "report.json", numbers)
     files.write_markdown(out / "report.md", paragraphs)
     return table
+
+
+def _compared(margin: Mapping[str, Any]) -> str:
+    """Return by how many dB Noise Flow's denoiser is better or worse than another."""
+    other = scores.title(margin["noise"], margin["gauss_mix"])
+    if margin["mean"] < 0:
+        behind = scores.with_std({**margin, "mean": -margin["mean"]}, 2)
+        return f"DnCNN-NF is {behind} dB below {other} (with the same seed)."
+    least = f"with the same seed; at least {margin['least']:.2f}"
+    return f"DnCNN-NF is {scores.with_std(margin, 2)} dB above {other} ({least})."
 
 
 def _described(run: Trained) -> str:
@@ -185,7 +191,8 @@ def _described(run: Trained) -> str:
     simulated = SOURCES[s["noise"]].of_dataset and is_offline
     return (
         f"- {run.title}, seed {s['seed']}: `{run.path}`, depth {s['depth']}, width {s['width']}, "
-        f"noise scale {s['noise_scale']:g}, {steps} steps of {s['n_batch_train']} patches of "
+        f"noise scale {s['noise_scale']:g}, {counted(steps, 'step')} of "
+        f"{counted(s['n_batch_train'], 'patch')} of "
         f"{s['patch_height']} x {s['patch_height']} at stride {s['stride']}, schedule "
         f"{s['schedule']} at {s['lr']:g}"
         + ("; the noise of its training pairs is simulated" if simulated else "")

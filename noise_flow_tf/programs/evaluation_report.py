@@ -12,6 +12,7 @@ from noise_flow_tf.programs import properties
 from noise_flow_tf.saving import files
 from noise_flow_tf.saving.kinds import BASELINES
 from sidd.errors import reading
+from sidd.wording import counted
 
 _CONDITIONS = ("instance", "number", "camera", "iso", "brightness", "patches", "kl_patches")
 _WAYS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -97,7 +98,7 @@ def noise_label(results: Mapping) -> str:
 
 def source(results: Mapping) -> str:
     """Return one sentence on what the numbers are from."""
-    where = f"{len(results['images'])} test images of {results['dataset']}"
+    where = f"{counted(len(results['images']), 'test image')} of {results['dataset']}"
     if results["offline"]:
         return (
             f"All numbers here are from {where}, whose sensors are made up: they say nothing of "

@@ -10,6 +10,7 @@ from noise_flow_tf.programs.configs import FitBaselineConfig
 from noise_flow_tf.saving.baselines import check_folder
 from noise_flow_tf.saving.kinds import BASELINES
 from sidd.progress import progress_bar
+from sidd.wording import counted
 
 _BATCH = 138
 
@@ -33,8 +34,8 @@ def run(config: FitBaselineConfig) -> dict[str, Any]:
     patches = dataset.patches(config, frames, cameras)
     batches = patches.batches(_BATCH, shuffle=False)
     print(
-        f"{patches.num_patches} training patches of {dataset.title(config)}; cameras "
-        f"{', '.join(cameras)}"
+        f"{counted(patches.num_patches, 'training patch')} of {dataset.title(config)}; "
+        f"{'camera' if len(cameras) == 1 else 'cameras'} {', '.join(cameras)}"
     )
     fitted = {}
     for name in names:
@@ -47,7 +48,8 @@ def run(config: FitBaselineConfig) -> dict[str, Any]:
             print(f"{BASELINES[name].title}: left out, as {error}")
             continue
         nf.save_baseline(model, out / name)
-        print(f"{BASELINES[name].title}: {model.num_parameters} parameters   {out / name}")
+        size = counted(model.num_parameters, "parameter")
+        print(f"{BASELINES[name].title}: {size}   {out / name}")
         fitted[name] = model
     return fitted
 

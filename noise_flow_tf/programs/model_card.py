@@ -10,6 +10,7 @@ from noise_flow_tf.evaluation import tables
 from noise_flow_tf.evaluation.metrics import METRICS
 from noise_flow_tf.saving.files import reading
 from noise_flow_tf.saving.run_folder import RunFolder
+from sidd.wording import counted
 
 _WHAT = """\
 The noise of raw images as a density, p(noise | clean raw image, ISO, camera): a conditional
@@ -108,9 +109,9 @@ def _scores(report: Mapping[str, Any]) -> str:
     if not shown:
         return "## Scores\n\nThe run has recorded none; `noise-flow evaluate` measures them."
     rows = [["", *(f"{metric.title}" for metric in shown)]]
-    for name, score in scores.items():
-        cells = [tables.number(metric, score) for metric in shown]
-        rows.append([tables.TITLES.get(name, name), *cells])
+    cells_of = [tables.numbers(metric, scores) for metric in shown]
+    for name in scores:
+        rows.append([tables.TITLES.get(name, name), *(cells[name] for cells in cells_of)])
     units = "NLL in nats per dimension, KL divergences in nats; lower is better."
     return f"## Scores on held-out scenes\n\n{tables.markdown(rows)}\n\n{units}"
 
@@ -124,7 +125,7 @@ def _training(settings: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     training = report.get("training")
     if training:
         lines.append(
-            f"{training['epochs']} epochs, {training['steps']} steps in "
+            f"{counted(training['epochs'], 'epoch')}, {counted(training['steps'], 'step')} in "
             f"{training['minutes']:.1f} minutes, seed {settings['seed']}."
         )
     return "\n\n".join(["## Training", *lines])

@@ -133,13 +133,19 @@ def table_2(models: ByName, scores: ByName, differences: ByName, ours: str) -> s
     heads = ["Model", "parameters"]
     heads += [f"{metric.title}{end}" for metric in metrics for end in ("", ", above Noise Flow")]
     rows = [[*heads, "NLL in the paper (SIDD)", "KL in the paper (SIDD)"]]
+    cells_of = {
+        metric.name: tables.with_improvement(metric, {name: scores[name] for name in models}, ours)
+        for metric in metrics
+    }
     for name, model in models.items():
         title = f"{name} (Noise Flow)" if name == ours else _TITLES.get(name, name)
         cells = [title, str(model["parameters"])]
         for metric in metrics:
-            value = tables.with_improvement(metric, scores[name], scores[ours], name == ours)
             difference = differences[metric.name][name]
-            cells += [value, "-" if name == ours else _signed(metric, *difference)]
+            cells += [
+                cells_of[metric.name][name],
+                "-" if name == ours else _signed(metric, *difference),
+            ]
         rows.append([*cells, *tables.PAPER_TABLE_2.get(name, ["-", "-"])])
     return tables.markdown(rows)
 

@@ -113,6 +113,18 @@ def comparison_figure(rows: Rows, noise: str) -> Figure:
     )
 
 
+def shown(figures: Mapping[str, Figure]) -> list[str]:
+    """Return a line of Markdown for each figure in `pictures/`, with its title in words."""
+    return [
+        f"![{' '.join(_title_of(figure).split())}](pictures/{name}.png)"
+        for name, figure in figures.items()
+    ]
+
+
+def _title_of(figure: Figure) -> str:
+    return figure.get_suptitle() or figure.get_supylabel() or figure.axes[0].get_title()
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, next to its place first."""
     with replacing(path) as temporary:
@@ -162,6 +174,7 @@ def history(
     baselines: Mapping[str, Mapping[str, float]],
     summaries: Mapping[str, Collection[str]],
     noise: str,
+    kl_floor: float | None = None,
 ) -> dict[str, plotting.Chart]:
     """Chart what training measured and learned, as in Figures 4, 6 and 7 of the paper.
 
@@ -170,6 +183,7 @@ def history(
         baselines: scores whose `nll`, in nats per dimension, and `kl`, in nats, are level lines.
         summaries: by group, the labels of what the model learns, as `NoiseFlow.summaries` has them.
         noise: what the dataset's noise is, as in `Examples`.
+        kl_floor: of the trained model, in nats; a level line of the KL.
 
     Returns:
         By name `nll`, `kl`, and one chart for each group.
@@ -178,6 +192,8 @@ def history(
         {tables.TITLES[name]: score[metric] for name, score in baselines.items()}
         for metric in ("nll", "kl")
     )
+    if kl_floor is not None:
+        kl["floor: two samples of the model"] = kl_floor
     curves = {
         "nll": plotting.Chart(
             {"training": against_epoch(rows, "nll"), "test": against_epoch(rows, "val_nll")},

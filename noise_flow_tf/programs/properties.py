@@ -177,6 +177,8 @@ def text(
     without = "" if ours in measured["latent"] else f" {mine} has no latent, and is left out."
     pictures = captioned(figures, captions(noise))
     return [
+        "## Samples",
+        pictures["samples"],
         *_floor_text(measured.get("real_against_real", {}), noise),
         "## Correlation",
         f"The RMS error of the correlation coefficients is {errors['camera_nlf']:.4f} for the "
@@ -193,8 +195,6 @@ def text(
         "## Sampling temperature",
         temperature_text(measured, titles, ours),
         pictures["temperature"],
-        "## Patches",
-        pictures["samples"],
     ]
 
 

@@ -10,6 +10,7 @@ from noise_flow_tf.programs import dataset, pictures
 from noise_flow_tf.programs.configs import Run
 from noise_flow_tf.saving import files
 from noise_flow_tf.saving.run_folder import RunFolder
+from sidd.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +36,19 @@ def write(
     rows: Sequence[Mapping[str, float]],
     left_out: Sequence[str],
 ) -> None:
-    """Write pictures, `report.md` and `report.json`; print the summary and where things are."""
+    """Write pictures, `report.md` and `report.json`; print the summary and where things are.
+
+    The report shows the figures in their order in the section.
+    """
     for name, figure in section.figures.items():
         pictures.save_figure(figure, run.pictures / f"{name}.png")
     settings = run.read_settings()
     minutes = sum(row["seconds"] for row in rows) / 60
     steps = settings["steps_per_epoch"] * len(rows)
-    side = config.patch_height
+    side, batch = config.patch_height, config.n_batch_train or 0
     training = (
-        f"{len(rows)} epochs, {steps} steps of {config.n_batch_train} patches of {side} x {side} "
+        f"{counted(len(rows), 'epoch')}, {counted(steps, 'step')} of "
+        f"{counted(batch, 'patch')} of {side} x {side} "
         f"in {minutes:.1f} minutes; schedule {config.schedule} at {config.lr:g}, seed "
         f"{config.seed}. {section.best}"
     )
@@ -53,7 +58,7 @@ def write(
         training,
         "\n".join(map(_describe_start, settings["starts"])),
         "\n".join(f"Left out: {reason}" for reason in left_out),
-        "\n".join(f"![{name}](pictures/{name}.png)" for name in sorted(section.figures)),
+        "\n".join(pictures.shown(section.figures)),
     ]
     numbers = {
         **section.numbers,

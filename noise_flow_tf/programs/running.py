@@ -20,6 +20,7 @@ from noise_flow_tf.saving.files import check_name, reading
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import strategies
 from noise_flow_tf.training.fitting import Length, Task, fit
+from sidd.wording import counted
 
 Config = TypeVar("Config", bound=Run)
 Frames = list[sidd.Frame]
@@ -86,12 +87,15 @@ def run(kind: type[Training[Config]], config: Config) -> None:
     strategy = strategies.choose(config.strategy, config.replicas)
     tf_keras.utils.set_random_seed(config.seed)
     steps = training.open(train, test, strategy)
+    if settings is not None:
+        steps = settings["steps_per_epoch"]
     epochs = training.config.epochs or training.default_epochs(steps)
     config = training.config = replace(training.config, epochs=epochs)
     root = dataset.root(config)
+    num_train, num_test = training.train.num_patches, training.test.num_patches
     print(
-        f"{training.train.num_patches} training and {training.test.num_patches} test patches from "
-        f"{root}; {epochs} epochs of {steps} steps"
+        f"{num_train} training and {counted(num_test, 'test patch')} from {root}; "
+        f"{counted(epochs, 'epoch')} of {counted(steps, 'step')}"
     )
     now = {
         "steps_per_epoch": steps,

@@ -18,6 +18,7 @@ from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
 from noise_flow_tf.saving import pretrained
 from noise_flow_tf.saving.files import clear_partial, replacing
 from sidd.progress import progress_bar
+from sidd.wording import counted
 
 _CROP = 64
 
@@ -236,11 +237,13 @@ def run(config: SampleConfig) -> None:
     ]
     count = sum(len(job.draws) for job in missing)
     if count < total:
-        print(f"{total - count} of {total} draws exist already")
+        exist = "exists" if total - count == 1 else "exist"
+        print(f"{total - count} of {counted(total, 'draw')} {exist} already")
     if again := sum(record.has(draw) for job in missing for draw in job.draws):
+        are = "is" if again == 1 else "are"
         print(
-            f"{again} of {total} draws are made again: other images, options, weights or version, "
-            "or files that are gone or changed"
+            f"{again} of {counted(total, 'draw')} {are} made again: other images, options, "
+            "weights or version, or files that are gone or changed"
         )
     with progress_bar(shown=total > 1, total=count, unit="draw") as bar:
         for job in missing:

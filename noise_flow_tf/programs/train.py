@@ -127,7 +127,8 @@ class NoiseModelTraining(running.Training[TrainConfig]):
         }
         noise = self._examples.noise_label
         samples = pictures.comparison_figure(self._examples.comparison(models), noise)
-        charts = pictures.history(rows, baselines, best.summaries(), noise)
+        floor = scores["noise_flow"]["kl_floor"]
+        charts = pictures.history(rows, baselines, best.summaries(), noise, floor)
         table = tables.table(scores)
         return run_report.Section(
             title=architecture.title(self.config.arch),

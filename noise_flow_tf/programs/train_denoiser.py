@@ -60,11 +60,12 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
                 f"{self.train.num_patches} training patches make no batch of "
                 f"{config.n_batch_train}; take a smaller --n_batch_train or --stride"
             )
-        return steps
+        self._pass = steps
+        return steps if self.config.steps is None else evenly(self.config.steps, steps)
 
     def default_epochs(self, steps_per_epoch: int) -> int:
         steps = self.config.steps
-        return math.ceil(steps / steps_per_epoch) if steps else DENOISER_EPOCHS
+        return steps // steps_per_epoch if steps else DENOISER_EPOCHS
 
     def own_settings(self) -> dict[str, Any]:
         return {"noise_model": sampling_plan.fingerprint(self._model) if self._model else None}
@@ -81,7 +82,7 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
         network = DnCNN(config.depth, config.width, config.seed, config.noise_scale)
         trainer = denoising.DenoiserTrainer(network)
         steps = length.steps_per_epoch
-        drops = {epoch * steps: by for epoch, by in RELEASE_DROPS.items()}
+        drops = {epoch * self._pass: by for epoch, by in RELEASE_DROPS.items()}
         trainer.compile(schedules.adam(config.schedule, config.lr, length.epochs * steps, drops))
         return trainer
 
@@ -130,14 +131,26 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
             numbers={"noise": config.noise, "best": {"epoch": epoch, "psnr_of_test_patches": psnr}},
             summary=f"{psnr:.2f} dB on the test patches after epoch {epoch}",
             figures={
-                "psnr": plotting.charts(chart),
                 "denoised": self._examples.figure({title: best}),
+                "psnr": plotting.charts(chart),
             },
         )
 
     @cached_property
     def _examples(self) -> Examples:
         return Examples(self.test.frames, dataset.noise_label(self.config))
+
+
+def evenly(total: int, steps: int) -> int:
+    """Return the divisor of `total` steps that is nearest to `steps` by ratio.
+
+    Epochs of so many steps, after which the denoiser is evaluated, make `total` exactly.
+
+    >>> evenly(20, 165), evenly(1000, 165), evenly(11, 6)
+    (20, 200, 11)
+    """
+    divisors = [divisor for divisor in range(1, total + 1) if total % divisor == 0]
+    return min(divisors, key=lambda divisor: max(divisor, steps) / min(divisor, steps))
 
 
 def check_shares(batch_size: int, replicas: int) -> None:

@@ -8,21 +8,56 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tensorboard.plugins.custom_scalar import layout_pb2
-from tensorboard.plugins.custom_scalar import summary as custom_scalar
 
-from noise_flow_tf.layers import tag, tagged
+from noise_flow_tf.layers import tagged
 from noise_flow_tf.saving.files import write_csv
 from noise_flow_tf.training.divergence import DivergedError
 
 Logs = dict[str, float] | None
 
 
+_CHARTS = {
+    "nll": "1 fit/1 NLL in nats per dimension",
+    "kl": "1 fit/2 marginal KL in nats",
+    "psnr": "1 fit/1 PSNR in dB",
+    "latent_stddev": "3 training/1 standard deviation of the latent",
+    "loss": "3 training/2 loss",
+    "learning_rate": "3 training/3 learning rate",
+}
+"""TensorBoard's charts by metric; it sorts them by name, and opens the first two groups."""
+_APART = ("beta",)
+"""Groups of learned values that differ by orders of magnitude: each has a chart of its own."""
+
+
+class _Lines:
+    """Writes one sub-run of TensorBoard for each line, so that lines have colours of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+
+    def add(self, line: str, chart: str, value: Any, epoch: int) -> None:
+        """Write a value at an epoch, counted from 0; steps are counted from 1 as in the history."""
+        if line not in self._writers:
+            self._writers[line] = tf.summary.create_file_writer(str(self._folder / line))
+        with self._writers[line].as_default(epoch + 1):
+            tf.summary.scalar(chart, value)
+
+    def flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+
 class LearnedCurves(tf_keras.callbacks.Callback):
     """Write what the model has learned to TensorBoard after each epoch.
 
-    Those are `NoiseFlow.summaries()`, each group drawn together under "Custom scalars"; and NLL and
-    KL of the baselines as level lines in the charts of Keras' own `epoch_nll` and `epoch_kl`.
+    Those are `NoiseFlow.summaries()`, one chart for each group; and NLL and KL of the baselines as
+    level lines in the charts of `MeasuredCurves`.
     """
 
     def __init__(
@@ -31,37 +66,57 @@ class LearnedCurves(tf_keras.callbacks.Callback):
         """Write below `folder`; `baselines` has by name `nll`, nats per dimension, and `kl`."""
         super().__init__()
         self._noise_model = noise_model
-        self._learned = tf.summary.create_file_writer(str(folder / "learned"))
-        self._baselines = {
-            name: (scores, tf.summary.create_file_writer(str(folder / name)))
-            for name, scores in baselines.items()
-        }
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        charts = [
-            layout_pb2.Chart(title=group, multiline={"tag": [f"^{tag(group, x)}$" for x in values]})
-            for group, values in self._noise_model.summaries().items()
-        ]
-        category = layout_pb2.Category(title="what the model has learned", chart=charts)
-        layout = custom_scalar.pb(layout_pb2.Layout(category=[category])).value[0]
-        with self._learned.as_default():
-            tf.summary.write(
-                layout.tag, tf.constant(layout.tensor.string_val[0]), 0, layout.metadata
-            )
+        self._baselines = baselines
+        self._lines = _Lines(folder)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        with self._learned.as_default(epoch):
-            for name, value in tagged(self._noise_model.summaries()).items():
-                tf.summary.scalar(name, value)
-        for scores, writer in self._baselines.values():
-            with writer.as_default(epoch):
-                for metric in ("nll", "kl"):
-                    tf.summary.scalar(f"epoch_{metric}", scores[metric])
+        charts: dict[str, dict[str, tf.Tensor]] = {}
+        for group, values in self._noise_model.summaries().items():
+            if group in _APART:
+                charts |= {label: {"train": value} for label, value in values.items()}
+            else:
+                charts[group] = (
+                    values if len(values) > 1 else {"train": next(iter(values.values()))}
+                )
+        digits = len(str(len(charts)))
+        for number, (chart, values) in enumerate(charts.items(), 1):
+            for line, value in values.items():
+                self._lines.add(line, f"2 learned/{number:0{digits}d} {chart}", value, epoch)
+        for name, scores in self._baselines.items():
+            for metric in ("nll", "kl"):
+                self._lines.add(name, _CHARTS[metric], scores[metric], epoch)
+        self._lines.flush()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self._learned.close()
-        for _, writer in self._baselines.values():
-            writer.close()
+        self._lines.close()
+
+
+class MeasuredCurves(tf_keras.callbacks.Callback):
+    """Write what was measured in training and in evaluation to TensorBoard after each epoch.
+
+    The loss of a noise model is its NLL in nats per patch, and left out.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Write below `folder`, to the sub-runs `train` and `validation`."""
+        super().__init__()
+        self._lines = _Lines(folder)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        logs = logs or {}
+        optimizer = self.model.optimizer
+        rate = optimizer._learning_rate  # a schedule, or a variable
+        rate = rate(optimizer.iterations) if callable(rate) else rate
+        for name, value in {**logs, "learning_rate": rate}.items():
+            metric = name.removeprefix("val_")
+            if metric == "loss" and "nll" in logs:
+                continue
+            line = "train" if metric == name else "validation"
+            self._lines.add(line, _CHARTS.get(metric, f"3 training/{metric}"), value, epoch)
+        self._lines.flush()
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._lines.close()
 
 
 class NoisePictures(tf_keras.callbacks.Callback):
@@ -75,7 +130,7 @@ class NoisePictures(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if any(name.startswith("val_") for name in logs or {}):
-            with self._writer.as_default(epoch):
+            with self._writer.as_default(epoch + 1):  # as in the history
                 for name, picture in self._draw().items():
                     tf.summary.image(name, picture[np.newaxis])
 
@@ -118,11 +173,6 @@ class StopOnDivergence(tf_keras.callbacks.Callback):
                 f"training diverged: the test loss was {loss} after epoch {epoch + 1}; a lower "
                 "learning rate (--lr) may help"
             )
-
-
-def keras_curves(folder: Path) -> tf_keras.callbacks.Callback:
-    """Return Keras' own curves of loss and metrics in training and in evaluation."""
-    return tf_keras.callbacks.TensorBoard(str(folder), write_graph=False)
 
 
 class History(tf_keras.callbacks.Callback):

@@ -75,14 +75,15 @@ def fit(
     model = next(iter(trainer.checkpointed.values()))
     history = callbacks.History(writing.history, model, run.read_history(done))
     devices = strategy.num_replicas_in_sync
-    print(f"{trainer.num_trained} parameters to train, on {devices} device(s)")
+    on = "1 device" if devices == 1 else f"{devices} devices"
+    print(f"{trainer.num_trained} parameters to train, on {on}")
     with Interruption(strategy) as interruption:
         kept: list[Any] = [
             callbacks.StopOnDivergence(),
             *task.callbacks(trainer, writing.tensorboard),
             BestWeights(writing.best, checkpoints, f"val_{task.score}", task.highest),
             history,
-            callbacks.keras_curves(writing.tensorboard),
+            callbacks.MeasuredCurves(writing.tensorboard),
             CheckpointCallback(checkpoints, interruption, length.checkpoint_every),
         ]
         if count := length.average_batches:

@@ -9,6 +9,7 @@ from sidd.errors import SiddError
 from sidd.scenes import DATASETS, SceneInstance, index
 from sidd.tools.extraction import extract
 from sidd.tools.transfer import download, name_of
+from sidd.wording import counted
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run(config: DownloadConfig) -> int:
     out = Path(config.out)
     for url, expected in zip(urls, sha256 or len(urls) * [""], strict=True):
         archive = download(url, out, expected)
-        print(f"{archive}: {extract(archive, out)} files extracted")
+        print(f"{archive}: {counted(extract(archive, out), 'file')} extracted")
     roots = (out, *filter(Path.is_dir, out.iterdir()))
     instances = {instance.path.name: instance for root in roots for instance in _index(root)}
     whole = DATASETS[config.dataset]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sidd.offline.synthetic import write_synthetic
 from sidd.scenes import index
+from sidd.wording import counted
 
 
 @dataclass(frozen=True)
@@ -20,5 +21,6 @@ def run(config: SynthesizeConfig) -> int:
     root = write_synthetic(config.out, config.seed, exist_ok=True)
     instances = index(root)
     frames = sum(len(instance.frames) for instance in instances)
-    print(f"{root}: {len(instances)} scene instances, {frames} frames, seed {config.seed}")
+    found = f"{counted(len(instances), 'scene instance')}, {counted(frames, 'frame')}"
+    print(f"{root}: {found}, seed {config.seed}")
     return 0

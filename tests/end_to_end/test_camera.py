@@ -78,7 +78,7 @@ def test_report_and_pictures(run):
     text = (run / "report.md").read_text()
     for words in (
         "Calibrated NLF", "Noise Flow with the camera added", "kept: Noise Flow ",
-        "the calibrated NLF", "burst/report.md", "![variance](pictures/variance.png)",
+        "the calibrated NLF", "burst/report.md", "squared](pictures/variance.png)",
     ):  # fmt: skip
         assert words in text
     links = [word.split("](")[1].split(")")[0] for word in text.split("![")[1:] for word in [word]]

@@ -31,7 +31,7 @@ def begin(dataset, noise_model):
 
     def train(noise, folder, *more):
         flags = ["--noise", noise, "--logdir", folder, "--sidd_path", dataset, "--depth", 3]
-        flags += ["--width", 4, "--stride", 32, "--n_batch_train", 4, "--steps", 11]
+        flags += ["--width", 4, "--stride", 32, "--n_batch_train", 4, "--steps", 12]
         flags += ["--n_test_patches", 20, "--noise_scale", 0.03, "--average_batches", 2]
         flags += ["--model", noise_model] if noise == "noise_flow" else []
         train_denoiser.main(list(map(str, [*flags, *more])))
@@ -242,7 +242,7 @@ def test_denoise_flags(runs, dataset, tmp_path, monkeypatch, capsys, orientation
         with Image.open(tmp_path / name / "noisy_noisy_srgb.png") as picture:
             rendered[name] = np.asarray(picture).astype(int)
     text = capsys.readouterr().out
-    assert "PSNR 20.00 dB, denoised " in text
+    assert "PSNR: noisy 20.00 dB, denoised " in text
     assert text.count("removed a standard deviation of") == 2
     assert tiles == [8] * 3
     upright = orientation == "upright"

@@ -57,14 +57,14 @@ def assert_as_one_device(folder, one_device):
 def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_path):
     folder = tmp_path / "run"
     told = interrupt_and_resume(training(folder, *TWO), "train-denoiser", folder)
-    assert "on 2 device(s)" in told
+    assert "on 2 devices" in told
     assert_as_one_device(folder, one_device)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_multiworker(training, one_device, tmp_path, count):
     line = training(tmp_path / "run", "--strategy", "multiworker")
-    assert f"on {count} device(s)" in finish(*start_workers(line, count))
+    assert f"on {count} device" in finish(*start_workers(line, count))
     assert_as_one_device(tmp_path / "run", one_device)
 
 

@@ -65,14 +65,14 @@ def files(folder):
 def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_path):
     folder = tmp_path / "run"
     told = interrupt_and_resume(training(folder, *TWO), "train.py", folder)
-    assert "on 2 device(s)" in told
+    assert "on 2 devices" in told
     assert_as_one_device(folder, one_device)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_multiworker(training, one_device, tmp_path, count):
     line = training(tmp_path / "run", "--strategy", "multiworker")
-    assert f"on {count} device(s)" in finish(*start_workers(line, count))
+    assert f"on {count} device" in finish(*start_workers(line, count))
     assert_as_one_device(tmp_path / "run", one_device)
 
 
@@ -80,7 +80,7 @@ def test_mirrored_new_camera(training, one_device, new_pairs, dataset, tmp_path)
     flags = ["--new_camera", "P9", "--from", one_device, "--sidd_path", new_pairs, "--epochs", 3]
     flags += ["--lr", 0.1, "--n_batch_train", 3, "--cache", tmp_path / "cache", "--logdir"]
     told = finish(start(command("train.py", *flags, tmp_path / "two", *TWO)))
-    assert "3 parameters to train, on 2 device(s)" in told
+    assert "3 parameters to train, on 2 devices" in told
     train.main(list(map(str, [*flags, tmp_path / "one", "--strategy", "none"])))
     got, expected = (RunFolder(tmp_path / name).read_history(3) for name in ("two", "one"))
     for row, other in zip(got, expected, strict=True):

@@ -173,3 +173,20 @@ def test_tables_have_errors_and_groups():
     )
     assert "| camera | images | The model, NLL | The model, KL |" in grouped
     assert "| S6     | 3      | -2.000 ± 0.500 | 0.1000        |" in grouped
+
+
+def test_bold_is_the_best_and_a_model_that_loses_claims_no_improvement():
+    scores = {
+        "gaussian": {"nll": -2.0, "kl": 0.3, "variance_r2": 0.9, "variance_ratio": 1.3},
+        "camera_nlf": {"nll": -3.0, "kl": 0.00451, "variance_r2": None, "variance_ratio": 0.9},
+        "noise_flow": {"nll": -2.5, "kl": 0.00449, "variance_r2": 0.8, "variance_ratio": 1.2},
+    }
+    lines = [line.split("|")[1:5] for line in tables.table(scores).splitlines()]
+    rows = {title.strip(): [cell.strip() for cell in cells] for title, *cells in lines}
+    assert rows["NLL"] == ["-2.000 (64.9%)", "**-3.000**", "-2.500"]
+    assert rows["KL"] == ["0.3000 (98.5%)", "**0.0045** (0.4%)", "**0.0045**"]  # read the same
+    assert rows["R2 of variance"] == ["**0.900**", "-", "0.800"]
+    assert rows["Variance ratio"] == ["1.300", "**0.900**", "1.200"]
+    grouped = tables.groups("camera", {"S6": {"images": 3, "scores": scores}}, tables.TITLES)
+    cells = [cell.strip() for cell in grouped.splitlines()[2].split("|")[3:-1]]
+    assert cells == ["-2.000", "**-3.000**", "-2.500", "0.3000", "**0.0045**", "**0.0045**"]

@@ -6,10 +6,16 @@ from types import SimpleNamespace
 import pytest
 
 import noise_flow_tf as nf
+import sidd
 from noise_flow_tf.cli import parsing
 from noise_flow_tf.conditions import ConditionSpace
-from noise_flow_tf.programs import evaluate, paper
-from noise_flow_tf.programs.configs import OFFLINE_PAPER, PaperConfig, TrainConfig
+from noise_flow_tf.programs import dataset, evaluate, paper, train_denoiser
+from noise_flow_tf.programs.configs import (
+    OFFLINE_PAPER,
+    PaperConfig,
+    TrainConfig,
+    TrainDenoiserConfig,
+)
 from noise_flow_tf.saving.run_folder import RunFolder
 
 
@@ -25,6 +31,23 @@ def test_trainings_of_the_paper():
     own = TrainConfig(epochs=4, seed=9)
     config = paper.of_variant(PaperConfig(train=own), "run", "S-G")
     assert (config.epochs, config.seed) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [({"cam": ["S6", "XX"]}, "--cam XX: .* has IP, GP, S6, N6, G4"), ({"iso": [123]}, "--iso 123")],
+)
+def test_what_the_offline_dataset_lacks_is_refused_before_it_is_written(monkeypatch, chosen, told):
+    monkeypatch.setattr(sidd, "write_synthetic", lambda *_, **__: pytest.fail("written"))
+    with pytest.raises(ValueError, match=told):
+        dataset.frames(TrainConfig(**chosen), "train")
+
+
+@pytest.mark.parametrize(("total", "of_pass"), [(20, 165), (1000, 165), (1009, 165), (1, 8)])
+def test_epochs_of_a_denoiser_make_the_steps_that_are_given(total, of_pass):
+    training = train_denoiser.DenoiserTraining(TrainDenoiserConfig(noise="gauss", steps=total))
+    steps = train_denoiser.evenly(total, of_pass)
+    assert training.default_epochs(steps) * steps == total
 
 
 def test_the_paper_scores_all_its_models_as_often_as_it_is_started(monkeypatch, tmp_path):

@@ -98,9 +98,11 @@ def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, mon
     assert 0 < report["noise_flow"]["stddev_ratio_stderr"] < values["noise_flow"]
     text = trained.report_text.read_text()
     row = f"| {padded('Spread')} | {values['gaussian']:.5f} ± "
-    gain = f" ({values['noise_flow'] / values['gaussian'] - 1:.1%}) |"
-    (line,) = [line for line in text.splitlines() if line.startswith(row)]
-    assert gain in line and f"**{values['noise_flow']:.5f} ± " in line
+    gains = {name: values["noise_flow"] / values[name] - 1 for name in ("gaussian", "camera_nlf")}
+    (line,) = [line for line in text.splitlines() if re.sub(r"\*", "", line).startswith(row)]
+    for gain in gains.values():
+        assert (f" ({gain:.1%}) |" in line) == (gain > 0)
+    assert f"**{max(values.values()):.5f} ± " in line
     assert metric.explained() in text and "in parts of the spread" in text
     assert "higher is better; relative improvement: how much wider" in text
 

@@ -46,6 +46,7 @@ def test_a_report_of_a_run_adds_up_its_epochs(tmp_path, capsys):
     assert told == {
         "test": 1,
         "dataset": str(tmp_path),
+        "dataset_noise": "real",
         "training": {"minutes": 3.0, "steps": 21, "epochs": 3},
         "left_out": ["bad.MAT: damaged"],
         "seed": 4,
@@ -56,7 +57,7 @@ def test_a_report_of_a_run_adds_up_its_epochs(tmp_path, capsys):
         f"# Made up on {tmp_path}\n\nOne.\n\nTwo.\n\n"
         "3 epochs, 21 steps of 9 patches of 16 x 16 in 3.0 minutes; schedule cosine at 0.01, seed "
         f"4. The best.\n\n{line}\n{line}\n\nLeft out: bad.MAT: damaged\n\n"
-        "![nll](pictures/nll.png)\n"
+        "![NLL](pictures/nll.png)\n"
     )
     assert (run.pictures / "nll.png").is_file()
     assert "a summary" in capsys.readouterr().out
@@ -89,6 +90,8 @@ def test_charts_of_a_history():
     assert beta.series == {"beta1": ([1, 2, 3], [0.1, 0.2, 0.3])} and beta.logarithmic
     assert factor.series == {"S6": ([1, 2], [1, 2])} and not factor.logarithmic
     assert all("simulated" in chart.title for chart in charts.values())
+    with_floor = pictures.history(rows, BASELINES, learned, "simulated", 0.01)["kl"].levels
+    assert with_floor == kl.levels | {"floor: two samples of the model": 0.01}
     for few in (rows[:2], []):  # not below both baselines at the end, or not begun
         assert pictures.history(few, BASELINES, {}, "real")["nll"].top is None
 

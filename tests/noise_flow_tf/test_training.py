@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from tensorboard.plugins.custom_scalar import layout_pb2
 
 import noise_flow_tf as nf
-from noise_flow_tf import evaluation, layers
+from noise_flow_tf import evaluation
 from noise_flow_tf.saving.files import partial_of
 from noise_flow_tf.saving.run_folder import RunFolder, newest_first
 from noise_flow_tf.training import callbacks, divergence, schedules, strategies
@@ -316,7 +315,7 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
             callbacks.MarginalKL(kl),
             BestWeights(run.best, checkpoints),
             callbacks.History(run.history, trainer.noise_model),
-            callbacks.keras_curves(run.tensorboard),
+            callbacks.MeasuredCurves(run.tensorboard),
             callbacks.LearnedCurves(trainer.noise_model, run.tensorboard, baselines),
             callbacks.NoisePictures(run.tensorboard, lambda: {"patches/S6": picture}),
             CheckpointCallback(checkpoints, Interruption(), every=2),
@@ -336,12 +335,18 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     assert [prefix.name for prefix in newest_first(run.last)] == ["step-9", "step-8"]
 
     tags = {folder.name: _tags(folder) for folder in run.tensorboard.iterdir()}
-    assert {"epoch_nll", "epoch_latent_stddev"} <= tags["train"]
-    assert {"epoch_nll", "epoch_latent_stddev", "epoch_kl"} <= tags["validation"]
-    assert tags["gaussian"] == {"epoch_nll", "epoch_kl"}
-    assert set(layers.tagged(trainer.noise_model.summaries())) <= tags["learned"]
+    nll, kl = "1 fit/1 NLL in nats per dimension", "1 fit/2 marginal KL in nats"
+    assert {nll, "3 training/3 learning rate", "2 learned/1 beta1"} <= tags["train"]
+    assert {nll, kl} <= tags["validation"]
+    assert tags["gaussian"] == {nll, kl}
+    assert "2 learned/3 gain" in tags["ISO 100"] and not any("loss" in tag for tag in tags["train"])
     assert tags["pictures"] == {"patches/S6"}
-    assert [step for step, _ in _written(run.tensorboard / "pictures")] == [0, 2]  # evaluated
+    assert [step for step, _ in _written(run.tensorboard / "pictures")] == [1, 3]  # evaluated
+    for folder in run.tensorboard.iterdir():
+        written = [(step, value.tag) for step, value in _written(folder)]
+        assert len({*written}) == len(written)  # nothing twice
+    told = {step: v for step, value, v in _scalars(run.tensorboard / "train") if value == nll}
+    assert told == pytest.approx({int(row["epoch"]): float(row["nll"]) for row in rows}, rel=1e-5)
 
 
 def _tags(folder):
@@ -357,28 +362,36 @@ def _written(folder):
     ]
 
 
-def test_learned_curves_are_drawn_together_by_kind_above_the_baselines(tmp_path):
-    learned = {"beta": {"beta1": 0.5, "beta2": 0.25}, "gain": {"ISO 100": 2.0}}
+def _scalars(folder):
+    return [
+        (step, value.tag, float(tf.make_ndarray(value.tensor))) for step, value in _written(folder)
+    ]
+
+
+def test_learned_curves_are_lines_of_their_own_next_to_the_baselines(tmp_path):
+    learned = {
+        "beta": {"beta1": 0.5, "beta2": 0.25},
+        "gain": {"ISO 100": 2.0, "ISO 400": 3.0},
+        "gain layer": {"factor": 4.0},
+    }
     model = SimpleNamespace(summaries=lambda: learned)
     baselines = {"gaussian": {"nll": -1.5, "kl": 0.75}}
     curves = callbacks.LearnedCurves(model, tmp_path, baselines)
-    curves.on_train_begin()
     curves.on_epoch_end(3)
     curves.on_train_end()
-    (_, written), *scalars = _written(tmp_path / "learned")
-    layout = layout_pb2.Layout.FromString(written.tensor.string_val[0])
-    (category,) = layout.category
-    assert [(chart.title, list(chart.multiline.tag)) for chart in category.chart] == [
-        ("beta", ["^beta/beta1$", "^beta/beta2$"]),
-        ("gain", ["^gain/ISO 100$"]),
-    ]
-    told = [(step, value.tag, float(tf.make_ndarray(value.tensor))) for step, value in scalars]
-    assert told == [(3, "beta/beta1", 0.5), (3, "beta/beta2", 0.25), (3, "gain/ISO 100", 2.0)]
-    told = [
-        (step, value.tag, float(tf.make_ndarray(value.tensor)))
-        for step, value in _written(tmp_path / "gaussian")
-    ]
-    assert told == [(3, "epoch_nll", -1.5), (3, "epoch_kl", 0.75)]
+    assert {folder.name: _scalars(folder) for folder in tmp_path.iterdir()} == {
+        "train": [
+            (4, "2 learned/1 beta1", 0.5),
+            (4, "2 learned/2 beta2", 0.25),
+            (4, "2 learned/4 gain layer", 4.0),
+        ],
+        "ISO 100": [(4, "2 learned/3 gain", 2.0)],
+        "ISO 400": [(4, "2 learned/3 gain", 3.0)],
+        "gaussian": [
+            (4, "1 fit/1 NLL in nats per dimension", -1.5),
+            (4, "1 fit/2 marginal KL in nats", 0.75),
+        ],
+    }
 
 
 @pytest.mark.parametrize(

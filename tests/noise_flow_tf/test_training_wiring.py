@@ -193,9 +193,9 @@ def test_denoiser_flags(command):
     (_, of_train), (_, of_test) = seen.patches
     assert of_train["stride"] == 16 and of_test["patches_per_image"] == 5
     steps = seen.fit["steps_per_epoch"]
-    assert steps == 9  # 5 frames of 9 patches in batches of 5
-    assert seen.fit["epochs"] == 11  # as many as make 95 steps
-    assert seen.fit["validation_freq"] == evaluation_epochs(11, 4)
+    assert steps == 5  # next to the 9 batches of a pass, of what divides 95
+    assert seen.fit["epochs"] == 19
+    assert seen.fit["validation_freq"] == evaluation_epochs(19, 4)
     assert seen.trainer.network.noise_scale == 0.02
     (args, _) = seen.noisy[-1]
     assert isinstance(args[1], denoising.GaussMix) and args[1].part == 0.25
@@ -206,7 +206,7 @@ def test_denoiser_flags(command):
     assert seen.callback(callbacks.ReestimateAverages)._batches.cardinality() == 2
     assert seen.callback(CheckpointCallback)._every == 13
     rates, steps = seen.rates()
-    assert steps == 99 and rates[0] < 1e-3 and 1e-3 < rates[1] < 2e-3 and rates[2] < 1e-5
+    assert steps == 95 and rates[0] < 1e-3 and 1e-3 < rates[1] < 2e-3 and rates[2] < 1e-5
     expected = denoising.DnCNN(3, 4, 7, 0.02)
     for got, want in zip(seen.trainer.network.variables, expected.variables, strict=True):
         np.testing.assert_array_equal(got, want)

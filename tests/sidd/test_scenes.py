@@ -194,7 +194,7 @@ def test_few_scenes_of_a_new_camera(tmp_path, names, numbers, unit, expected):
     if not expected[1]:
         assert "none for testing" in line
         why = sidd.why_none(instances, "test", cameras=["P9"])
-        assert why == "none is of split test; there are train (1 frames)"
+        assert why == "none is of split test; there are train (1 frame)"
 
 
 def test_says_which_condition_leaves_no_frame(tmp_path):
@@ -265,5 +265,5 @@ def test_frames_that_are_neither_for_training_nor_for_tests(tmp_path):
     assert sidd.describe_left_out(sidd.index(tmp_path)) == [
         "3 frames of ISO 200",
         "4 frames of frame number 12, 13",
-        "1 frames of instances in neither list: 0002",
+        "1 frame of instances in neither list: 0002",
     ]

@@ -326,7 +326,7 @@ def test_check_lists_what_is_left_out(offline, tmp_path, capsys):
     for path in folder.glob("*_011.MAT"):
         path.rename(path.with_name(path.name.replace("_011", "_012")))
     assert main(["check", str(root), "--processes", "1"]) == 0
-    assert "neither for training nor for tests: 1 frames of frame number 12" in (
+    assert "neither for training nor for tests: 1 frame of frame number 12" in (
         capsys.readouterr().out
     )
 
