@@ -144,13 +144,15 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
 def evenly(total: int, steps: int) -> int:
     """Return the divisor of `total` steps that is nearest to `steps` by ratio.
 
-    Epochs of so many steps, after which the denoiser is evaluated, make `total` exactly.
+    Epochs of so many steps, after which the denoiser is evaluated, make `total` exactly. None has
+    less than half of `steps`, so that evaluations do not take the time of training.
 
-    >>> evenly(20, 165), evenly(1000, 165), evenly(11, 6)
-    (20, 200, 11)
+    >>> evenly(20, 165), evenly(1000, 165), evenly(11, 6), evenly(5003, 60)
+    (20, 200, 11, 5003)
     """
     divisors = [divisor for divisor in range(1, total + 1) if total % divisor == 0]
-    return min(divisors, key=lambda divisor: max(divisor, steps) / min(divisor, steps))
+    long_enough = [divisor for divisor in divisors if 2 * divisor >= min(steps, 2 * total)]
+    return min(long_enough, key=lambda divisor: max(divisor, steps) / min(divisor, steps))
 
 
 def check_shares(batch_size: int, replicas: int) -> None:
