@@ -345,7 +345,7 @@ def test_an_exported_run_is_a_saved_model_with_a_card(run, model, tmp_path, caps
     for text in (
         'license: "cc0-1.0"',
         "Trained on /data/sidd.",
-        "| Noise Flow | -3.500 | 0.0080 |",
+        "| Noise Flow | **-3.500** | **0.0080** |",
         "train.py --logdir 'a b'",
         "with tensorflow 2.20.0.",
         "3 epochs, 90 steps in 1.5 minutes, seed 5.",
