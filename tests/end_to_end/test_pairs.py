@@ -132,6 +132,6 @@ def test_one_pair_cannot_be_split(folder, capsys):
     (folder / "list.csv").write_text(f"{write_pair(folder, 0)},800,A7")
     with pytest.raises(SystemExit):
         train(folder)
-    assert "no test frame left: none is of split test; there are train (1 frames)" in (
+    assert "no test frame left: none is of split test; there are train (1 frame)" in (
         capsys.readouterr().err
     )

@@ -268,7 +268,7 @@ def test_outputs_that_are_gone_or_changed_are_made_again(folder, drawn, capsys):
     for damaged in (b"", whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
         path.write_bytes(damaged)
         assert drawn() == 1
-        assert "1 of 2 draws are made again: " in capsys.readouterr().out
+        assert "1 of 2 draws is made again: " in capsys.readouterr().out
         assert path.read_bytes() == whole
     (folder / "out" / "a_001_noisy.npy").unlink()
     assert drawn() == 1
