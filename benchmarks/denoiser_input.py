@@ -1,7 +1,8 @@
 """The time that training a denoiser waits for its noise: python -m benchmarks.denoiser_input.
 
-For each kind of noise, this times the steps of `noise-flow train-denoiser`, the part of them spent
-waiting for the next noisy batch, which tf.data draws in parallel, and the batches without training.
+For each kind of noise that needs no model or is drawn by `--model`, this times the steps of
+`noise-flow train-denoiser`, the part of them spent waiting for the next noisy batch, which tf.data
+draws in parallel, and the batches without training.
 """
 
 import argparse
@@ -32,7 +33,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "model",
         metavar="PATH",
         default="runs/demo",
-        help="noise model for noise_flow: run folder, SavedModel or released checkpoint",
+        help="noise model: run folder, SavedModel or released checkpoint, whose kind of noise is "
+        "timed beside those that need no model",
     )
     add("sidd_path", metavar="ROOT", help="SIDD; by default the offline dataset")
     add("n_batch_train", type=positive_int, default=8, help="patches in a batch")
@@ -88,8 +90,11 @@ def time_input(batches: Iterator, steps: int) -> float:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     results = {}
+    kind = getattr(nf.load(args.model), "kind", "noise_flow")
     print("noise       ms per step   waiting   batches per second without training")
-    for noise in sources.SOURCES:
+    for noise, source in sources.SOURCES.items():
+        if source.needs_model and noise != kind:
+            continue
         config = training_config(args, noise)
         frames = dataset.frames(config, "train")
         patches = dataset.patches(config, frames, sidd.CAMERAS, stride=config.stride)

@@ -208,9 +208,10 @@ def test_images_have_the_value_of_their_patches(metric):
     clean = intensities(50)
     scale = 0.1 * np.sqrt(clean + 0.02)
     noise, sample, again = scale * white(50), 1.2 * scale * white(50, seed=1), scale * white(50, 2)
+    log_mass = -np.linspace(3, 4, 10)  # of every 5th patch
     scores = evaluation.ImageScores()
-    for half in (slice(0, 25), slice(25, 50)):
-        measured = Measured(None, None, sample[half], again[half][::5])
+    for half, fifths in ((slice(0, 25), slice(0, 5)), (slice(25, 50), slice(5, 10))):
+        measured = Measured(None, None, sample[half], again[half][::5], log_mass[fifths])
         scores.add(batch_of(noise[half], clean[half]), {"m": measured})
     (row,) = scores.rows()
     first, second = (sample, again) if metric.is_floor else (noise, sample)
@@ -218,6 +219,7 @@ def test_images_have_the_value_of_their_patches(metric):
     first = first.astype(np.float32).astype(float) if not metric.is_floor else first
     pairs = list(zip(first, second, strict=True))
     expected = {
+        "log_mass": lambda: -3.5,
         "kl": lambda: np.mean([metrics.marginal_kl(*pair) for pair in pairs]),
         "kl_reverse": lambda: np.mean([metrics.reverse_kl(*pair) for pair in pairs]),
         "kl_symmetric": lambda: np.mean([metrics.symmetric_kl(*pair) for pair in pairs]),

@@ -268,7 +268,7 @@ def test_a_disk_that_takes_a_part_of_what_is_written(frames, tmp_path):
 
 def test_a_folder_that_cannot_be_written(frames, tmp_path):
     (tmp_path / "file").touch()
-    message = r"cannot be written: Not a directory.*; name"
+    message = r"cannot be written: File exists; name another folder"
     with pytest.raises(sidd.SiddError, match=message) as raised:
         patches(frames, tmp_path / "file")
     assert str(raised.value).startswith(f"{tmp_path / 'file'}: ")
