@@ -86,7 +86,6 @@ def test_only_few_look_at_the_core():
         "noise_flow_tf.layers": {f"{own}.ops"},
         "noise_flow_tf.model": {f"{own}.ops"},
         "noise_flow_tf.distribution": {f"{own}.ops", f"{own}.use", f"{own}.graph"},
-        "noise_flow_tf.sampling.images": {f"{own}.ops", f"{own}.use", f"{own}.graph"},
         "noise_flow_tf.cli": {f"{own}.library"},
         "noise_flow_tf.saving.run_folder": {f"{own}.library"},
         "noise_flow_tf.saving.numpy_weights": {f"{own}.ops", f"{own}.model"},

@@ -77,7 +77,7 @@ plt.show()
 # %% [markdown]
 # ## Does it denoise?
 #
-# Noise for the test comes from the same model, with a seed of its own.
+# Noise for the test comes from the same model, with another seed.
 
 # %%
 noisy_test = np.clip(test + nf.sampling.sample_noise(model, test, 1600, "S6", seed=9), 0, 1)

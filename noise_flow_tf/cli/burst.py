@@ -14,7 +14,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Bur
   Put the camera on a tripod and fix ISO, exposure, aperture and focus by hand. Shoot raw, without
   noise reduction. For each ISO: ten frames of each of three scenes, or of one scene in three
   brightnesses, with dark parts and bright ones that do not burn out; and ten darks with the lens
-  cap on at the same exposure. Put each burst into a folder of its own:
+  cap on at the same exposure. Put each burst into its own folder:
 
     noise-flow burst shots/dim shots/medium shots/bright --darks shots/darks --camera A7 --out pairs
 

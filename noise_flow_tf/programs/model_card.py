@@ -42,7 +42,7 @@ _SIMULATED = """
 The noise of this dataset is simulated: no camera has it. Use the model to try the software, not to
 draw conclusions about cameras, and do not compare its scores with those on SIDD.
 """
-_SIDD = "SIDD has terms of its own: https://abdokamel.github.io/sidd/."
+_SIDD = "SIDD's terms: https://abdokamel.github.io/sidd/."
 
 
 def of_run(run: RunFolder, licence: str | None = None) -> str:
