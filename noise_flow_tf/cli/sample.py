@@ -30,13 +30,26 @@ output in the folder --out; NAME is the image's, with _000, _001, .. if --draws 
 
 seeds: a single draw of a single image uses --seed itself. Otherwise each draw has its own seed,
 made from --seed, the image's name (in a folder, with its subfolders) and the draw's number, so that
-it does not depend on order or on other images; samples.csv lists it"""
+it does not depend on order or on other images; samples.csv lists it
+
+several processes or machines: give each of them the same command, with one --out and --shard 0/N to
+--shard N-1/N, or in a job array of Slurm --shard slurm. Each draws a part of about equal pixels and
+keeps its record, samples-I-of-N.csv; one that was stopped is run again and resumes. Then
+  noise-flow sample --merge OUT
+writes samples.csv if all are complete, and files and record are those of a single process"""
 
 
 def parse(arguments: list[str] | None = None, program: str | None = None) -> SampleConfig:
     """Parse the arguments to a config; `program` is the command's name in messages."""
     parser = ConfigParser(SampleConfig, prog=program, description=__doc__, epilog=_EPILOG)
-    return parser.config(arguments)
+    config = parser.config(arguments)
+    if (config.clean is None) == (config.merge is None):
+        parser.error("one of --clean and --merge is needed")
+    if config.allow_mixed and config.merge is None:
+        parser.error("--allow_mixed is for --merge")
+    if config.shard and config.merge is not None:
+        parser.error("--shard is for drawing, before --merge")
+    return config
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:

@@ -315,7 +315,7 @@ class SampleConfig(RawImages):
     """Of `programs.sample`."""
 
     model: str = option("demo", _MODEL, metavar="PATH")
-    clean: str = field(metadata=required("clean image, folder or list, see below", metavar="PATH"))
+    clean: str | None = option(None, "clean image, folder or list, see below", metavar="PATH")
     from_srgb: bool = option(False, "the clean images are ordinary pictures")
     real: str | None = option(
         None, "real noisy image of the same scene, to compare with", metavar="FILE"
@@ -338,6 +338,21 @@ class SampleConfig(RawImages):
         choices=["first", "all", "none"],
     )
     out: str = option("samples", "output folder", metavar="FOLDER")
+    shard: str | None = option(
+        None,
+        "only the part I of N, from 0/N to N-1/N, for that many processes or machines with one "
+        "--out; `slurm` for the part of this task of a job array",
+        metavar="I/N",
+    )
+    merge: str | None = option(
+        None,
+        "nothing is drawn: join the records of all shards in this folder to its samples.csv, after "
+        "checking that each draw is there once and as it was written",
+        metavar="OUT",
+    )
+    allow_mixed: list[str] | None = option(
+        None, "what may differ between the shards of --merge", nargs="+", choices=["core", "model"]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

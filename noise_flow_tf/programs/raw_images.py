@@ -1,6 +1,7 @@
 """Files of raw images and photographs: reading, and writing in several formats."""
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import sidd
 from noise_flow_tf.programs import raw_files
 from noise_flow_tf.saving.files import replacing
 from sidd.errors import reading
+from sidd.matfiles import raw_shape
 from sidd.npy import read_npy
 from sidd.raw import SUFFIXES
 
@@ -104,6 +106,24 @@ def read_image(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Raw(packed.astype(np.float32), upright, is_packed)
+
+
+def count_pixels(path: Path) -> int:
+    """Return the number of pixels of an image, from the header of its file.
+
+    That of a raw file is an estimate, two bytes per pixel: it is for dividing work alone.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if raw_files.is_raw_file(path):
+        return max(1, path.stat().st_size // 2)
+    if path.suffix.lower() == ".mat":
+        return math.prod(raw_shape(path))
+    with reading(path, "not a readable image"):
+        if path.suffix.lower() == ".npy":
+            return max(1, np.load(path, mmap_mode="r").size)
+        with Image.open(path) as image:
+            return image.width * image.height
 
 
 def companion(path: Path, own: str, kind: str) -> Path | None:

@@ -12,9 +12,10 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import plotting
-from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan
+from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan, shards
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
+from noise_flow_tf.programs.shards import Shard
 from noise_flow_tf.saving import pretrained
 from noise_flow_tf.saving.files import clear_partial, replacing
 from sidd.progress import progress_bar
@@ -97,13 +98,27 @@ def read_source(config: SampleConfig, item: Item, metadata: sidd.Metadata) -> So
     return Source(raw, metadata, real, dataset.noise_label_of(Path(real_path)))
 
 
-def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> list[Job]:
-    """Plan the draws of each image, after checking its conditions against the model."""
+def plan(
+    config: SampleConfig,
+    items: Sequence[Item],
+    model: nf.NoiseFlow,
+    parts: Sequence[range] | None = None,
+) -> list[Job]:
+    """Plan the draws of each image, after checking its conditions against the model.
+
+    Args:
+        config: the program's.
+        items: all images.
+        model: what draws.
+        parts: the numbers of each image's draws that are wanted; by default all of them.
+    """
     weights = sampling_plan.fingerprint(model)
     options = _options(config)
     version = sampling_plan.computed_by()
     jobs = []
-    for item in items:
+    for item, part in zip(items, parts or [range(config.draws)] * len(items), strict=True):
+        if not part:
+            continue
         metadata = read_conditions(config, item)
         try:
             model.condition_space.check(metadata.iso, metadata.camera)
@@ -112,7 +127,7 @@ def plan(config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow) -> li
             raise ValueError(f"{item.path}: {error}{advice}") from error
         inputs = sampling_plan.hash_of(_inputs(config, item))
         draws = []
-        for number in range(config.draws):
+        for number in part:
             single = len(items) == config.draws == 1
             seed = (
                 config.seed if single else sampling_plan.draw_seed(config.seed, item.name, number)
@@ -209,8 +224,58 @@ def draw_figure(source: Source, noisy: np.ndarray, kl: float | None) -> Figure:
     return plotting.comparison(rows, title, inches=3.5)
 
 
+def planned(
+    config: SampleConfig, items: Sequence[Item], model: nf.NoiseFlow, shard: Shard | None
+) -> tuple[list[Job], Record]:
+    """Return all that is to be drawn, or the part of a shard, and the record of what is done."""
+    out = Path(config.out)
+    if shard is None:
+        return plan(config, items, model), Record(out)
+    pixels = [raw_images.count_pixels(item.path) for item in items]
+    jobs = plan(config, items, model, shards.draws_of(shard, pixels, config.draws))
+    record = Record(out, shard.record)
+    out.mkdir(parents=True, exist_ok=True)
+    common = [config.seed, config.draws, config.temperature, _options(config), config.formats]
+    common += [
+        config.pictures,
+        [(item.name, size) for item, size in zip(items, pixels, strict=True)],
+    ]
+    draws = [draw for job in jobs for draw in job.draws]
+    shards.write_plan(out, shard, common, {draw.output: outputs(config, draw) for draw in draws})
+    return jobs, record
+
+
+def missing(config: SampleConfig, jobs: Sequence[Job], record: Record) -> list[Job]:
+    """Return what the record does not have yet; a line says how much it has."""
+    total = sum(len(job.draws) for job in jobs)
+    left = [
+        replace(job, draws=draws)
+        for job in jobs
+        if (draws := [d for d in job.draws if not record.is_done(d, outputs(config, d))])
+    ]
+    count = sum(len(job.draws) for job in left)
+    if count < total:
+        exist = "exists" if total - count == 1 else "exist"
+        print(f"{total - count} of {counted(total, 'draw')} {exist} already")
+    if again := sum(record.has(draw) for job in left for draw in job.draws):
+        are = "is" if again == 1 else "are"
+        print(
+            f"{again} of {counted(total, 'draw')} {are} made again: other images, options, "
+            "weights or version, or files that are gone or changed"
+        )
+    return left
+
+
 def run(config: SampleConfig) -> None:
     """Run the program; bad input is a ValueError or OSError."""
+    if config.merge is not None:
+        count = shards.merge(Path(config.merge), config.allow_mixed or ())
+        print(f"{counted(count, 'draw')} of all shards")
+        print(Path(config.merge) / sampling_plan.RECORD)
+        return
+    if config.clean is None:
+        raise ValueError("--clean is needed: an image, a folder or a list")
+    shard = shards.parse_shard(config.shard) if config.shard else None
     out = Path(config.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
@@ -226,27 +291,12 @@ def run(config: SampleConfig) -> None:
     model = nf.load(config.model)
     if config.iso_interpolation:
         model.iso_interpolation = True
-    jobs = plan(config, items, model)
-    record = Record(out)
+    jobs, record = planned(config, items, model, shard)
     clear_partial(*{path.parent for job in jobs for path in outputs(config, job.draws[0])})
-    total = sum(len(job.draws) for job in jobs)
-    missing = [
-        replace(job, draws=draws)
-        for job in jobs
-        if (draws := [d for d in job.draws if not record.is_done(d, outputs(config, d))])
-    ]
-    count = sum(len(job.draws) for job in missing)
-    if count < total:
-        exist = "exists" if total - count == 1 else "exist"
-        print(f"{total - count} of {counted(total, 'draw')} {exist} already")
-    if again := sum(record.has(draw) for job in missing for draw in job.draws):
-        are = "is" if again == 1 else "are"
-        print(
-            f"{again} of {counted(total, 'draw')} {are} made again: other images, options, "
-            "weights or version, or files that are gone or changed"
-        )
+    left = missing(config, jobs, record)
+    total, count = (sum(len(job.draws) for job in some) for some in (jobs, left))
     with progress_bar(shown=total > 1, total=count, unit="draw") as bar:
-        for job in missing:
+        for job in left:
             source = read_source(config, job.item, job.metadata)
             for draw in job.draws:
                 noise = nf.sample_image(

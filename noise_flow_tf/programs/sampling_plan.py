@@ -138,14 +138,18 @@ class Record:
     Several processes may write to one folder. A last row that a killed one has cut is dropped.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = RECORD) -> None:
         """Read the record of an earlier run, if there is one; write nothing.
 
         Raises:
             ValueError: a file of this name that is no record.
         """
-        self.path = folder / RECORD
+        self.path = folder / name
         self._done = self._read()
+
+    def draws(self) -> dict[str, Draw]:
+        """Return the recorded draws by their outputs."""
+        return dict(self._done)
 
     def has(self, draw: Draw) -> bool:
         """Return whether the record has a draw of this output, made from whatever."""
@@ -176,6 +180,12 @@ class Record:
             done = self._read()
             ordered = [draw.output for draw in order if draw.output in done]
             self._write({name: done[name] for name in [*ordered, *done]})
+
+    def replace(self, draws: Mapping[str, Draw]) -> None:
+        """Write these draws, by their outputs, and no others."""
+        with self._locked():
+            self._write(draws)
+        self._done = dict(draws)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
