@@ -224,6 +224,7 @@ class Record:
 
 _COLUMNS = tuple(field.name for field in fields(Draw))
 _EARLIER_COLUMNS = _COLUMNS[:9]
+_LONGEST_ROW = 2**16
 _HEADER = (",".join(_COLUMNS) + "\n").encode()
 
 
@@ -232,7 +233,9 @@ def _append(path: Path, draw: Draw) -> None:
     row = io.StringIO(newline="")
     _writer(row).writerow(vars(draw))
     with path.open("r+b") as file:
-        end = file.read().rfind(b"\n") + 1
+        start = max(0, file.seek(0, os.SEEK_END) - _LONGEST_ROW)
+        file.seek(start)
+        end = start + file.read().rfind(b"\n") + 1
         file.truncate(end)
         file.seek(end)
         file.write(row.getvalue().encode())
