@@ -47,6 +47,8 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Sam
         parser.error("one of --clean and --merge is needed")
     if config.allow_mixed and config.merge is None:
         parser.error("--allow_mixed is for --merge")
+    if config.address and config.engine != "ray":
+        parser.error("--address is for --engine ray")
     if config.shard and config.merge is not None:
         parser.error("--shard is for drawing, before --merge")
     return config

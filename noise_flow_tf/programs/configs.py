@@ -344,6 +344,15 @@ class SampleConfig(RawImages):
         "--out; `slurm` for the part of this task of a job array",
         metavar="I/N",
     )
+    engine: str = option(
+        "process",
+        "what draws: this process, or the processes of a Ray cluster (pip install "
+        "'noise-flow-tf[ray]')",
+        choices=["process", "ray"],
+    )
+    address: str | None = option(
+        None, "of the Ray cluster, see ray.init; by default one is started on this machine"
+    )
     merge: str | None = option(
         None,
         "nothing is drawn: join the records of all shards in this folder to its samples.csv, after "

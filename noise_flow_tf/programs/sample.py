@@ -1,7 +1,7 @@
 """Add sampled noise to clean raw images, or to photographs converted back to raw."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -266,6 +266,46 @@ def missing(config: SampleConfig, jobs: Sequence[Job], record: Record) -> list[J
     return left
 
 
+class Sampler:
+    """A model that draws noise and writes the files of `noise-flow sample`."""
+
+    def __init__(self, config: SampleConfig) -> None:
+        """Load the model of a config."""
+        self._config = config
+        self.model = nf.load(config.model)
+        if config.iso_interpolation:
+            self.model.iso_interpolation = True
+
+    def draw(self, job: Job) -> Iterator[tuple[Draw, list[Path], str]]:
+        """Read an image; yield each of its draws with its files and its summary."""
+        source = read_source(self._config, job.item, job.metadata)
+        for draw in job.draws:
+            noise = nf.sample_image(
+                self.model,
+                source.raw.packed,
+                draw.iso,
+                draw.camera,
+                seed=draw.seed,
+                temperature=draw.temperature,
+                tile=self._config.tile,
+            )
+            paths = outputs(self._config, draw)
+            yield draw, paths, write(source, noise, paths)
+
+
+def drawn(
+    config: SampleConfig, sampler: Sampler, jobs: Sequence[Job]
+) -> Iterator[tuple[Draw, list[Path], str]]:
+    """Yield each draw of all jobs when its files are written, by this process or by Ray's."""
+    if config.engine == "ray":
+        from noise_flow_tf.programs import scale_out
+
+        yield from scale_out.draw(config, jobs, config.address)
+    else:
+        for job in jobs:
+            yield from sampler.draw(job)
+
+
 def run(config: SampleConfig) -> None:
     """Run the program; bad input is a ValueError or OSError."""
     if config.merge is not None:
@@ -288,31 +328,16 @@ def run(config: SampleConfig) -> None:
         check(config, item)
     if config.model == "demo":
         print(pretrained.DEMO_NOTE)
-    model = nf.load(config.model)
-    if config.iso_interpolation:
-        model.iso_interpolation = True
-    jobs, record = planned(config, items, model, shard)
+    sampler = Sampler(config)
+    jobs, record = planned(config, items, sampler.model, shard)
     clear_partial(*{path.parent for job in jobs for path in outputs(config, job.draws[0])})
     left = missing(config, jobs, record)
     total, count = (sum(len(job.draws) for job in some) for some in (jobs, left))
     with progress_bar(shown=total > 1, total=count, unit="draw") as bar:
-        for job in left:
-            source = read_source(config, job.item, job.metadata)
-            for draw in job.draws:
-                noise = nf.sample_image(
-                    model,
-                    source.raw.packed,
-                    draw.iso,
-                    draw.camera,
-                    seed=draw.seed,
-                    temperature=draw.temperature,
-                    tile=config.tile,
-                )
-                paths = outputs(config, draw)
-                summary = write(source, noise, paths)
-                record.add(draw, paths)
-                if total == 1:
-                    print(*paths, summary, sep="\n")
-                bar.update()
+        for draw, paths, summary in drawn(config, sampler, left):
+            record.add(draw, paths)
+            if total == 1:
+                print(*paths, summary, sep="\n")
+            bar.update()
     record.finish(draw for job in jobs for draw in job.draws)
     print(record.path)

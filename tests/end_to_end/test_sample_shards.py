@@ -225,6 +225,7 @@ def test_a_folder_without_shards(folder):
         ([], "one of --clean and --merge is needed"),
         (["--clean", "a", "--merge", "b"], "one of --clean and --merge is needed"),
         (["--clean", "a", "--allow_mixed", "core"], "--allow_mixed is for --merge"),
+        (["--clean", "a", "--address", "auto"], "--address is for --engine ray"),
         (["--shard", "0/2", "--merge", "b"], "--shard is for drawing, before --merge"),
     ],
 )
@@ -233,6 +234,16 @@ def test_options_that_do_not_go_together(capsys, arguments, message):
         sample.main(arguments)
     assert raised.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ray_is_one_process_byte_by_byte(folder, whole):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    run("out", "--engine", "ray")
+    assert files(folder / "out") == whole
+    (folder / "out/b_001_noise.npy").unlink()
+    run("out", "--engine", "ray")
+    assert files(folder / "out") == whole
 
 
 @pytest.mark.slow
