@@ -36,7 +36,11 @@ def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     results = evaluation_report.load(out / "evaluation")
     noise = evaluation_report.noise_label(results)
     nlf = nlf_chart(results["images"], noise)
-    charts = {name: history_charts(runs[name], noise) for name in (ours, FORMULAS)}
+    scores = evaluation_report.summaries(results)["all"][0]["scores"]
+    charts = {
+        name: history_charts(runs[name], noise, scores[name].get("kl_floor"))
+        for name in (ours, FORMULAS)
+    }
     figures = {"figure4": [charts[ours]["nll"], charts[ours]["kl"]]}
     for name, ending in ((FORMULAS, ""), (ours, "_release")):
         figures[f"figure6{ending}"] = [charts[name]["beta"], charts[name]["gain"]]
@@ -46,11 +50,17 @@ def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         pictures.save_figure(plotting.charts(*parts), out / "figures" / f"{name}.png")
 
 
-def history_charts(run: RunFolder, noise: str) -> dict[str, plotting.Chart]:
-    """Chart what a run measured and learned over its epochs, on real or simulated `noise`."""
+def history_charts(
+    run: RunFolder, noise: str, floor: float | None = None
+) -> dict[str, plotting.Chart]:
+    """Chart what a run measured and learned over its epochs, on real or simulated `noise`.
+
+    `floor` is the KL of two samples of the model, in nats.
+    """
     settings = run.read_settings()
     rows = run.read_history(settings["epochs"])
-    return pictures.history(rows, settings["baselines"]["scores"], run.load().summaries(), noise)
+    baselines = settings["baselines"]["scores"]
+    return pictures.history(rows, baselines, run.load().summaries(), noise, floor)
 
 
 def nlf_chart(images: Sequence[Mapping], noise: str) -> plotting.Chart:
