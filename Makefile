@@ -74,8 +74,8 @@ docs: $(READY) $(DOCS)  ## run the code of README.md and docs/, and build the si
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site      site/index.html"
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest $(PARALLEL)
+test: $(READY)  ## run the tests, and name the ten slowest
+	$(BIN)/python -m pytest $(PARALLEL) --durations 10
 
 test-all: $(READY)  ## run the slow tests too: kills at random moments, several processes
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow or not slow"

@@ -31,6 +31,7 @@ def parse(arguments: list[str] | None = None, program: str | None = None) -> Pap
   NAME/            the run of each variant, as train.py writes it
   evaluation/      the scores of all variants side by side, as noise-flow evaluate writes them
   figures/         drawn from the files above; --draw makes them anew
+  check.md         with --check: each score, the range that passes, and the result
 The same command resumes where it stopped. Arguments after -- go to each `noise-flow train`.
 
 By default all is done on the offline dataset, in 15 to 40 minutes on 2 cores. --full with
@@ -40,6 +41,8 @@ as in the release; add -- --schedule release for its 2000 epochs.""",
     config = parser.config(arguments[:end])
     if config.full != bool(config.sidd_path):
         parser.error("--full and --sidd_path ROOT go together")
+    if config.check and not config.full:
+        parser.error("--check goes with --full: the paper's scores are of the real SIDD")
     return replace(config, train=_of_training(parser.prog, arguments[end + 1 :], config.full))
 
 
@@ -62,4 +65,5 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
     config = parse(arguments, program)
     from noise_flow_tf.programs import paper
 
-    paper.run(config)
+    if not paper.run(config):
+        sys.exit(1)

@@ -123,10 +123,12 @@ def fit_models(
     batches, held_out = data.batches(), data.held_out_batches()
     fitted = {}
     if base.camera_parameters:
+        print(f"fitting {camera} as a further camera of the model of --from", flush=True)
         added = own_cameras.add_camera(base, camera, nlf, batches, seed=seed)
         fitted["added"] = own_cameras.fit(
             added, camera, batches, held_out, _OWN_STEPS, _OWN_RATE, alone=True
         )
+    print(f"training a model of {camera} alone", flush=True)
     own = own_cameras.model_of_its_own(base, camera, nlf, seed)
     fitted["own"] = own_cameras.fit(own, camera, batches, held_out, steps, _RATE)
     return fitted

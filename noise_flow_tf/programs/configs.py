@@ -408,6 +408,11 @@ class PaperConfig:
     cache: str = option("data/patch_cache", "where patches are kept", metavar="FOLDER")
     seed: int = option(0, "of initial values, shuffling and samples", type=int)
     draw: bool = option(False, "only draw the figures and write the report anew")
+    check: bool = option(
+        False,
+        "with --full, say whether the scores agree with the paper's own, within stated tolerances; "
+        "exit code 1 if not",
+    )
     train: TrainConfig | None = None
 
 

@@ -43,6 +43,8 @@ def frames(config: TestFrames, split: str) -> list[sidd.Frame]:
     if not found:
         why = sidd.why_none(instances, *chosen)
         raise ValueError(f"{folder} has no {split} frame left: {why}")
+    if split == "test" and noise_label(config) == "simulated":
+        tqdm.write(f"the noise of {folder} is simulated: scores on it say nothing of real cameras")
     if split == "train":
         for line in sidd.describe_split(instances, sorted({f.camera for f in found}), own):
             tqdm.write(line)

@@ -13,6 +13,7 @@ import tf_keras
 
 import noise_flow_tf as nf
 from noise_flow_tf.programs import (
+    dataset,
     evaluate,
     evaluation_figures,
     fit_baseline,
@@ -41,13 +42,18 @@ VARIANTS = {
 _RELEASE_PATCHES = 2898
 
 
-def run(config: PaperConfig) -> None:
+def run(config: PaperConfig) -> bool:
     """Train, score and report all variants.
+
+    Returns:
+        False if the scores were to be checked and do not agree with the paper's.
 
     Raises:
         ValueError: settings, a dataset or a folder that do not fit; training that diverged.
         OSError: a file that cannot be written.
     """
+    if config.check:  # before hours of training
+        paper_report.refuse_simulated(dataset.noise_label(of_variant(config, "", "")))
     out = Path(config.out)
     runs = {name: RunFolder(out / name) for name in VARIANTS}
     if not config.draw:
@@ -62,6 +68,7 @@ def run(config: PaperConfig) -> None:
     evaluation_figures.draw(out / "evaluation")
     paper_report.draw(out, runs, OURS)
     paper_report.write(out, runs, OURS)
+    return paper_report.check(out) if config.check else True
 
 
 def of_variant(config: PaperConfig, logdir: str, arch: str) -> TrainConfig:

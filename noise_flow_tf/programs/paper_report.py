@@ -1,15 +1,17 @@
 """What noise-flow paper writes for people: the figures of the paper, and the report."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sidd
 from noise_flow_tf import evaluation, plotting
-from noise_flow_tf.evaluation import tables
+from noise_flow_tf.evaluation import paper_scores, tables
 from noise_flow_tf.programs import evaluation_report, pictures, properties
 from noise_flow_tf.saving import files
 from noise_flow_tf.saving.kinds import BASELINES
 from noise_flow_tf.saving.run_folder import RunFolder
+from sidd.wording import counted
 
 ByName = Mapping[str, Mapping]
 
@@ -34,7 +36,11 @@ def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     results = evaluation_report.load(out / "evaluation")
     noise = evaluation_report.noise_label(results)
     nlf = nlf_chart(results["images"], noise)
-    charts = {name: history_charts(runs[name], noise) for name in (ours, FORMULAS)}
+    scores = evaluation_report.summaries(results)["all"][0]["scores"]
+    charts = {
+        name: history_charts(runs[name], noise, scores[name].get("kl_floor"))
+        for name in (ours, FORMULAS)
+    }
     figures = {"figure4": [charts[ours]["nll"], charts[ours]["kl"]]}
     for name, ending in ((FORMULAS, ""), (ours, "_release")):
         figures[f"figure6{ending}"] = [charts[name]["beta"], charts[name]["gain"]]
@@ -44,11 +50,17 @@ def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         pictures.save_figure(plotting.charts(*parts), out / "figures" / f"{name}.png")
 
 
-def history_charts(run: RunFolder, noise: str) -> dict[str, plotting.Chart]:
-    """Chart what a run measured and learned over its epochs, on real or simulated `noise`."""
+def history_charts(
+    run: RunFolder, noise: str, floor: float | None = None
+) -> dict[str, plotting.Chart]:
+    """Chart what a run measured and learned over its epochs, on real or simulated `noise`.
+
+    `floor` is the KL of two samples of the model, in nats.
+    """
     settings = run.read_settings()
     rows = run.read_history(settings["epochs"])
-    return pictures.history(rows, settings["baselines"]["scores"], run.load().summaries(), noise)
+    baselines = settings["baselines"]["scores"]
+    return pictures.history(rows, baselines, run.load().summaries(), noise, floor)
 
 
 def nlf_chart(images: Sequence[Mapping], noise: str) -> plotting.Chart:
@@ -125,6 +137,51 @@ def write(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
     }
     files.write_json(out / "report.json", numbers)
     print(f"\n{first}\n\n{second}\n\nreport    {out / 'report.md'}")
+
+
+def refuse_simulated(noise: str) -> None:
+    """Raise a ValueError unless the dataset's noise is real."""
+    if noise == "simulated":
+        raise ValueError(
+            "--check compares with the paper's scores on SIDD, and this dataset's noise is "
+            "simulated; give --sidd_path ROOT of the real one, or leave --check out"
+        )
+
+
+def check(out: Path) -> bool:
+    """Write `check.md`, print it, and return whether all scores agree with the paper's.
+
+    Raises:
+        ValueError: the scores are not of the real SIDD.
+    """
+    results = evaluation_report.load(out / "evaluation")
+    refuse_simulated(evaluation_report.noise_label(results))
+    scores = evaluation_report.summaries(results)["all"][0]["scores"]
+    comparisons = paper_scores.compare_with_paper(scores)
+    rows = [["model", "metric", "measured", "paper", "passes", "result"]]
+    for one in comparisons:
+        metric = evaluation.METRICS[one.metric]
+        within = f"up to {one.highest:.{metric.digits}f}"
+        if one.lowest > -math.inf:
+            within = f"{one.lowest:.{metric.digits}f} to {one.highest:.{metric.digits}f}"
+        measured = tables.number(metric, scores.get(one.model, {}))
+        result = "pass" if one.passes else "**fail**"
+        rows.append([one.model, metric.title, measured, f"{one.paper:.3f}", within, result])
+    failed = sum(not one.passes for one in comparisons)
+    verdict = (
+        f"FAIL: {counted(failed, 'score')} of {len(comparisons)} outside the tolerances"
+        if failed
+        else f"PASS: all {len(comparisons)} scores agree with the paper's"
+    )
+    about = (
+        f"Tolerances: NLL {paper_scores.NLL_TOLERANCE} nats per dimension; KL the larger of "
+        f"{paper_scores.KL_TOLERANCE} nats and {paper_scores.KL_SHARE:.0%}. They were chosen, and "
+        "not measured on SIDD. A trained model may be better than the paper's, a baseline not."
+    )
+    table = tables.markdown(rows)
+    files.write_markdown(out / "check.md", ["# The paper's scores", table, about, verdict])
+    print(f"\n{table}\n\n{about}\n{verdict}")
+    return not failed
 
 
 def table_2(models: ByName, scores: ByName, differences: ByName, ours: str) -> str:

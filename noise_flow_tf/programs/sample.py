@@ -204,7 +204,7 @@ def write_dng(path: Path, source: Source, noisy: np.ndarray) -> None:
 
 
 def draw_figure(source: Source, noisy: np.ndarray, kl: float | None) -> Figure:
-    """Draw clean | sampled | real, the whole image and its middle."""
+    """Draw clean | sampled | real, the whole image and a crop of its middle."""
     images = {"Clean": source.raw.packed, "Sampled": noisy}
     if source.real is not None:
         images[f"{source.noise_label.capitalize()} noise"] = source.real
@@ -214,7 +214,7 @@ def draw_figure(source: Source, noisy: np.ndarray, kl: float | None) -> Figure:
             name: plotting.Picture(rgb, kl if name == "Sampled" else None)
             for name, rgb in rendered.items()
         },
-        "middle": {
+        "crop of the middle": {
             name: plotting.Picture(plotting.middle(rgb, 2 * _CROP))
             for name, rgb in rendered.items()
         },

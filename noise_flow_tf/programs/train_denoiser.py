@@ -105,13 +105,17 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
 
     def section(self, best: DnCNN, rows: list[dict[str, float]]) -> run_report.Section:
         config = self.config
-        title = scores.title(config.noise, config.gauss_mix)
+        label = self._examples.noise_label
+        title, trained_on = scores.title(config.noise, config.gauss_mix), config.noise
+        if sources.SOURCES[config.noise].of_dataset:
+            trained_on = f"the {label} noise of the pairs"
+            title += " (simulated noise)" if label == "simulated" else ""
         chart = plotting.Chart(
             {
                 "training": pictures.against_epoch(rows, "psnr"),
                 "test": pictures.against_epoch(rows, "val_psnr"),
             },
-            title=f"PSNR of {title}, {self._examples.noise_label} test noise",
+            title=f"PSNR of {title}, {label} test noise",
             xlabel="epoch",
             ylabel="PSNR in dB",
         )
@@ -123,7 +127,7 @@ class DenoiserTraining(running.Training[TrainDenoiserConfig]):
             title=title,
             text=[
                 f"DnCNN of depth {config.depth} and width {config.width}, trained on "
-                f"{config.noise}{model}."
+                f"{trained_on}{model}."
             ],
             best=f"Kept are the weights of epoch {epoch}, with {psnr:.2f} dB the best on "
             f"{self.test.num_patches} test patches; `noise-flow evaluate-denoiser` scores them on "

@@ -92,10 +92,7 @@ class LearnedCurves(tf_keras.callbacks.Callback):
 
 
 class MeasuredCurves(tf_keras.callbacks.Callback):
-    """Write what was measured in training and in evaluation to TensorBoard after each epoch.
-
-    The loss of a noise model is its NLL in nats per patch, and left out.
-    """
+    """Write what was measured in training and in evaluation to TensorBoard after each epoch."""
 
     def __init__(self, folder: Path) -> None:
         """Write below `folder`, to the sub-runs `train` and `validation`."""
@@ -103,14 +100,11 @@ class MeasuredCurves(tf_keras.callbacks.Callback):
         self._lines = _Lines(folder)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        logs = logs or {}
         optimizer = self.model.optimizer
         rate = optimizer._learning_rate  # a schedule, or a variable
         rate = rate(optimizer.iterations) if callable(rate) else rate
-        for name, value in {**logs, "learning_rate": rate}.items():
+        for name, value in {**_without_loss(logs), "learning_rate": rate}.items():
             metric = name.removeprefix("val_")
-            if metric == "loss" and "nll" in logs:
-                continue
             line = "train" if metric == name else "validation"
             self._lines.add(line, _CHARTS.get(metric, f"3 training/{metric}"), value, epoch)
         self._lines.flush()
@@ -199,7 +193,14 @@ class History(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         summaries: dict[str, dict[str, Any]] = getattr(self._noise_model, "summaries", dict)()
         learned = {name: float(value) for name, value in tagged(summaries).items()}
-        measured = {name: float(value) for name, value in (logs or {}).items()}
+        measured = {name: float(value) for name, value in _without_loss(logs).items()}
         seconds = round(time.monotonic() - self._begun, 3)
         self.rows.append({"epoch": epoch + 1, "seconds": seconds, **measured, **learned})
         write_csv(self._path, self.rows)
+
+
+def _without_loss(logs: Logs) -> dict[str, float]:
+    """Leave out a noise model's loss, which is its NLL again, in nats per patch."""
+    logs = logs or {}
+    same = ("loss", "val_loss") if "nll" in logs else ()
+    return {name: value for name, value in logs.items() if name not in same}

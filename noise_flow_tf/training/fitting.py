@@ -1,6 +1,6 @@
 """The one fit loop, of noise models and denoisers alike."""
 
-import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from noise_flow_tf.training import callbacks, strategies
 from noise_flow_tf.training.checkpoints import BestWeights, CheckpointCallback, Checkpoints
 from noise_flow_tf.training.divergence import DivergedError
 from noise_flow_tf.training.interruption import Interruption, WorkerLostError, is_of_another_worker
+from noise_flow_tf.training.progress import Progress
 from noise_flow_tf.training.schedules import evaluation_epochs
 from noise_flow_tf.training.steps import CheckedTrainer
 
@@ -77,12 +78,14 @@ def fit(
     devices = strategy.num_replicas_in_sync
     on = "1 device" if devices == 1 else f"{devices} devices"
     print(f"{trainer.num_trained} parameters to train, on {on}")
-    with Interruption(strategy) as interruption:
+    progress = Progress(length.epochs, length.steps_per_epoch, checkpoints.step)
+    with Interruption(strategy) as interruption, closing(progress):
         kept: list[Any] = [
             callbacks.StopOnDivergence(),
             *task.callbacks(trainer, writing.tensorboard),
             BestWeights(writing.best, checkpoints, f"val_{task.score}", task.highest),
             history,
+            progress,
             callbacks.MeasuredCurves(writing.tensorboard),
             CheckpointCallback(checkpoints, interruption, length.checkpoint_every),
         ]
@@ -95,7 +98,7 @@ def fit(
                 validation_data=task.validation,
                 validation_freq=evaluation_epochs(length.epochs, length.epochs_full_valid),
                 epochs=length.epochs,
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=0,
                 callbacks=kept,
             )
         except DivergedError as error:

@@ -15,6 +15,7 @@ from noise_flow_tf.training import schedules
 from noise_flow_tf.training.callbacks import ReestimateAverages
 from noise_flow_tf.training.names import BETA_2
 from noise_flow_tf.training.new_cameras import fit_camera
+from noise_flow_tf.training.progress import Progress
 from noise_flow_tf.training.trainer import Trainer
 
 NLF = tuple[float, float]
@@ -136,7 +137,7 @@ def fit(
         epochs=_ROUNDS,
         validation_data=held_out,
         verbose=0,
-        callbacks=[*averages, best],
+        callbacks=[*averages, best, Progress(_ROUNDS, per_round)],
     )
     best.restore()
     return Fitted(model, start, best.nll, best.steps)

@@ -62,7 +62,7 @@ def test_a_complete_run_is_scored_again(capsys, dataset, tmp_path, undisturbed):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     (folder / "report.json").unlink()
     train.main(["--logdir", str(folder), "--continue_training"])
-    assert "Epoch" not in capsys.readouterr().out
+    assert ", step " not in capsys.readouterr().out
     assert_same_runs(folder, undisturbed)
 
 
