@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -246,6 +246,40 @@ class ConditionSpace:
             f"unknown camera {values.tolist()}; supported cameras: {_listed(cameras)}, "
             f"or their indices 0 to {len(cameras) - 1}"
         )
+
+
+class Conditioned:
+    """A model that knows some cameras and ISO levels.
+
+    Attributes:
+        condition_space: which they are.
+    """
+
+    condition_space: ConditionSpace
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Return the codes of the supported cameras, in index order."""
+        return self.condition_space.cameras
+
+    @property
+    def iso_levels(self) -> tuple[int, ...]:
+        """Return the supported ISO levels."""
+        return self.condition_space.iso_levels
+
+    @property
+    def camera_levels(self) -> tuple[tuple[int, ...], ...]:
+        """Return the ISO levels of each camera; empty if all cameras have all `iso_levels`."""
+        return self.condition_space.camera_levels
+
+    @property
+    def iso_interpolation(self) -> bool:
+        """Whether an ISO between two levels of a camera is accepted; it can be set."""
+        return self.condition_space.iso_interpolation
+
+    @iso_interpolation.setter
+    def iso_interpolation(self, allowed: bool) -> None:
+        self.condition_space = replace(self.condition_space, iso_interpolation=bool(allowed))
 
 
 @functools.lru_cache

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from noise_flow_tf import architecture, layers
 from noise_flow_tf.bijectors import OnePassBijector
-from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditions, ConditionSpace
+from noise_flow_tf.conditions import CAMERAS, ISO_LEVELS, Conditioned, Conditions, ConditionSpace
 from noise_flow_tf.distribution import NoiseDistribution
 from noise_flow_tf.layers import Layer, Summaries, scale
 from noise_flow_tf.native.ops import Op
 
 
-class NoiseFlow(tf.Module):
+class NoiseFlow(tf.Module, Conditioned):
     """p(noise | clean raw image, ISO, camera) as a conditional normalizing flow.
 
     Noise Flow: Noise Modeling with Conditional Normalizing Flows (Abdelhamed, Brubaker and Brown,
@@ -34,7 +34,6 @@ class NoiseFlow(tf.Module):
 
     arch: str
     width: int
-    condition_space: ConditionSpace
     layers: list[Layer]
 
     def __init__(
@@ -125,30 +124,6 @@ class NoiseFlow(tf.Module):
                 return None
             ops += of_layer
         return ops
-
-    @property
-    def cameras(self) -> tuple[str, ...]:
-        """Return the codes of the supported cameras, in index order."""
-        return self.condition_space.cameras
-
-    @property
-    def iso_levels(self) -> tuple[int, ...]:
-        """Return the supported ISO levels."""
-        return self.condition_space.iso_levels
-
-    @property
-    def camera_levels(self) -> tuple[tuple[int, ...], ...]:
-        """Return the ISO levels of each camera; empty if all cameras have all `iso_levels`."""
-        return self.condition_space.camera_levels
-
-    @property
-    def iso_interpolation(self) -> bool:
-        """Return whether an ISO between two levels of a camera is accepted."""
-        return self.condition_space.iso_interpolation
-
-    @iso_interpolation.setter
-    def iso_interpolation(self, allowed: bool) -> None:
-        self.condition_space = replace(self.condition_space, iso_interpolation=bool(allowed))
 
     @property
     def num_parameters(self) -> int:

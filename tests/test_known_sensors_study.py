@@ -5,19 +5,20 @@ import pytest
 
 import noise_flow_tf as nf
 from sidd.offline.known_sensors import GaussianSensor, PoissonGaussianSensor
-from studies import known_sensors
+from studies.known_sensors import noise, tables
+from studies.known_sensors.gaps import gaps
 
 
 @pytest.fixture
 def few(monkeypatch):
     """Two conditions alone, of many patches each."""
-    monkeypatch.setattr(known_sensors, "camera_iso_pairs", lambda: [("IP", 100), ("GP", 3200)])
+    monkeypatch.setattr(noise, "camera_iso_pairs", lambda: [("IP", 100), ("GP", 3200)])
 
 
 def gap_of(sensor, model, count=40):
     random = np.random.default_rng(0)
     clean = random.uniform(0.02, 0.8, [count, 32, 32, 4]).astype(np.float32)
-    return known_sensors.gaps(sensor, model, known_sensors.draws(sensor, clean, random), seed=0)
+    return gaps(sensor, model, noise.draws(sensor, clean, random), seed=0)
 
 
 def test_the_truth_has_no_gap(few):
@@ -60,5 +61,5 @@ def test_steps_cost_a_density_something_that_is_no_correlation(few):
     assert found["gap"] > 0.003 and found["dequantisation"] > 0.001
     assert found["marginal"] > 0.001
     assert abs(found["correlation"]) < 0.05 * found["gap"]
-    text = known_sensors.table({"models": {"nlf": found}})
+    text = tables.table({"models": {"nlf": found}})
     assert "| NLF of the true variance |" in text and f"{found['gap']:.5f} ± " in text

@@ -2,13 +2,14 @@
 
 import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.conditions import ConditionSpace, packed
+from noise_flow_tf.baselines.baseline import Baseline
+from noise_flow_tf.conditions import Conditioned, ConditionSpace, packed
+from noise_flow_tf.distribution import NoiseDistribution
 
 Batches = Iterable[Mapping[str, Any]]
 """Batches of `noise` and `clean` `[B, H, W, 4]`, `iso` `[B]` and `camera` `[B]`."""
@@ -24,7 +25,7 @@ class Group(NamedTuple):
     clean: np.ndarray
 
 
-class Fitted(tf.Module, abc.ABC):
+class Fitted(tf.Module, Conditioned, abc.ABC):
     """A noise model whose parameters are fitted, for the cameras and ISO levels of its data.
 
     It refuses every camera and ISO that it was not fitted on.
@@ -98,25 +99,6 @@ class Fitted(tf.Module, abc.ABC):
         """Return the shapes of the parameters for a number of cameras and of ISO levels."""
 
     @property
-    def cameras(self) -> tuple[str, ...]:
-        """Return the codes of the supported cameras, in index order."""
-        return self.condition_space.cameras
-
-    @property
-    def iso_levels(self) -> tuple[int, ...]:
-        """Return the supported ISO levels."""
-        return self.condition_space.iso_levels
-
-    @property
-    def iso_interpolation(self) -> bool:
-        """Whether an ISO between two levels is accepted; it can be set."""
-        return self.condition_space.iso_interpolation
-
-    @iso_interpolation.setter
-    def iso_interpolation(self, value: bool) -> None:
-        self.condition_space = replace(self.condition_space, iso_interpolation=bool(value))
-
-    @property
     def num_parameters(self) -> int:
         """Return how many numbers were fitted, without those of levels that a camera has not."""
         space, levels = self.condition_space, len(self.iso_levels)
@@ -146,6 +128,20 @@ class Fitted(tf.Module, abc.ABC):
         above = tf.gather(table, conditions.iso_above, batch_dims=1)
         shape = tf.concat([tf.shape(below)[:1], tf.ones_like(tf.shape(below)[1:])], axis=0)
         return below + tf.reshape(conditions.iso_fraction, shape) * (above - below)
+
+
+class FittedGaussian(Fitted, Baseline):
+    """A fitted model whose noise is standard-normal latents through its `bijectors`."""
+
+    def __call__(
+        self, clean: Any, iso: Any, camera: Any, training: bool = False
+    ) -> NoiseDistribution:
+        """Return the distribution of the noise, batch `[B]`, event `[H, W, 4]`.
+
+        Raises:
+            ValueError: as `ConditionSpace.resolve`, for a camera or ISO that it was not fitted on.
+        """
+        return NoiseDistribution(self, self.condition_space.resolve(clean, iso, camera))
 
 
 def groups(batches: Batches, cameras: Sequence[str]) -> Iterator[tuple[Condition, Group]]:

@@ -1,22 +1,20 @@
 """The noise level function fitted by maximum likelihood, for each camera and ISO."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.baselines.baseline import Baseline
-from noise_flow_tf.baselines.fitted import Batches, Fitted, space_of, table_of
+from noise_flow_tf.baselines.fitted import Batches, FittedGaussian, space_of, table_of
 from noise_flow_tf.baselines.moments import fit_nlf, moments
 from noise_flow_tf.bijectors import OnePassBijector, SignalDependent
 from noise_flow_tf.conditions import Conditions
-from noise_flow_tf.distribution import NoiseDistribution
 
 BETAS = ("log_beta1", "log_beta2")
 
 
-class FittedNLF(Fitted, Baseline):
+class FittedNLF(FittedGaussian):
     """Heteroscedastic Gaussian noise, n ~ N(0, beta1 * max(clean, 0) + beta2), Eq. 5 and 6.
 
     Each camera has betas of its own at each ISO level: what the camera NLF would be if the metadata
@@ -48,16 +46,6 @@ class FittedNLF(Fitted, Baseline):
     @classmethod
     def shapes(cls, cameras: int, levels: int) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(BETAS, (cameras, levels))
-
-    def __call__(
-        self, clean: Any, iso: Any, camera: Any, training: bool = False
-    ) -> NoiseDistribution:
-        """Return the distribution of the noise, batch `[B]`, event `[H, W, 4]`.
-
-        Raises:
-            ValueError: as `ConditionSpace.resolve`, for a camera or ISO that it was not fitted on.
-        """
-        return NoiseDistribution(self, self.condition_space.resolve(clean, iso, camera))
 
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         betas = (tf.exp(self.at(name, conditions)) for name in BETAS)

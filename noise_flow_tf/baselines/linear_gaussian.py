@@ -6,11 +6,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.baselines.baseline import Baseline
 from noise_flow_tf.baselines.fitted import (
     Batches,
     Condition,
-    Fitted,
+    FittedGaussian,
     Group,
     groups,
     space_of,
@@ -20,7 +19,6 @@ from noise_flow_tf.baselines.fitted_nlf import BETAS, FittedNLF
 from noise_flow_tf.bijectors import CausalFilter, OnePassBijector, SignalDependent
 from noise_flow_tf.bijectors.causal_filter import neighbours
 from noise_flow_tf.conditions import Conditions, packed
-from noise_flow_tf.distribution import NoiseDistribution
 
 _REACH = 2
 _PLACES = neighbours(_REACH)
@@ -31,7 +29,7 @@ _LARGEST = 5.0
 """The fitted filter's limits: its noise's standard deviation, and log(1 / what is unpredicted)."""
 
 
-class LinearGaussian(Fitted, Baseline):
+class LinearGaussian(FittedGaussian):
     """The standard deviations of a fitted NLF, and a stationary correlation of packed pixels.
 
     With s = sqrt(beta1 * max(clean, 0) + beta2), u = noise / s is a Gaussian autoregression in
@@ -84,16 +82,6 @@ class LinearGaussian(Fitted, Baseline):
     def shapes(cls, cameras: int, levels: int) -> dict[str, tuple[int, ...]]:
         each = {**dict.fromkeys(BETAS, ()), "log_own": (4,), "within": (6,), "others": _SHAPE}
         return {name: (cameras, levels, *shape) for name, shape in each.items()}
-
-    def __call__(
-        self, clean: Any, iso: Any, camera: Any, training: bool = False
-    ) -> NoiseDistribution:
-        """Return the distribution of the noise, batch `[B]`, event `[H, W, 4]`.
-
-        Raises:
-            ValueError: as `ConditionSpace.resolve`, for a camera or ISO that it was not fitted on.
-        """
-        return NoiseDistribution(self, self.condition_space.resolve(clean, iso, camera))
 
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         betas = (tf.exp(self.at(name, conditions)) for name in BETAS)

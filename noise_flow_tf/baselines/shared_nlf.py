@@ -1,23 +1,21 @@
 """The noise level function with few parameters: each camera's gain, times ISO."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import tensorflow as tf
 
-from noise_flow_tf.baselines.baseline import Baseline
-from noise_flow_tf.baselines.fitted import Batches, Fitted, space_of
+from noise_flow_tf.baselines.fitted import Batches, FittedGaussian, space_of
 from noise_flow_tf.baselines.moments import Moments, fit_nlf, moments, most_likely
 from noise_flow_tf.bijectors import OnePassBijector, SignalDependent
 from noise_flow_tf.conditions import Conditions
-from noise_flow_tf.distribution import NoiseDistribution
 
 _BASE = 100.0
 """The ISO at which the parameters are stated."""
 
 
-class SharedNLF(Fitted, Baseline):
+class SharedNLF(FittedGaussian):
     """Heteroscedastic Gaussian noise with three numbers for each camera, for all of its ISO levels.
 
     With g = ISO / 100, the variance is
@@ -48,16 +46,6 @@ class SharedNLF(Fitted, Baseline):
     @classmethod
     def shapes(cls, cameras: int, levels: int) -> dict[str, tuple[int, ...]]:
         return dict.fromkeys(("log_gain", "log_read", "read_slope"), (cameras,))
-
-    def __call__(
-        self, clean: Any, iso: Any, camera: Any, training: bool = False
-    ) -> NoiseDistribution:
-        """Return the distribution of the noise, batch `[B]`, event `[H, W, 4]`.
-
-        Raises:
-            ValueError: as `ConditionSpace.resolve`, for a camera or ISO that it was not fitted on.
-        """
-        return NoiseDistribution(self, self.condition_space.resolve(clean, iso, camera))
 
     def bijectors(self, conditions: Conditions, training: bool) -> list[OnePassBijector]:
         log_gain, log_read, slope = (

@@ -93,28 +93,40 @@ class CausalFilter(OnePassBijector):
 
     def forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         own, others = tf.convert_to_tensor(self._own), tf.convert_to_tensor(self._others)
-        shape = tf.shape(x)
-        inverse = tf.linalg.inv(own)
-        # What precedes a value, multiplied by the inverse of its own matrix.
-        before = -tf.matmul(others, inverse[..., tf.newaxis, :, :])
-        reach, places = self._reach, neighbours(self._reach)
-        above = {place: n for n, place in enumerate(places) if place[0] < 0}
-        steps = _powers([before[..., places.index((0, -k)), :, :] for k in range(1, reach + 1)])
-        driven = _times(x, inverse)
-        rows = tf.transpose(driven, _first(x.shape.rank, -3))  # [H, ..., W, C]
-
-        def body(earlier: tuple[tf.Tensor, ...], row: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            value = row
-            for (i, j), number in above.items():
-                part = _shifted(earlier[-i - 1], j)
-                value += _row_times(part, before[..., number, :, :])
-            return _along(value, steps, reach), *earlier[:-1]
-
-        start = tuple(tf.zeros_like(rows[0]) for _ in range(reach))
-        done = tf.scan(body, rows, initializer=start)[0]
-        y = tf.transpose(done, _last(x.shape.rank, -3))
-        y = tf.ensure_shape(tf.reshape(y, shape), x.shape)
+        y = tf.ensure_shape(_forward(x, own, others, self._reach, x.shape.rank), x.shape)
         return y, -_log_det(x, own)
+
+
+@tf.function(reduce_retracing=True, autograph=False)
+def _forward(x: tf.Tensor, own: tf.Tensor, others: tf.Tensor, reach: int, rank: int) -> tf.Tensor:
+    """Go through the rows, in a graph: without one, each row's operations are started from Python.
+
+    Args:
+        x: `[..., H, W, C]`.
+        own: `[..., C, C]`.
+        others: `[..., N, C, C]`.
+        reach: of the neighbourhood; a graph for each.
+        rank: of x, for a graph for each, as one for all shapes would not know it.
+    """
+    inverse = tf.linalg.inv(own)
+    # What precedes a value, multiplied by the inverse of its own matrix.
+    before = -tf.matmul(others, inverse[..., tf.newaxis, :, :])
+    places = neighbours(reach)
+    above = {place: n for n, place in enumerate(places) if place[0] < 0}
+    steps = _powers([before[..., places.index((0, -k)), :, :] for k in range(1, reach + 1)])
+    driven = _times(x, inverse)
+    rows = tf.transpose(driven, _first(rank, -3))  # [H, ..., W, C]
+
+    def body(earlier: tuple[tf.Tensor, ...], row: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        value = row
+        for (i, j), number in above.items():
+            part = _shifted(earlier[-i - 1], j)
+            value += _row_times(part, before[..., number, :, :])
+        return _along(value, steps, reach), *earlier[:-1]
+
+    start = tuple(tf.zeros_like(rows[0]) for _ in range(reach))
+    done = tf.scan(body, rows, initializer=start)[0]
+    return tf.reshape(tf.transpose(done, _last(rank, -3)), tf.shape(x))
 
 
 def _times(image: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
