@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 import noise_flow_tf as nf
 import sidd
 from benchmarks import denoiser_input
@@ -7,6 +9,7 @@ from noise_flow_tf.denoising.sources import SOURCES
 from noise_flow_tf.saving import saved_model
 
 
+@pytest.mark.slow
 def test_every_noise_of_a_model_is_timed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     root = sidd.write_synthetic(

@@ -39,6 +39,7 @@ def test_straight_port_gives_the_models_numbers(model, training):
         np.testing.assert_allclose(forward, theirs.forward(noise), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_straight_port_takes_the_models_steps(model):
     batch = operations.make_batch(5)
     before = nf.release.variables(model)
@@ -57,6 +58,7 @@ def test_straight_port_takes_the_models_steps(model):
         np.testing.assert_allclose(value, ours[name], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_all_that_it_can_tell(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(throughput, "_BATCHES", (2, 4))
     picture = tmp_path / "growth.png"

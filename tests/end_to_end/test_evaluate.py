@@ -139,6 +139,7 @@ def test_several_models_side_by_side(run_folder, dataset, results, tmp_path, cap
     assert scores["gaussian"]["nll"] == pytest.approx(nll, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_each_flag_reaches_the_measurement(run_folder, dataset, results, tmp_path):
     def evaluated(*flags):
         out = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -162,7 +163,7 @@ def test_each_flag_reaches_the_measurement(run_folder, dataset, results, tmp_pat
         assert row["scores"][name]["kl"] != same["scores"][name]["kl"]
 
 
-def test_noise_of_the_offline_dataset_is_called_simulated(results, run_folder, dataset, tmp_path):
+def test_noise_of_the_offline_dataset_is_called_simulated(results, run_folder):
     rows = pictures.load(results / "examples.npz")
     assert [list(row) for row in rows.values()] == [
         ["Gaussian", "Camera NLF", "Noise Flow", "Simulated", "Clean"]
@@ -176,6 +177,9 @@ def test_noise_of_the_offline_dataset_is_called_simulated(results, run_folder, d
     )
     assert "clean, simulated, sampled/" in events and "real" not in events
 
+
+@pytest.mark.slow
+def test_noise_of_sidd_is_called_real(run_folder, dataset, tmp_path):
     copy = tmp_path / "sidd"
     shutil.copytree(dataset, copy)
     (copy / synthetic.MANIFEST).unlink()
@@ -271,6 +275,7 @@ def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys)
         assert report.split(f"## Table {number}\n\n")[1].split("\n\n")[0] in told
 
 
+@pytest.mark.slow
 def test_paper_lets_training_save_its_state_and_resumes(dataset, tmp_path, monkeypatch):
     variants = {"paper_formulas": "eq12|eq16", papers.OURS: "sdn5|gain4"}
     monkeypatch.setattr(papers, "VARIANTS", variants)

@@ -39,6 +39,7 @@ def test_all_are_written_for_the_cameras_of_the_frames(fitted):
         assert model.condition_space.levels_of("G4") == (400,)
 
 
+@pytest.mark.slow
 def test_they_are_scored_beside_a_flow(data, fitted, capsys):
     folder, flags = data
     flow = folder / "flow"

@@ -66,6 +66,7 @@ def test_a_complete_run_is_scored_again(capsys, dataset, tmp_path, undisturbed):
     assert_same_runs(folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_complete_run_that_has_not_changed_is_left_alone(capsys, tmp_path, undisturbed):
     folder = shutil.copytree(undisturbed, tmp_path / "run")
     resume = ["--logdir", str(folder), "--resume"]
@@ -109,6 +110,7 @@ def test_names_that_tensorflow_takes_for_patterns(dataset, tmp_path, undisturbed
     assert "choose another name" in refused.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_more_epochs_of_a_constant_rate_are_kept_for_the_next_resume(dataset, tmp_path):
     folder = tmp_path / "run"
     basic = ["--logdir", folder, "--resume"]
@@ -135,6 +137,7 @@ def test_runs_of_an_earlier_version_cannot_be_resumed(tmp_path):
         train.main(["--logdir", str(folder.path), "--resume"])
 
 
+@pytest.mark.slow
 def test_resume_begins_where_there_is_no_run(dataset, tmp_path):
     arguments = ["--logdir", tmp_path / "run", "--sidd_path", dataset, "--arch", "S-G"]
     train.main(list(map(str, [*arguments, "--epochs", 1, "--resume"])))

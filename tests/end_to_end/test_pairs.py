@@ -70,6 +70,7 @@ def test_a_model_of_plain_pairs(folder, capsys):
     assert json.loads((run / "settings.json").read_text())["iso_levels"] == [250, 12800]
 
 
+@pytest.mark.slow
 def test_pairs_of_sidd_s_cameras_are_no_scenes_of_sidd(folder):
     lines = [f"{write_pair(folder, n)},800,S6" for n in range(3)]
     (folder / "list.csv").write_text("\n".join(lines))
@@ -77,6 +78,7 @@ def test_pairs_of_sidd_s_cameras_are_no_scenes_of_sidd(folder):
     assert nf.load(run).cameras == nf.CAMERAS
 
 
+@pytest.mark.slow
 def test_the_noise_level_function_is_of_the_training_pairs(folder, capsys):
     """The second pair, which is for testing, has three times the noise."""
     for n in range(3):

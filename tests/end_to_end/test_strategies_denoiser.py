@@ -61,6 +61,7 @@ def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_
     assert_as_one_device(folder, one_device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_multiworker(training, one_device, tmp_path, count):
     line = training(tmp_path / "run", "--strategy", "multiworker")

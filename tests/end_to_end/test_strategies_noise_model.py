@@ -69,13 +69,14 @@ def test_mirrored_run_that_is_interrupted_and_goes_on(training, one_device, tmp_
     assert_as_one_device(folder, one_device)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_multiworker(training, one_device, tmp_path, count):
     line = training(tmp_path / "run", "--strategy", "multiworker")
     assert f"on {count} device" in finish(*start_workers(line, count))
     assert_as_one_device(tmp_path / "run", one_device)
 
 
+@pytest.mark.slow
 def test_mirrored_new_camera(training, one_device, new_pairs, dataset, tmp_path):
     flags = ["--new_camera", "P9", "--from", one_device, "--sidd_path", new_pairs, "--epochs", 3]
     flags += ["--lr", 0.1, "--n_batch_train", 3, "--cache", tmp_path / "cache", "--logdir"]

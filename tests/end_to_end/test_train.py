@@ -99,6 +99,7 @@ def test_offline_dataset_is_used_where_no_other_is_given(monkeypatch, tmp_path, 
     assert "offline stand-in" in (run / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["eq12|unc|eq16|unc", "S-G-CAM"])
 def test_other_architectures_and_dashed_flags(tmp_path, dataset, arch):
     run = tmp_path / "run"

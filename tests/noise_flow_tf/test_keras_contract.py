@@ -147,7 +147,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize(
+    "what", ["noise", *(pytest.param(w, marks=pytest.mark.slow) for w in BAD if w != "noise")]
+)
 def test_xla_stops_at_a_bad_batch_and_moves_nothing_by_it(batches, what):
     good = next(iter(batches))
     trainer = _trainer(jit_compile=True)
@@ -184,6 +186,7 @@ def test_a_bad_batch_moves_neither_weights_nor_averages(batches):
     _assert_same(_weights(trainer), before)
 
 
+@pytest.mark.slow
 def test_xla_on_one_mirrored_device(batches):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         trainer = _trainer(jit_compile=True)

@@ -175,6 +175,7 @@ _TRAINING = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_of_training_does_not_grow():
     found = run_alone(_TRAINING)

@@ -91,6 +91,7 @@ def trained(dataset, tmp_path, metric):
     return RunFolder(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, monkeypatch):
     report = json.loads(trained.report.read_text())["test"]
     values = {name: score["stddev_ratio"] for name, score in report.items()}
@@ -228,6 +229,7 @@ def source(monkeypatch):
     return made_up
 
 
+@pytest.mark.slow
 def test_a_new_noise_source_appears_everywhere(source, dataset, tmp_path, capsys):
     with pytest.raises(SystemExit):
         train_denoiser.parse(["--help"])

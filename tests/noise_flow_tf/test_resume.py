@@ -107,7 +107,9 @@ def test_two_runs_with_one_seed_are_the_same(run, undisturbed):
     assert_same(run, train(run), undisturbed)
 
 
-@pytest.mark.parametrize("step", [1, 6, 7])
+@pytest.mark.parametrize(
+    "step", [pytest.param(1, marks=pytest.mark.slow), 6, pytest.param(7, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_bit_for_bit(run, undisturbed, step):
     with pytest.raises(_Killed):
         train(run, (step, raise_killed))

@@ -24,7 +24,12 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+_LONG = ("fresh", "paper_moved", "unconditional")  # "moved" has all that they have
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in _LONG else []) for n in MODELS]
+)
 def test_is_the_standard_deviation_of_draws(name):
     """1000 draws; pixels of one channel and one of 3 intensities together, off the border."""
     model = MODELS[name]()
