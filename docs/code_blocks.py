@@ -84,6 +84,7 @@ def _setup(namespace: dict) -> None:
     folder = tempfile.TemporaryDirectory(prefix="documentation")
     namespace |= {"_folder": folder, "_before": (os.getcwd(), os.environ["PATH"])}
     namespace["has_torch"] = importlib.util.find_spec("torch") is not None
+    namespace["has_ray"] = importlib.util.find_spec("ray") is not None
     os.chdir(folder.name)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     io.imsave("photo.jpg", data.astronaut(), check_contrast=False)
