@@ -141,7 +141,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 def run(main: Callable[[], None], program: str | None = None) -> None:
     """Run a command; bad input ends it with one line, which names the `program`, and exit code 2.
 
-    Bad input is a ValueError or an OSError, and a SiddError also if tf.data has wrapped it.
+    Bad input is a ValueError or an OSError, and a SiddError also if tf.data has wrapped it. Some
+    errors name an `exit_code`.
     """
     program = program or Path(sys.argv[0]).name
     if threading.current_thread() is threading.main_thread():
@@ -150,7 +151,8 @@ def run(main: Callable[[], None], program: str | None = None) -> None:
         main()
     except OSError as error:
         named = error.filename is not None and error.strerror
-        sys.exit(_fail(program, f"{error.filename}: {error.strerror}" if named else str(error)))
+        message = f"{error.filename}: {error.strerror}" if named else str(error)
+        sys.exit(_fail(program, message, getattr(error, "exit_code", 2)))
     except ValueError as error:
         sys.exit(_fail(program, str(error)))
     except KeyboardInterrupt as error:

@@ -7,9 +7,18 @@ from collections.abc import Callable
 
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.eager import context
 
 from noise_flow_tf.training.names import MIRRORING, STRATEGIES
-from noise_flow_tf.training.workers import addresses, from_environment, wait_for_others
+from noise_flow_tf.training.workers import (
+    WorkerMissingError,
+    addresses,
+    from_environment,
+    wait_for_others,
+)
+
+_MEET_MS = 60_000
+"""How long TensorFlow waits for workers that have all listened a moment ago."""
 
 
 def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
@@ -25,6 +34,7 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
     Raises:
         ValueError: another name, a TF_CONFIG that does not go with it or whose workers cannot be
             joined, or as `prepare`.
+        WorkerMissingError: an OSError; another worker was there, and has gone again.
     """
     prepare(name, replicas)
     workers, own = from_environment()
@@ -40,7 +50,10 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
         wait_for_others(workers, own)
         handler = signal.getsignal(signal.SIGTERM)
         try:
+            _limit_waiting()
             return tf.distribute.MultiWorkerMirroredStrategy()
+        except tf.errors.DeadlineExceededError as error:
+            raise WorkerMissingError(workers) from error
         except Exception as error:  # TensorFlow raises many kinds
             raise ValueError(
                 f"the workers of TF_CONFIG, {names}, cannot be joined: {str(error).splitlines()[0]}"
@@ -60,6 +73,18 @@ def choose(name: str, replicas: int | None = None) -> tf.distribute.Strategy:
     if name == "mirrored" or (name == "auto" and gpus):
         return _mirrored(None)
     return tf.distribute.get_strategy()
+
+
+def _limit_waiting() -> None:
+    """Have TensorFlow give up waiting for workers after a minute.
+
+    It waits for an hour otherwise, in which no signal and no thread of Python is heard, even if a
+    worker that was there before has been killed. The strategy has no option for it.
+    """
+    ours = context.context()
+    ours.configure_coordination_service = functools.partial(
+        ours.configure_coordination_service, cluster_register_timeout_in_ms=_MEET_MS
+    )
 
 
 @functools.cache

@@ -14,6 +14,22 @@ _REMIND = 60.0
 Cluster = dict[str, list[str]]
 
 
+class WorkerMissingError(ConnectionError):
+    """A worker has gone between the moment when all were there and the start of TensorFlow.
+
+    The exit code says that trying again may help (EX_TEMPFAIL).
+    """
+
+    exit_code = 75
+
+    def __init__(self, known: list[str]) -> None:
+        """Take the addresses of all workers."""
+        super().__init__(
+            f"one of the workers {', '.join(known)} was there and has gone again; start all "
+            "workers again, with equal options"
+        )
+
+
 def addresses(cluster: Cluster) -> list[str]:
     """Return the addresses of those that train, the chief first."""
     return [*cluster.get("chief", []), *cluster.get("worker", [])]

@@ -88,6 +88,23 @@ def test_a_worker_that_waits_obeys_sigterm(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
+def test_a_worker_that_goes_before_tensorflow_starts_is_not_waited_for(tmp_path):
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as other:  # there, and no TensorFlow
+        there = f"127.0.0.1:{other.getsockname()[1]}"
+        own = f"127.0.0.1:{free_ports(1)[0]}"
+        line = command("train.py", "--logdir", tmp_path / "run", "--strategy", "multiworker")
+        with start([*line, "--arch", "S-G"], TF_CONFIG=config(there, own, index=1)) as process:
+            try:
+                _, errors = process.communicate(timeout=150)
+            finally:
+                process.kill()
+    assert process.returncode == 75
+    told = f"train.py: one of the workers {there}, {own} was there and has gone again; start all "
+    assert f"{told}workers again, with equal options" in errors.splitlines()
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_said_of_a_worker_that_is_gone():
     text = "{{node x}} Collective ops is aborted by: Error from task:1: crashed\nmore"
     lost = tf.errors.UnavailableError(None, None, text)
