@@ -7,9 +7,15 @@ import pytest
 from tests.reference import FULL, SOURCES, load
 
 
-@pytest.fixture(scope="session", params=SOURCES)
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(n, marks=[pytest.mark.slow] if n == "full" else []) for n in SOURCES],
+)
 def numbers_of(request) -> Callable[[str], dict]:
-    """Reads a file of the release's numbers by its name, from each source in turn."""
+    """Reads a file of the release's numbers by its name, from each source in turn.
+
+    The full set is a slow one: where both have a file they agree, as a test of their own says.
+    """
     return partial(load, SOURCES[request.param])
 
 

@@ -184,6 +184,14 @@ def test_the_switch_of_the_core_loads_no_tensorflow():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+def test_bursts_need_no_tensorflow():
+    program = (
+        "import sys\nfrom noise_flow_tf.programs import burst\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
 def test_unknown_names_and_commands():
     import noise_flow_tf
     from noise_flow_tf.cli.main import main

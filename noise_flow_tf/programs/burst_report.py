@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from noise_flow_tf import plotting
-from noise_flow_tf.programs import pictures
 from noise_flow_tf.programs.configs import Shots
 from noise_flow_tf.saving import files
 from sidd.raw.calibrating import MAP_BLOCK, Prepared, Result
@@ -38,7 +37,7 @@ def write(
     for iso, result in results.items():
         drawn = figures(result)
         for name, figure in drawn.items():
-            pictures.save_figure(figure, out / "pictures" / f"{name}_{iso}.png")
+            files.write_figure(out / "pictures" / f"{name}_{iso}.png", figure)
         images = "\n".join(f"![{name}](pictures/{name}_{iso}.png)" for name in drawn)
         paragraphs += [f"## ISO {iso}", *text(result), images]
     paragraphs += ["## Pairs", pairs_text(written), _pairs_table(written)]

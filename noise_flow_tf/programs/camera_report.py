@@ -96,7 +96,7 @@ def write(
     """
     drawn = figures(config.name, scored, kept, nlf, data)
     for name, figure in drawn.items():
-        pictures.save_figure(figure, folder.pictures / f"{name}.png")
+        files.write_figure(folder.pictures / f"{name}.png", figure)
     titles = {name: TITLES[name] for name in scored.models}
     table = _table(scored.scores, titles, kept)
     verdict = verdicts(scored, kept)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 import sidd
 from noise_flow_tf.denoising import DenoiserRun, DnCNN, denoise_image, scores
 from noise_flow_tf.denoising.sources import SOURCES
-from noise_flow_tf.programs import dataset, pictures, sampling_plan
+from noise_flow_tf.programs import dataset, sampling_plan
 from noise_flow_tf.programs.configs import EvaluateDenoiserConfig
 from noise_flow_tf.programs.denoiser_report import Examples
 from noise_flow_tf.saving import files
@@ -229,5 +229,5 @@ def run(config: EvaluateDenoiserConfig) -> None:
                 networks.setdefault(one.title, one.network)
             readable = [frame for frame in frames if frame not in left_out]
             examples = Examples(readable, dataset.noise_label(config))
-            pictures.save_figure(examples.figure(networks), out / "denoised.png")
+            files.write_figure(out / "denoised.png", examples.figure(networks))
     print(f"report    {out / 'report.md'}")

@@ -10,7 +10,7 @@ import sidd
 from noise_flow_tf import plotting
 from noise_flow_tf.programs import evaluation_report, pictures
 from noise_flow_tf.programs.properties import Condition
-from noise_flow_tf.saving.files import make_folders
+from noise_flow_tf.saving import files
 
 
 def draw(folder: Path) -> None:
@@ -29,12 +29,12 @@ def draw(folder: Path) -> None:
             f"{folder / 'evaluation.json'} lacks what the figures show, or was written by another "
             f"version ({error}); evaluate again without --draw"
         ) from error
-    make_folders(folder / "figures")
+    files.make_folders(folder / "figures")
     examples = pictures.load(folder / "examples.npz")
     noise = evaluation_report.noise_label(results)
     figures["samples"] = pictures.comparison_figure(examples, noise)
     for name, figure in figures.items():
-        pictures.save_figure(figure, folder / "figures" / f"{name}.png")
+        files.write_figure(folder / "figures" / f"{name}.png", figure)
 
 
 def from_results(results: Mapping) -> dict[str, Figure]:

@@ -47,7 +47,7 @@ def draw(out: Path, runs: Mapping[str, RunFolder], ours: str) -> None:
         figures[f"figure7{ending}"] = [charts[name]["camera_factor_of_gain"], nlf]
     files.make_folders(out / "figures")
     for name, parts in figures.items():
-        pictures.save_figure(plotting.charts(*parts), out / "figures" / f"{name}.png")
+        files.write_figure(out / "figures" / f"{name}.png", plotting.charts(*parts))
 
 
 def history_charts(

@@ -125,12 +125,6 @@ def _title_of(figure: Figure) -> str:
     return figure.get_suptitle() or figure.get_supylabel() or figure.axes[0].get_title()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, next to its place first."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
-
-
 def save(path: Path, rows: Rows) -> None:
     """Save rows of pictures in an .npz file."""
     about: list[tuple[str, str, float | None]] = []

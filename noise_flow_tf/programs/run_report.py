@@ -41,7 +41,7 @@ def write(
     The report shows the figures in their order in the section.
     """
     for name, figure in section.figures.items():
-        pictures.save_figure(figure, run.pictures / f"{name}.png")
+        files.write_figure(run.pictures / f"{name}.png", figure)
     settings = run.read_settings()
     minutes = sum(row["seconds"] for row in rows) / 60
     steps = settings["steps_per_epoch"] * len(rows)

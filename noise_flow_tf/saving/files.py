@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noise_flow_tf.saving.file_system import exchange, lives, place, remove, sync, sync_one
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ASIDE = ".before"
 _PARTIAL = re.compile(r"\.(?P<name>.+)\.(?P<place>[0-9a-f]{8})-(?P<process>\d+)\.tmp")
@@ -144,6 +147,12 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def write_markdown(path: Path, paragraphs: Iterable[str]) -> None:
     """Write those paragraphs that are not empty, by `replacing`."""
     write_text(path, "\n\n".join(filter(None, paragraphs)) + "\n")
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure as PNG."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def check_name(path: str | os.PathLike) -> None:

@@ -249,20 +249,36 @@ def test_gaussian_needs_training_frames(run_folder, dataset, tmp_path):
         ])  # fmt: skip
 
 
-def test_paper_trains_scores_and_goes_on(dataset, tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def reproduced(dataset, tmp_path_factory):
+    """The folder of `noise-flow paper` with two small variants, and its flags."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    out = folder / "paper"
+    flags = ["--full", "--sidd_path", str(dataset), "--out", str(out), "--cache", str(folder)]
     variants = {"paper_formulas": "eq12|eq16", papers.OURS: "sdn5|gain4"}
-    monkeypatch.setattr(papers, "VARIANTS", variants)
-    out = tmp_path / "paper"
-    flags = ["--full", "--sidd_path", str(dataset), "--out", str(out), "--cache", str(tmp_path)]
-    paper.main([*flags, "--", "--epochs", "2"])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(papers, "VARIANTS", variants)
+        paper.main([*flags, "--", "--epochs", "2"])
+        yield out, flags
+
+
+def test_paper_trains_and_scores(reproduced):
+    out, _ = reproduced
     report = (out / "report.md").read_text()
     assert "| Noise Flow by the paper's Eq. 12 to 16 |" in report
     assert "| **-3.521** " in report
     found = json.loads((out / "report.json").read_text())
     assert found["differences"]["nll"][papers.OURS] == [0.0, 0.0]
-    for line in report.splitlines():
-        if line.startswith("!["):
-            assert (out / line.rpartition("(")[2].rstrip(")")).is_file(), line
+    pictures = [line for line in report.splitlines() if line.startswith("![")]
+    assert len(pictures) > 5
+    for line in pictures:
+        assert (out / line.rpartition("(")[2].rstrip(")")).is_file(), line
+
+
+@pytest.mark.slow
+def test_paper_goes_on_and_draws_again(reproduced, monkeypatch, capsys):
+    out, flags = reproduced
+    report = (out / "report.md").read_text()
     for name in ("figure4", "figure6", "figure7"):
         (out / "figures" / f"{name}.png").unlink()
     nothing = lambda config: pytest.fail("nothing is left to train")  # noqa: E731

@@ -92,6 +92,7 @@ def test_a_complete_run_that_has_not_changed_is_left_alone(capsys, tmp_path, und
     assert "nothing has changed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_names_that_tensorflow_takes_for_patterns(dataset, tmp_path, undisturbed):
     """A new run is refused before it trains; what is there already can be read."""
     line = training(tmp_path / "run[1]", dataset, "--epochs", 1)
@@ -167,6 +168,7 @@ def test_resume_with_other_settings(capsys, dataset, tmp_path, undisturbed, argu
     assert message.format(**names) in capsys.readouterr().err.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_damaged_frames_are_left_out_and_reported(dataset, tmp_path):
     root = shutil.copytree(dataset, tmp_path / "sidd")
     victim = next(root.glob("Data/*/0011_NOISY_RAW_010.MAT"))

@@ -10,6 +10,7 @@ import sidd
 from noise_flow_tf.cli import parsing, train
 
 
+@pytest.mark.slow
 def test_a_new_camera_trains_alone(script, run_folder, new_pairs, dataset, tmp_path):
     first, run = run_folder[0], tmp_path / "run"
     arguments = ("--sidd_path", new_pairs, "--logdir", run, "--cache", tmp_path / "cache")

@@ -104,6 +104,7 @@ def lines_of(*command):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_the_core_takes_the_best_instruction_set_of_the_processor(compiled):
     core = ctypes.CDLL(str(compiled.library))
     core.nf_target.restype = ctypes.c_char_p
@@ -119,6 +120,7 @@ def test_the_core_takes_the_best_instruction_set_of_the_processor(compiled):
         assert target == possible[-1]
 
 
+@pytest.mark.slow
 @needs("readelf")
 @pytest.mark.skipif(sys.platform != "linux", reason="for ELF")
 def test_the_core_needs_the_c_library_only(compiled):
@@ -126,6 +128,7 @@ def test_the_core_needs_the_c_library_only(compiled):
     assert set(re.findall(r"NEEDED.*\[(.*)\]", text)) <= RUNTIME
 
 
+@pytest.mark.slow
 @needs("nm")
 def test_the_core_shows_its_interface_only(compiled):
     if sys.platform == "linux":
@@ -133,6 +136,7 @@ def test_the_core_shows_its_interface_only(compiled):
         assert {line.split()[-1] for line in lines} == {"nf_abi", "nf_label", *library._SIGNATURES}
 
 
+@pytest.mark.slow
 @needs("nm")
 def test_no_instruction_set_s_code_can_take_another_s_place(compiled):
     """A linker keeps one of several weak definitions, whichever object it comes from."""

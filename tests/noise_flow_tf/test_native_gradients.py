@@ -389,6 +389,7 @@ def test_forward_mode_of_sampling(in_graph):
     close(compute(NOISE), expected, 1e-3)
 
 
+@pytest.mark.slow
 def test_curvature_by_forward_over_reverse():
     model = perturbed("sdn5|unc|gain4")
 

@@ -361,6 +361,7 @@ def test_training_and_its_evaluation(core, without, trainer):
         np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_not_in_training_by_xla(core):
     trainer = nf.Trainer(perturbed("sdn5|unc|gain4"))
     trainer.compile(tf_keras.optimizers.SGD(1e-4), jit_compile=True)

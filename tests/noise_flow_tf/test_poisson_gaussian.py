@@ -82,6 +82,7 @@ def test_masses_sum_to_one_and_are_those_of_direct_sums(clean, gain, sigma):
     assert np.isfinite(mass).all()
 
 
+@pytest.mark.slow
 def test_it_is_the_mass_of_the_known_sensor():
     """Code of its own, which sums over a fixed window, for the same noise."""
     sensor = PoissonGaussianSensor(bits=10)

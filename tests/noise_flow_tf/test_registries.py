@@ -275,6 +275,7 @@ def test_a_new_noise_source_appears_everywhere(source, dataset, tmp_path, capsys
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_registry_of_sources_needs_no_tensorflow():
     program = (
         "import sys\nfrom noise_flow_tf.denoising.sources import SOURCES\n"

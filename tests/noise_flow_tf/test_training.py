@@ -119,6 +119,7 @@ def test_xla_compiles_a_step_and_samples():
     np.testing.assert_allclose(sample(True), sample(False), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_the_same_model_as_one():
     """Global batch-norm moments and gradients; in a process of its own, with two CPU devices."""
     program = f"""

@@ -70,6 +70,7 @@ def test_an_address_that_is_taken():
             workers.wait_for_others([own, "localhost:1"], own)
 
 
+@pytest.mark.slow
 def test_a_worker_that_waits_obeys_sigterm(tmp_path):
     ports = free_ports(2)
     addresses = config(*(f"127.0.0.1:{port}" for port in ports))

@@ -82,6 +82,7 @@ def test_masses_are_the_frequencies_of_draws():
     assert often.sum() > 10 and chi2 < often.sum() + 4 * np.sqrt(2 * often.sum())
 
 
+@pytest.mark.slow
 def test_a_density_of_dequantised_noise_bounds_its_mass():
     """Theis et al.: mean of -log(d q(x + u)) >= -log of the mass that q has in the step."""
     sensor, clean, step = PoissonGaussianSensor(6), patches(200), 2.0**-6
