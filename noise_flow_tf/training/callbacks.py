@@ -74,18 +74,30 @@ class LearnedCurves(tf_keras.callbacks.Callback):
         for group, values in self._noise_model.summaries().items():
             if group in _APART:
                 charts |= {label: {"train": value} for label, value in values.items()}
+            elif len(values) > 1:
+                charts[group] = {self._line_of(label): value for label, value in values.items()}
             else:
-                charts[group] = (
-                    values if len(values) > 1 else {"train": next(iter(values.values()))}
-                )
+                charts[group] = {"train": next(iter(values.values()))}
         digits = len(str(len(charts)))
-        for number, (chart, values) in enumerate(charts.items(), 1):
-            for line, value in values.items():
-                self._lines.add(line, f"2 learned/{number:0{digits}d} {chart}", value, epoch)
-        for name, scores in self._baselines.items():
-            for metric in ("nll", "kl"):
-                self._lines.add(name, _CHARTS[metric], scores[metric], epoch)
+        values = [
+            (line, f"2 learned/{number:0{digits}d} {chart}", value)
+            for number, (chart, lines) in enumerate(charts.items(), 1)
+            for line, value in lines.items()
+        ] + [
+            (name, _CHARTS[metric], scores[metric])
+            for name, scores in self._baselines.items()
+            for metric in ("nll", "kl")
+        ]
+        for line, chart, value in sorted(values, key=lambda one: one[0]):
+            self._lines.add(line, chart, value, epoch)
         self._lines.flush()
+
+    def _line_of(self, label: str) -> str:
+        """Return a name by which lines that share a chart follow each other.
+
+        TensorBoard gives its seven colours to lines by their age in seconds, then by name.
+        """
+        return f"camera {label}" if label in self._noise_model.cameras else label
 
     def on_train_end(self, logs: Logs = None) -> None:
         self._lines.close()

@@ -350,6 +350,24 @@ def test_callbacks_keep_history_curves_pictures_and_weights(trainer, tmp_path):
     assert told == pytest.approx({int(row["epoch"]): float(row["nll"]) for row in rows}, rel=1e-5)
 
 
+def test_lines_of_one_chart_have_colours_of_their_own(tmp_path):
+    """TensorBoard gives seven colours in turn to sub-runs that start in one second, by name."""
+    model = nf.NoiseFlow("sdn5|gain4")
+    baselines = dict.fromkeys(("gaussian", "camera_nlf"), {"nll": -1.5, "kl": 0.5})
+    callback = callbacks.LearnedCurves(model, tmp_path, baselines)
+    callback.on_epoch_end(0)
+    callback.on_train_end()
+    names = sorted({"pictures", "train", "validation", *(f.name for f in tmp_path.iterdir())})
+    colours = {name: number % 7 for number, name in enumerate(names)}
+    charts = {"1 fit/1 NLL in nats per dimension": ["train", "validation"]}
+    for folder in tmp_path.iterdir():
+        for tag in _tags(folder):
+            charts.setdefault(tag, []).append(folder.name)
+    assert {len(lines) for lines in charts.values()} == {1, 2, 4, 5}
+    for lines in charts.values():
+        assert len({colours[line] for line in lines}) == len(lines), lines
+
+
 def _tags(folder):
     return {value.tag for _, value in _written(folder)}
 
