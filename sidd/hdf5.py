@@ -75,7 +75,7 @@ def read(data: h5py.Dataset) -> np.ndarray:
         Exception: of any kind, for one that `check` refuses or that cannot be decoded.
     """
     chunks = check(data)
-    codes = _filters(data) if chunks else None
+    codes, shape = _filters(data) if chunks else None, data.chunks
     image = np.empty(data.shape, data.dtype) if codes is not None else None
     for corner, size in chunks.items():
         with phil:
@@ -85,7 +85,7 @@ def read(data: h5py.Dataset) -> np.ndarray:
         if image is not None and codes is not None:
             if mask:  # gzip and shuffling are never left out
                 raise ValueError(f"the chunk at {corner} skips compression")
-            _decode(stored, codes, data.chunks, image[tuple(slice(n, None) for n in corner)])
+            _decode(stored, codes, shape, image[tuple(slice(n, None) for n in corner)])
     image = data[()] if image is None else image
     with np.errstate(over="ignore"):  # infinite, which is refused as a value
         return image.astype(np.float32, copy=False)
