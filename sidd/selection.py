@@ -106,10 +106,9 @@ def describe_split(
     for (camera, iso), (unit, keys) in _units(_others(instances, own)).items():
         if camera in cameras:
             listed = ", ".join(map(str, keys[_FIRST::_EVERY])) or "none"
-            only = "" if unit == "scene" else f" (there is only one scene), {unit}"
+            only = "" if unit == "scene" else " (there is only one scene)"
             lines.append(
-                f"{camera}, ISO {iso}: of {len(keys)} {unit}{'s' * (len(keys) > 1)}{only} {listed} "
-                "for testing"
+                f"{camera}, ISO {iso}: {counted(len(keys), unit)}{only}, for testing: {listed}"
             )
     return lines
 

@@ -15,7 +15,7 @@ import sidd
 from noise_flow_tf.conditions import ConditionSpace
 from noise_flow_tf.programs import burst, camera_report, running
 from noise_flow_tf.programs.configs import BurstConfig, CameraConfig, Shots
-from noise_flow_tf.saving import saved_model
+from noise_flow_tf.saving import pretrained, saved_model
 from noise_flow_tf.saving.files import make_folders, replacing
 from noise_flow_tf.saving.loading import load_flow
 from noise_flow_tf.saving.run_folder import RunFolder, versions
@@ -62,6 +62,8 @@ def run(config: CameraConfig) -> None:
             f"the model {config.from_run} has camera {config.name} already: "
             f"{', '.join(base.cameras)}; give the camera another --name"
         )
+    if config.from_run == "demo":
+        print(f"{pretrained.DEMO_NOTE}, and a camera that is added to it keeps that noise's shape")
     tf_keras.utils.set_random_seed(config.seed)
     path = folder.path.resolve()
     make_folders(path.parent)

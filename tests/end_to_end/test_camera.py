@@ -56,7 +56,7 @@ def test_the_model_is_as_good_as_the_calibrated_nlf(run):
     slope, offset = report["nlf"][str(ISO)]
     assert slope == pytest.approx(SENSOR.slope, rel=0.05)
     assert offset == pytest.approx(SENSOR.offset, rel=0.3)
-    assert report["split"] == [f"SONYA7, ISO {ISO}: of 3 scenes 2 for testing"]
+    assert report["split"] == [f"SONYA7, ISO {ISO}: 3 scenes, for testing: 2"]
 
 
 def test_starts_from_the_calibration(run, base):
@@ -115,3 +115,11 @@ def test_refuses(run, shots, base, tmp_path, capsys):
     assert "holds a run already" in refusal(capsys, shots, "--name", "A7", *flags)
     assert not (tmp_path / "run").exists() and not list(tmp_path.glob(".run*"))
     assert nf.load(run).cameras[-1] == "SONYA7"
+
+
+def test_says_that_the_demo_is_simulated(tmp_path, capsys):
+    flags = ("--name", "A7", "--from", "demo", "--logdir", str(tmp_path / "run"))
+    with pytest.raises(SystemExit):
+        main(["camera", str(tmp_path / "nothing"), *flags])
+    told, errors = capsys.readouterr()
+    assert "demo: a model of simulated sensors" in told and "no such folder" in errors

@@ -52,8 +52,8 @@ def test_a_model_of_plain_pairs(folder, capsys):
     (folder / "list.csv").write_text("# CLEAN,NOISY,ISO,CAMERA\n\n" + "\n".join(lines) + "\n")
     run = train(folder, "--arch", "S-G-CAM", "--epochs", 1)
     printed = capsys.readouterr().out
-    assert "SONYA7, ISO 250: of 4 scenes 2 for testing" in printed
-    assert "SONYA7, ISO 12800: of 4 scenes 6 for testing" in printed
+    assert "SONYA7, ISO 250: 4 scenes, for testing: 2" in printed
+    assert "SONYA7, ISO 12800: 4 scenes, for testing: 6" in printed
     assert "SONYA7: ISO levels added for it: 250, 12800" in printed
     model = nf.load(run)
     assert (model.cameras, model.iso_levels) == (("SONYA7",), (250, 12800))
@@ -88,7 +88,7 @@ def test_the_noise_level_function_is_of_the_training_pairs(folder, capsys):
     lines = [f"clean{n}.npy,noisy{n}.npy,800,A7" for n in range(3)]
     (folder / "list.csv").write_text("\n".join(lines))
     train(folder, "--arch", "S-G", "--epochs", 1)
-    assert "A7, ISO 800: of 3 scenes 2 for testing" in capsys.readouterr().out
+    assert "A7, ISO 800: 3 scenes, for testing: 2" in capsys.readouterr().out
     (root,) = (folder.parent / "cache").glob("pairs-*")
     for frame in sidd.select_frames(sidd.index(root), cameras=["A7"]):
         assert sidd.read_pair(*frame.files).nlf[0] == pytest.approx(SLOPE, rel=0.1)

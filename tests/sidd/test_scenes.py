@@ -169,7 +169,7 @@ def test_scenes_of_a_new_camera_are_split_at_each_iso(tmp_path):
     assert set(test) == {(iso, scene) for iso in (50, 640) for scene in (2, 5)}
     assert len(train) + len(test) == 20
     assert sidd.describe_split(instances, ["SONYA7"]) == [
-        f"SONYA7, ISO {iso}: of 5 scenes 2, 5 for testing" for iso in (50, 640)
+        f"SONYA7, ISO {iso}: 5 scenes, for testing: 2, 5" for iso in (50, 640)
     ]
     assert {f.iso for f in sidd.select_frames(instances, "train", None, ["SONYA7"], [640])} == {640}
     numbers = {f.number for f in sidd.select_frames(instances, "train", (0, 1), ["SONYA7"])}
@@ -192,7 +192,7 @@ def test_few_scenes_of_a_new_camera(tmp_path, names, numbers, unit, expected):
     (line,) = sidd.describe_split(instances, ["P9"])
     assert ("only one scene" in line) == (unit != "scene")
     if not expected[1]:
-        assert "none for testing" in line
+        assert "for testing: none" in line
         why = sidd.why_none(instances, "test", cameras=["P9"])
         assert why == "none is of split test; there are train (1 frame)"
 
