@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 FORMS = ("webdataset", "tfrecord", "parquet")
 """The kinds of files for training that `write_examples` writes."""
 
+_MOST_JOBS = 32
+"""The most that a killed worker has to draw again; a part of one job costs more than the draw."""
+_PARTS_PER_ACTOR = 8
+
 _IMAGES = ("clean", "noisy")
 _CONDITIONS = ("iso", "camera", "seed")
 
@@ -130,7 +134,7 @@ def draw(
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         actors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        rows = [{"job": pickle.dumps(job)} for job in jobs]
+        rows = [{"jobs": pickle.dumps(part)} for part in _parts(list(jobs), actors)]
         if not rows:
             return
         done = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
@@ -146,6 +150,12 @@ def draw(
         ray.shutdown()
 
 
+def _parts(jobs: list[sample.Job], actors: int) -> list[list[sample.Job]]:
+    """Divide jobs into parts that Ray hands out: some for each actor, of few jobs each."""
+    size = max(1, min(_MOST_JOBS, len(jobs) // (_PARTS_PER_ACTOR * actors)))
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+
 class _DrawFiles:
     """The stage of `draw`: jobs in, finished draws out."""
 
@@ -153,8 +163,8 @@ class _DrawFiles:
         self._sampler = sample.Sampler(config)
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, list[bytes]]:
-        done = [one for job in batch["job"] for one in self._sampler.draw(pickle.loads(job))]
-        return {"draw": [pickle.dumps(one) for one in done]}
+        jobs = [job for part in batch["jobs"] for job in pickle.loads(part)]
+        return {"draw": [pickle.dumps(one) for job in jobs for one in self._sampler.draw(job)]}
 
 
 def _column(images: list[np.ndarray]) -> np.ndarray:

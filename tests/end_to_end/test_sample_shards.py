@@ -2,12 +2,16 @@
 
 import contextlib
 import csv
+import itertools
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -244,6 +248,45 @@ def test_ray_is_one_process_byte_by_byte(folder, whole):
     (folder / "out/b_001_noise.npy").unlink()
     run("out", "--engine", "ray")
     assert files(folder / "out") == whole
+
+
+def ray_workers():
+    """The processes that draw."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+                yield int(entry.name)
+
+
+@pytest.mark.slow
+def test_killed_workers_of_ray_lose_nothing(folder):
+    """One of them is killed at each of five moments of the work, then the whole command."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    many = ["--draws", "60", "--formats", "npy"]
+    run("expected", *many)
+    expected = files(folder / "expected")
+    line = [sys.executable, "-m", "noise_flow_tf", "sample", *OPTIONS, *many, "--engine", "ray"]
+    out = folder / "out"
+    for done in (0, 60, 120, 180, 240):
+        shutil.rmtree(out, ignore_errors=True)
+        process, killed = subprocess.Popen([*line, "--out", "out"]), 0
+        while process.poll() is None:
+            if not killed and len(list(out.rglob("*_noisy.npy"))) >= done:
+                for worker in itertools.islice(ray_workers(), 1):
+                    os.kill(worker, signal.SIGKILL)
+                    killed = worker
+            time.sleep(0.01)
+        assert process.returncode == 0 and killed
+        assert files(out) == expected
+    shutil.rmtree(out)
+    process = subprocess.Popen([*line, "--out", "out"])
+    while len(list(out.rglob("*_noisy.npy"))) < 100:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    run("out", *many, "--engine", "ray")
+    assert files(out) == expected
 
 
 @pytest.mark.slow
