@@ -15,7 +15,10 @@ or, with --from_srgb, an ordinary picture: gamma, colours and white balance of t
 as in Brooks et al. (CVPR 2019), and the result is a raw image that is rendered again
 raw files need rawpy and tifffile: pip install 'noise-flow-tf[raw]'
 --clean is one of them, a folder of them (with its subfolders), or a list: a .txt or .csv file with
-one line PATH or PATH,ISO,CAMERA per image, relative to the list; # begins a comment line
+one line PATH or PATH,ISO,CAMERA per image, relative to the list; # begins a comment line; or a
+pattern in quotes, such as 'shots/**/*.dng', or an address, s3://BUCKET/FOLDER or a pattern there
+(pip install 'noise-flow-tf[remote]'; gs:// with gcsfs). Its images are copied to .copies in --out;
+SIDD's files there need --iso and --camera
 
 output in the folder --out; NAME is the image's, with _000, _001, .. if --draws is more than 1
   NAME_noise.npy   the noise, in the form and orientation of the clean image (format npy)

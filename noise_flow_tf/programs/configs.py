@@ -315,7 +315,9 @@ class SampleConfig(RawImages):
     """Of `programs.sample`."""
 
     model: str = option("demo", _MODEL, metavar="PATH")
-    clean: str | None = option(None, "clean image, folder or list, see below", metavar="PATH")
+    clean: str | None = option(
+        None, "clean image, folder, list, pattern or address, see below", metavar="PATH"
+    )
     from_srgb: bool = option(False, "the clean images are ordinary pictures")
     real: str | None = option(
         None, "real noisy image of the same scene, to compare with", metavar="FILE"

@@ -12,7 +12,14 @@ from tqdm import tqdm
 import noise_flow_tf as nf
 import sidd
 from noise_flow_tf import plotting
-from noise_flow_tf.programs import dataset, raw_files, raw_images, sampling_plan, shards
+from noise_flow_tf.programs import (
+    dataset,
+    raw_files,
+    raw_images,
+    sample_inputs,
+    sampling_plan,
+    shards,
+)
 from noise_flow_tf.programs.configs import SampleConfig
 from noise_flow_tf.programs.sampling_plan import Draw, Item, Record
 from noise_flow_tf.programs.shards import Shard
@@ -136,7 +143,16 @@ def plan(
             conditions = (metadata.iso, metadata.camera, seed, config.temperature)
             model_of = (config.model, weights)
             made_from = (inputs, options, version)
-            draws.append(Draw(str(item.path), number, *conditions, *model_of, output, *made_from))
+            draws.append(
+                Draw(
+                    item.address or str(item.path),
+                    number,
+                    *conditions,
+                    *model_of,
+                    output,
+                    *made_from,
+                )
+            )
         jobs.append(Job(item, metadata, draws))
     return jobs
 
@@ -314,13 +330,13 @@ def run(config: SampleConfig) -> None:
         print(Path(config.merge) / sampling_plan.RECORD)
         return
     if config.clean is None:
-        raise ValueError("--clean is needed: an image, a folder or a list")
+        raise ValueError("--clean is needed: an image, a folder, a list, a pattern or an address")
     shard = shards.parse_shard(config.shard) if config.shard else None
     out = Path(config.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; give the name of a folder")
     kinds = raw_images.PHOTOGRAPH_KINDS if config.from_srgb else raw_images.RAW_KINDS
-    items = sampling_plan.items(Path(config.clean), kinds, out)
+    items = sample_inputs.items(config.clean, kinds, out)
     if len(items) > 1 and (config.real or config.metadata):
         raise ValueError("--real and --metadata are for one clean image")
     raw_files.check_formats(config.formats)

@@ -22,12 +22,17 @@ RECORD = "samples.csv"
 
 @dataclass(frozen=True)
 class Item:
-    """One clean image: its file, the name of its outputs, and its conditions in a list."""
+    """One clean image: its file, the name of its outputs, and its conditions in a list.
+
+    Attributes:
+        address: where the file was copied from, if it was.
+    """
 
     path: Path
     name: str
     iso: int | None = None
     camera: str | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def items(path: Path, kinds: Collection[str], out: Path) -> list[Item]:
         ValueError: no image, a line of another form or without a file, two images with one name.
     """
     if path.is_dir():
-        paths = [p for p in sorted(path.rglob("*")) if _is_clean(p, kinds, out)]
+        paths = [p for p in sorted(path.rglob("*")) if is_clean(p, kinds, out)]
         images = [Item(p, p.relative_to(path).with_suffix("").as_posix()) for p in paths]
         if not images:
             raise ValueError(
@@ -81,14 +86,22 @@ def items(path: Path, kinds: Collection[str], out: Path) -> list[Item]:
         images = _read_list(path)
     else:
         images = [Item(path, path.stem)]
-    names: dict[str, Path] = {}
+    return of_unique_names(images, path)
+
+
+def of_unique_names(images: list[Item], given: object) -> list[Item]:
+    """Return the images of what was `given`.
+
+    Raises:
+        ValueError: two of them have one name.
+    """
+    names: dict[str, Item] = {}
     for item in images:
-        if item.name in names:
+        if (other := names.setdefault(item.name, item)) is not item:
             raise ValueError(
-                f"{path}: {item.path} and {names[item.name]} would both be written as {item.name}; "
-                "sample them in two runs with other --out folders"
+                f"{given}: {item.address or item.path} and {other.address or other.path} would "
+                f"both be written as {item.name}; sample them in two runs with other --out folders"
             )
-        names[item.name] = item.path
     return images
 
 
@@ -243,12 +256,16 @@ def _append(path: Path, draw: Draw) -> None:
         os.fsync(file.fileno())
 
 
-def _is_clean(path: Path, kinds: Collection[str], out: Path) -> bool:
-    if path.suffix.lower() not in kinds or not path.is_file():
-        return False
-    if path.suffix.lower() == ".mat" and "_GT_RAW" not in path.as_posix():
-        return False
-    return out.resolve() not in path.resolve().parents
+def is_clean(path: Path, kinds: Collection[str], out: Path) -> bool:
+    """Return whether a file is a clean image of these kinds that is not below `out`."""
+    return has_kind(path, kinds) and path.is_file() and out.resolve() not in path.resolve().parents
+
+
+def has_kind(path: Path, kinds: Collection[str]) -> bool:
+    """Return whether a name is that of a clean image of these kinds."""
+    return path.suffix.lower() in kinds and (
+        path.suffix.lower() != ".mat" or "_GT_RAW" in path.as_posix()
+    )
 
 
 def _read_list(path: Path) -> list[Item]:
