@@ -108,7 +108,9 @@ class PoissonGaussian(Fitted):
         pixels = drawn_pixels(batches, cameras)
         space = space_of(pixels, cameras)
         steps = {
-            camera: steps_of({pair[1]: one for pair, one in pixels.items() if pair[0] == camera}, of)
+            camera: steps_of(
+                {pair[1]: one for pair, one in pixels.items() if pair[0] == camera}, of
+            )
             for camera, of in enumerate(cameras)
         }
         found = {}
