@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from noise_flow_tf import sampling as sampling
     from noise_flow_tf import saving as saving
     from noise_flow_tf import training as training
+    from noise_flow_tf.baselines import ELD as ELD
     from noise_flow_tf.baselines import CameraNLF as CameraNLF
     from noise_flow_tf.baselines import FittedNLF as FittedNLF
     from noise_flow_tf.baselines import GaussianNoise as GaussianNoise
@@ -54,6 +55,7 @@ _MODULES_OF_NAMES = {
     "CAMERAS": "conditions",
     "CLEAN_RANGE": "conditions",
     "CameraNLF": "baselines",
+    "ELD": "baselines",
     "FittedNLF": "baselines",
     "GaussianNoise": "baselines",
     "ISO_LEVELS": "conditions",

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy.optimize import minimize
-from tensorflow_probability import distributions as tfd
 
 from noise_flow_tf.baselines.fitted import (
     Batches,
@@ -18,9 +17,8 @@ from noise_flow_tf.baselines.fitted import (
     table_of,
 )
 from noise_flow_tf.baselines.fitted_nlf import BETAS, FittedNLF
+from noise_flow_tf.baselines.image_noise import ImageNoise
 from noise_flow_tf.baselines.log_mass import log_mass
-from noise_flow_tf.bijectors.one_pass import as_float32
-from noise_flow_tf.bijectors.shapes import same_event
 from noise_flow_tf.conditions import packed
 
 _PIXELS = 8192
@@ -107,10 +105,12 @@ class PoissonGaussian(Fitted):
             ValueError: as `Fitted.fit`; shot noise of more than 100,000 photoelectrons at white.
         """
         nlf = FittedNLF.fit(batches, cameras)
-        pixels = _drawn(batches, cameras)
+        pixels = drawn_pixels(batches, cameras)
         space = space_of(pixels, cameras)
         steps = {
-            camera: _steps({pair[1]: one for pair, one in pixels.items() if pair[0] == camera}, of)
+            camera: steps_of(
+                {pair[1]: one for pair, one in pixels.items() if pair[0] == camera}, of
+            )
             for camera, of in enumerate(cameras)
         }
         found = {}
@@ -145,7 +145,7 @@ class PoissonGaussian(Fitted):
         conditions = self.condition_space.resolve(clean, iso, camera)
         gain, sigma = (tf.exp(self.at(name, conditions)) for name in ("log_gain", "log_sigma"))
         steps = tf.gather(self.parameters["steps"], conditions.camera)
-        return QuantisedNoise(conditions.clean, gain, sigma, steps)
+        return QuantisedNoise(conditions.clean, gain=gain, sigma=sigma, steps=steps)
 
     def predicted_scale(self, clean: Any, iso: Any, camera: Any) -> tf.Tensor:
         """Return the standard deviation `[B, H, W, 4]` of the noise but for clipping.
@@ -155,88 +155,57 @@ class PoissonGaussian(Fitted):
         return self(packed(clean), iso, camera).stddev()
 
 
-class QuantisedNoise(tfd.Distribution):
+class QuantisedNoise(ImageNoise):
     """Noise whose noisy image has levels: batch shape `[B]`, event shape `[H, W, 4]`.
 
     `log_prob` is the logarithm of a probability, in nats. Noise with a value that is further than
-    2% of a step from a level has the probability 0. `stddev` leaves out clipping.
+    2% of a step from a level has the probability 0. `stddev` leaves out clipping. For the numbers,
+    see `log_mass`.
 
     Attributes:
         is_mass: True; evaluation keeps log mass and log density apart by it.
     """
 
     is_mass = True
-
-    def __init__(self, clean: Any, gain: Any, sigma: Any, steps: Any) -> None:
-        """Make the distribution of `clean` `[B, H, W, 4]` and numbers `[B]`; see `log_mass`."""
-        parameters = dict(locals())
-        self._clean = tf.convert_to_tensor(clean, tf.float32)
-        self._gain, self._sigma, self._steps = (
-            tf.cast(x, tf.float64)[..., tf.newaxis, tf.newaxis, tf.newaxis]
-            for x in (gain, sigma, steps)
-        )
-        super().__init__(
-            tf.float32,
-            tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name="quantised_noise",
-        )
-
-    @classmethod
-    def _parameter_properties(
-        cls, dtype: tf.DType, num_classes: int | None = None
-    ) -> dict[str, Any]:
-        one = tfp.util.ParameterProperties
-        return {"clean": one(event_ndims=3), "gain": one(), "sigma": one(), "steps": one()}
-
-    def _event_shape(self) -> tf.TensorShape:
-        return self._clean.shape[-3:]
-
-    def _event_shape_tensor(self) -> tf.Tensor:
-        return tf.shape(self._clean)[-3:]
-
-    def _call_log_prob(self, value: Any, name: str, **kwargs: Any) -> tf.Tensor:
-        value = as_float32(tf.convert_to_tensor(value, dtype_hint=tf.float32), "noise")
-        return super()._call_log_prob(
-            same_event(value, self._clean, "noise", "the clean image"), name, **kwargs
-        )
+    numbers = ("gain", "sigma", "steps")
 
     def _log_prob(self, noise: tf.Tensor) -> tf.Tensor:
+        gain, sigma, steps = self._of_pixels()
         clean = tf.cast(self._clean, tf.float64)
-        in_steps = (tf.cast(noise, tf.float64) + clean) * self._steps
+        in_steps = (tf.cast(noise, tf.float64) + clean) * steps
         level = tf.round(in_steps)
-        is_level = (tf.abs(in_steps - level) < _OFF) & (level >= 0) & (level <= self._steps)
+        is_level = (tf.abs(in_steps - level) < _OFF) & (level >= 0) & (level <= steps)
         within = tf.where(is_level, level, 0.0)
-        mass = log_mass(within, clean, self._gain, self._sigma, self._steps)
+        mass = log_mass(within, clean, gain, sigma, steps)
         mass = tf.where(is_level, mass, -np.inf) + 0.0 * in_steps  # NaN stays NaN
         return tf.cast(tf.reduce_sum(mass, axis=[-3, -2, -1]), tf.float32)
 
     def _sample_n(self, n: int | tf.Tensor, seed: Any = None) -> tf.Tensor:
+        gain, sigma, steps = self._of_pixels()
         seeds = tfp.random.split_seed(seed, 2, salt="quantised_noise")
         shape = tf.concat([[n], tf.shape(self._clean)], axis=0)
         clean = tf.cast(self._clean, tf.float64)
-        mean = tf.broadcast_to(tf.maximum(clean, 0.0) / self._gain, shape)
-        value = self._gain * tf.random.stateless_poisson(shape, seeds[0], mean, tf.float64)
-        value += self._sigma * tf.random.stateless_normal(shape, seeds[1], dtype=tf.float64)
-        level = tf.clip_by_value(tf.round(value * self._steps), 0.0, self._steps)
-        return tf.cast(level / self._steps - clean, tf.float32)
+        mean = tf.broadcast_to(tf.maximum(clean, 0.0) / gain, shape)
+        value = gain * tf.random.stateless_poisson(shape, seeds[0], mean, tf.float64)
+        value += sigma * tf.random.stateless_normal(shape, seeds[1], dtype=tf.float64)
+        level = tf.clip_by_value(tf.round(value * steps), 0.0, steps)
+        return tf.cast(level / steps - clean, tf.float32)
 
     def _stddev(self) -> tf.Tensor:
-        shot = self._gain * tf.maximum(tf.cast(self._clean, tf.float64), 0.0)
-        variance = shot + tf.square(self._sigma) + 1 / (12 * tf.square(self._steps))
+        gain, sigma, steps = self._of_pixels()
+        shot = gain * tf.maximum(tf.cast(self._clean, tf.float64), 0.0)
+        variance = shot + tf.square(sigma) + 1 / (12 * tf.square(steps))
         return tf.cast(tf.sqrt(variance), tf.float32)
 
 
-class _Pixels(NamedTuple):
+class Pixels(NamedTuple):
     """Some pixels of one camera and ISO, `[n]`, float64."""
 
     noisy: np.ndarray
     clean: np.ndarray
 
 
-def _drawn(batches: Batches, cameras: Sequence[str]) -> dict[Condition, _Pixels]:
+def drawn_pixels(batches: Batches, cameras: Sequence[str]) -> dict[Condition, Pixels]:
     """Draw pixels of each camera and ISO, those with the smallest of random numbers."""
     kept: dict[Condition, np.ndarray] = {}
     random = np.random.default_rng(0)
@@ -245,10 +214,10 @@ def _drawn(batches: Batches, cameras: Sequence[str]) -> dict[Condition, _Pixels]
         rows = np.stack([random.random(noisy.size), noisy, group.clean.ravel()])
         rows = np.concatenate([kept.get(pair, rows[:, :0]), rows], axis=1)
         kept[pair] = rows[:, np.argsort(rows[0])[:_PIXELS]]
-    return {pair: _Pixels(*rows[1:]) for pair, rows in sorted(kept.items())}
+    return {pair: Pixels(*rows[1:]) for pair, rows in sorted(kept.items())}
 
 
-def _steps(levels: Mapping[int, _Pixels], camera: str) -> int:
+def steps_of(levels: Mapping[int, Pixels], camera: str) -> int:
     """Return the number of steps from 0 to 1, with which the values of a camera are whole numbers.
 
     Of all numbers with which no value is further than 2% of a step from a level, it is that with
@@ -272,7 +241,7 @@ def _steps(levels: Mapping[int, _Pixels], camera: str) -> int:
     return of_best
 
 
-def _fit(of: _Pixels, steps: int, beta1: float, beta2: float) -> np.ndarray:
+def _fit(of: Pixels, steps: int, beta1: float, beta2: float) -> np.ndarray:
     """Return the logarithms of gain and sigma of maximum likelihood, by L-BFGS from an NLF."""
     level = np.rint(of.noisy * steps)
     least = np.log([_LEAST_GAIN, _LEAST_SIGMA / steps])

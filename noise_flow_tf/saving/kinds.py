@@ -130,6 +130,14 @@ BASELINES = {
             "noisy values that have levels; it has a log mass and no density",
             class_name="PoissonGaussian",
         ),
+        BaselineKind(
+            name="eld",
+            title="ELD",
+            help="Poisson numbers of photoelectrons, read noise with the tails of a Tukey-lambda "
+            "distribution, one Gaussian value per row of the mosaic, quantisation if the noisy "
+            "values have levels; read and row noise log-linear in the gain, per camera",
+            class_name="ELD",
+        ),
     )
 }
 """The baselines that are fitted to a dataset, by name, in the order of tables."""

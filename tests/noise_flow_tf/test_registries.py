@@ -133,7 +133,12 @@ def test_a_new_metric_appears_everywhere(trained, metric, dataset, tmp_path, mon
         with (folder / name).open() as file:
             rows = list(csv.DictReader(file))
         without = [row for row in rows if not row["stddev_ratio"]]  # it is measured on the latent
-        assert {row["model"] for row in without} <= {"Poisson-Gaussian", "poisson_gaussian"}
+        assert {row["model"] for row in without} <= {
+            "Poisson-Gaussian",
+            "poisson_gaussian",
+            "ELD",
+            "eld",
+        }
         assert all(float(row["stddev_ratio"]) > 0 for row in rows if row not in without)
     text = (folder / "evaluation.md").read_text()
     assert metric.explained() in text
