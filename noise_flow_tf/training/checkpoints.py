@@ -176,7 +176,8 @@ def _save(manager: tf.train.CheckpointManager, number: int) -> None:
         for leftover in folder.glob("*_temp"):
             shutil.rmtree(leftover, ignore_errors=True)
         reason = error.message.splitlines()[0].rpartition("}} ")[2].partition(" [Op:")[0]
+        reason = reason.rpartition("; ")[2]  # without the name of a temporary file
         kept = ", ".join(prefix.name for prefix in newest_first(folder)) or "nothing"
         raise OSError(
-            f"no checkpoint could be written to {folder}: {reason}; kept there: {kept}"
+            f"{folder}: a checkpoint cannot be written: {reason}; kept there: {kept}"
         ) from error
