@@ -392,8 +392,9 @@ def test_learned_curves_are_lines_of_their_own_next_to_the_baselines(tmp_path):
         "beta": {"beta1": 0.5, "beta2": 0.25},
         "gain": {"ISO 100": 2.0, "ISO 400": 3.0},
         "gain layer": {"factor": 4.0},
+        "camera factor": {"S6": 1.0, "GP": 1.5},
     }
-    model = SimpleNamespace(summaries=lambda: learned)
+    model = SimpleNamespace(summaries=lambda: learned, cameras=("S6", "GP"))
     baselines = {"gaussian": {"nll": -1.5, "kl": 0.75}}
     curves = callbacks.LearnedCurves(model, tmp_path, baselines)
     curves.on_epoch_end(3)
@@ -406,6 +407,8 @@ def test_learned_curves_are_lines_of_their_own_next_to_the_baselines(tmp_path):
         ],
         "ISO 100": [(4, "2 learned/3 gain", 2.0)],
         "ISO 400": [(4, "2 learned/3 gain", 3.0)],
+        "camera S6": [(4, "2 learned/5 camera factor", 1.0)],
+        "camera GP": [(4, "2 learned/5 camera factor", 1.5)],
         "gaussian": [
             (4, "1 fit/1 NLL in nats per dimension", -1.5),
             (4, "1 fit/2 marginal KL in nats", 0.75),
