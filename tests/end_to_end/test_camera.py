@@ -121,5 +121,5 @@ def test_says_that_the_demo_is_simulated(tmp_path, capsys):
     flags = ("--name", "A7", "--from", "demo", "--logdir", str(tmp_path / "run"))
     with pytest.raises(SystemExit):
         main(["camera", str(tmp_path / "nothing"), *flags])
-    told, errors = capsys.readouterr()
-    assert "demo: a model of simulated sensors" in told and "no such folder" in errors
+    printed, errors = capsys.readouterr()
+    assert "demo: a model of simulated sensors" in printed and "no such folder" in errors

@@ -101,8 +101,8 @@ def test_a_worker_that_goes_before_tensorflow_starts_is_not_waited_for(tmp_path)
             finally:
                 process.kill()
     assert process.returncode == 75
-    told = f"train.py: one of the workers {there}, {own} was there and has gone again; start all "
-    assert f"{told}workers again, with equal options" in errors.splitlines()
+    line = f"train.py: one of the workers {there}, {own} was there and has gone again; start all "
+    assert f"{line}workers again, with equal options" in errors.splitlines()
     assert not (tmp_path / "run").exists()
 
 
